@@ -1,0 +1,47 @@
+"""The errors a user can meet, and the exit codes they end the program with.
+
+Each message says what was given, the rule, and the way out, in one paragraph. `hvd_train.cli` prints it without a
+traceback. Anything that is not one of these is a defect of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class HvdTrainError(Exception):
+    """Base of all our errors."""
+
+    exit_code = 1
+
+
+class UserError(HvdTrainError):
+    """Something that was given does not fit. Raised alike on every rank, so that no rank waits for another."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A setting is unknown, of the wrong type, or impossible. The message names its key."""
+
+
+class DataError(UserError):
+    """A file of data cannot be used. The message names the file and, where there is one, the line and the column."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint cannot be loaded, or belongs to another experiment."""
+
+
+class HostfileError(UserError):
+    """A hostfile cannot be used. The message names the file and the line."""
+
+
+class MissingEnvironment(UserError):
+    """Horovod, MPI or another part of the environment is missing. The message says how to get it."""
+
+    exit_code = 3
+
+
+class RankFailure(HvdTrainError):
+    """Another rank failed or fell silent, and this one cannot go on without it."""
+
+    exit_code = 4
