@@ -252,7 +252,10 @@ def hint(log: str) -> str:
 
 def make_relocatable(wheel: Path, work: Path) -> Path:
     """Point the libraries' run path at the environment they will be installed in, not at the one that built them."""
-    run = lambda *command: subprocess.run(command, check=True, capture_output=True, timeout=300)  # noqa: E731
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+
     run(sys.executable, "-m", "wheel", "unpack", str(wheel), "-d", str(work / "tree"))
     (tree,) = (work / "tree").iterdir()
     for library in tree.rglob("*.so"):

@@ -1,0 +1,220 @@
+"""RunConfig: everything that decides an experiment, as frozen typed data that is checked once.
+
+A field's docstring stands below it and becomes the help of its flag. `None` always means "chosen for you"; what was
+chosen is logged and saved. The checks here need nothing but the values themselves; what depends on the data or on the
+number of ranks is checked where those are known (`hvd_train.data`, `hvd_train.batches`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro.conf
+
+from hvd_train.errors import ConfigError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+def require(holds: bool, key: str, given: object, rule: str) -> None:
+    """Raise ConfigError naming `key` unless `holds`."""
+    if not holds:
+        raise ConfigError(f"{key} = {given!r} is not possible: {rule}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which table, and how to read it."""
+
+    path: Annotated[Path | None, tyro.conf.arg(name="data", metavar="PATH")] = None
+    """A table (CSV) or a dataset directory made by `hvd-train data convert`. Without it: the embedded synthetic songs."""
+    label: str | None = None
+    """The column to predict: its name, or its number counted from 1. By default `year`, or else the first column."""
+    label_kind: Literal["auto", "years", "integers", "classes", "values"] = "auto"
+    """What the label is: years and integers keep their order and distances, classes are names, values are regression."""
+    drop: tuple[str, ...] = ()
+    """Columns to leave out, by name or number."""
+    features: tuple[str, ...] = ()
+    """Columns to use, by name or number. By default all but the label and the dropped ones."""
+    layout: str | None = None
+    """POSITIONSxCHANNELS of a row as the network sees it: 90x1, or 64x3 for columns that hold channel after channel. By default one channel."""
+    header: Literal["auto", "yes", "no"] = "auto"
+    """Whether the table's first line holds names. auto: it does when it holds anything but numbers."""
+    delimiter: str = ","
+    """What separates the columns of a text table."""
+    split: str = "auto"
+    """How rows are dealt to train, val and test: auto, official (YearPredictionMSD), sequential, random, stratified, group:COLUMN or column:COLUMN."""
+    val_fraction: float = 0.1
+    """Share of the rows held out to choose the best epoch, between 0 and 1."""
+    test_fraction: float = 0.1
+    """Share of the rows held out for the final figures, between 0 and 1."""
+    split_seed: int = 0
+    """Seed of the split and of the deal to virtual shards."""
+    insist_on_random_split: bool = False
+    """Split songs at random all the same, although artists then stand on both sides."""
+    num_virtual_shards: int | None = None
+    """Shards that the rows are dealt to, whatever the number of ranks; must be divisible by it. By default 64, less for small tables."""
+    num_songs: int = 40_000
+    """Rows of the embedded synthetic songs, where they are the data."""
+    cache_dir: Path | None = None
+    """Where converted tables are kept. By default $XDG_CACHE_HOME/hvd_train or ~/.cache/hvd_train."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "it is a share between 0 and 1")
+        require(0 < self.test_fraction < 1, "test_fraction", self.test_fraction, "it is a share between 0 and 1")
+        held_out = self.val_fraction + self.test_fraction
+        require(held_out < 1, "val_fraction + test_fraction", held_out, "rows must be left to train on")
+        require(len(self.delimiter) == 1, "delimiter", self.delimiter, "it is one character (write a tab as $'\\t')")
+        require(
+            self.num_virtual_shards is None or self.num_virtual_shards >= 1,
+            "num_virtual_shards",
+            self.num_virtual_shards,
+            "there is at least one",
+        )
+        require(self.num_songs >= 1000, "num_songs", self.num_songs, "the synthetic set has at least 1000 songs")
+        if self.layout is not None:
+            parse_layout(self.layout)
+
+
+def parse_layout(text: str) -> tuple[int, int]:
+    """Positions and channels of "64x3".
+
+    >>> parse_layout("64x3")
+    (64, 3)
+    """
+    positions, _, channels = text.partition("x")
+    well_formed = positions.isdecimal() and channels.isdecimal() and int(positions) > 0 and int(channels) > 0
+    require(well_formed, "layout", text, "it is written POSITIONSxCHANNELS, like 90x1 or 64x3")
+    return int(positions), int(channels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network."""
+
+    name: Annotated[Literal["seed_cnn"], tyro.conf.arg(name="model")] = "seed_cnn"
+    """seed_cnn: n x {Conv1D, ReLU}, dropout, dense layers, softmax or one value."""
+    filters: tuple[int, ...] = (32, 32)
+    """Filters of each convolution; as many convolutions as numbers."""
+    kernel_size: int = 3
+    """Taps of each convolution, in positions."""
+    conv_dropout: float = 0.0
+    """Share of a convolution's outputs dropped while training, after every second convolution."""
+    dense_units: tuple[int, ...] = (128,)
+    """Units of each dense layer between the convolutions and the output."""
+    dense_dropout: float = 0.2
+    """Share of each dense layer's outputs dropped while training."""
+
+    def __post_init__(self) -> None:
+        require(len(self.filters) > 0, "filters", self.filters, "there is at least one convolution")
+        require(all(f > 0 for f in self.filters), "filters", self.filters, "each is a positive number of filters")
+        require(all(u > 0 for u in self.dense_units), "dense_units", self.dense_units, "each is a positive number")
+        require(self.kernel_size > 0, "kernel_size", self.kernel_size, "it is a positive number of positions")
+        require(0 <= self.conv_dropout < 1, "conv_dropout", self.conv_dropout, "it is a share, at least 0 and below 1")
+        require(
+            0 <= self.dense_dropout < 1, "dense_dropout", self.dense_dropout, "it is a share, at least 0 and below 1"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How weights follow gradients."""
+
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """The update rule; sgd is with Nesterov momentum."""
+    base_learning_rate: float = 1e-3
+    """The rate at the reference batch size; the rate in use is scaled from it by the global batch."""
+    reference_batch_size: int = 256
+    """The global batch, in rows, at which base_learning_rate holds."""
+    rate_scaling: Literal["linear", "sqrt", "none"] = "sqrt"
+    """How the rate grows with the global batch: linear suits sgd, the square root suits adam and adamw."""
+    warmup_epochs: float = 1.0
+    """Epochs over which the rate rises from near zero to its value."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """The rate after warm-up: constant, or falling to a hundredth along a cosine by the last epoch."""
+    momentum: float = 0.9
+    """Momentum of sgd."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay per step (adamw, sgd), scaled by the rate."""
+    clip_norm: float | None = None
+    """Upper limit of the norm of the averaged gradient; none by default."""
+
+    def __post_init__(self) -> None:
+        require(self.base_learning_rate > 0, "base_learning_rate", self.base_learning_rate, "a rate is positive")
+        require(
+            self.reference_batch_size > 0, "reference_batch_size", self.reference_batch_size, "it is a number of rows"
+        )
+        require(self.warmup_epochs >= 0, "warmup_epochs", self.warmup_epochs, "it is a number of epochs, or 0")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "it is at least 0 and below 1")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "it is not negative")
+        require(self.clip_norm is None or self.clip_norm > 0, "clip_norm", self.clip_norm, "a norm's limit is positive")
+        require(
+            self.weight_decay == 0 or self.optimizer != "adam",
+            "weight_decay",
+            self.weight_decay,
+            "adam has no decoupled weight decay: choose --optimizer adamw, or 0",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long, in what batches, and when to stop."""
+
+    global_batch_size: int | None = None
+    """Rows of one step over all ranks. By default a power of two from 32 to 512 by the size of the table; never by the number of ranks."""
+    local_batch_size: int | None = None
+    """Rows of one step on each rank, instead of the global batch: then the number of ranks changes the experiment."""
+    num_epochs: int = 20
+    """Passes over the train split, at most."""
+    seed: int = 0
+    """Seed of the weights, the order of the rows and dropout."""
+    early_stopping_patience: int = 5
+    """Epochs without a better validation loss after which training ends; 0: never."""
+    plateau_patience: int = 0
+    """Epochs without a better validation loss after which the rate is multiplied by plateau_factor; 0: never."""
+    plateau_factor: float = 0.5
+    """What the rate is multiplied by on a plateau."""
+    steps_per_execution: int | None = None
+    """Steps between two returns to Python. By default 16, fewer where an epoch is short."""
+    checkpoint_every_steps: int = 0
+    """Steps between two checkpoints inside an epoch; 0: only at each epoch's end."""
+    check_equal_weights: bool = False
+    """After each epoch compare all ranks' weights bit for bit, and stop if they differ."""
+    watchdog_s: float = 60.0
+    """Seconds of silence after which a rank is declared frozen and the job ended; 0: never."""
+    stall_s: float = 600.0
+    """Seconds without a finished step after which the job is ended, naming the rank that others wait for; 0: never."""
+
+    def __post_init__(self) -> None:
+        both = self.global_batch_size is not None and self.local_batch_size is not None
+        require(not both, "global_batch_size and local_batch_size", "both", "give one of them; the other is derived")
+        for key in ("global_batch_size", "local_batch_size", "steps_per_execution"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, key, value, "it is at least 1")
+        require(self.num_epochs >= 1, "num_epochs", self.num_epochs, "it is at least 1")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "it is between 0 and 2147483647")
+        require(0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "it is between 0 and 1")
+        for key in ("early_stopping_patience", "plateau_patience", "checkpoint_every_steps", "watchdog_s", "stall_s"):
+            require(getattr(self, key) >= 0, key, getattr(self, key), "it is not negative; 0 turns it off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One experiment. Two runs with equal RunConfigs and equal data are the same experiment at any number of ranks."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def replace(self, **changes: object) -> RunConfig:
+        """A copy with fields changed by their section: `config.replace(training=dict(num_epochs=3))`."""
+        sections = {
+            key: dataclasses.replace(getattr(self, key), **value) if isinstance(value, dict) else value
+            for key, value in changes.items()
+        }
+        return dataclasses.replace(self, **sections)  # type: ignore[arg-type]
