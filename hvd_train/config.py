@@ -43,9 +43,13 @@ class DataConfig:
     layout: str | None = None
     """POSITIONSxCHANNELS of a row as the network sees it: 90x1, or 64x3 for columns that hold channel after channel. By default one channel."""
     header: Literal["auto", "yes", "no"] = "auto"
-    """Whether the table's first line holds names. auto: it does when it holds anything but numbers."""
+    """Whether the table's first line holds names. auto: it does when most of its cells are not numbers."""
     delimiter: str = ","
     """What separates the columns of a text table."""
+    format: Literal["auto", "csv", "parquet", "libsvm", "npz"] = "auto"
+    """What kind of file the table is. auto: by its content and name; csv may be compressed (gz, bz2, xz, zip)."""
+    missing: tuple[str, ...] = ()
+    """Texts that stand for a missing value in a text table, such as NA or ?. An empty cell always does."""
     split: str = "auto"
     """How rows are dealt to train, val and test: auto, official (YearPredictionMSD), sequential, random, stratified, group:COLUMN or column:COLUMN."""
     val_fraction: float = 0.1

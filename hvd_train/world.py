@@ -1,0 +1,211 @@
+"""World: the ranks of a run and what they can do together.
+
+`HorovodWorld` where a launcher started several ranks, `SoloWorld` where this process is alone (no MPI is started).
+Horovod is imported here and in `hvd_train.keras` alone. Every method says who must call it: **all ranks** means that
+each rank calls it, in the same order, or the others wait until a limit ends the job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from hvd_train import settings
+from hvd_train.errors import MissingEnvironment, UserError
+from hvd_train.limits import time_limit
+from hvd_train.ranks import Place, place_from
+
+T = TypeVar("T")
+
+# Ranks start seconds apart (an ssh, a cold file system); minutes mean that one of them never will.
+START_TIMEOUT_S = 300.0
+END_TIMEOUT_S = 60.0
+
+HOW_TO_GET_HOROVOD = (
+    "Run `make setup` in a checkout of hvd_train, which builds Horovod and installs Open MPI, and use that environment; "
+    "one rank alone trains without it."
+)
+
+
+class World(ABC):
+    """The ranks of one run, seen from one of them."""
+
+    def __init__(self, place: Place, chosen: settings.Settings) -> None:
+        self.place = place
+        self.settings = chosen
+
+    @property
+    def rank(self) -> int:
+        return self.place.rank
+
+    @property
+    def size(self) -> int:
+        return self.place.size
+
+    @property
+    def is_root(self) -> bool:
+        return self.place.is_root
+
+    @abstractmethod
+    def allreduce_sum(self, array: np.ndarray) -> np.ndarray:
+        """Element-wise sum of all ranks' float64 arrays of one shape. All ranks."""
+
+    @abstractmethod
+    def allgather(self, item: T) -> list[T]:
+        """Every rank's (picklable) item, by rank. All ranks."""
+
+    @abstractmethod
+    def broadcast(self, item: T) -> T:
+        """The root's (picklable) item. All ranks; what the others give is ignored."""
+
+    @abstractmethod
+    def broadcast_variables(self, variables: list[Any]) -> None:
+        """Give every rank the root's values of these Keras variables. All ranks."""
+
+    @abstractmethod
+    def distribute(self, optimizer: Any) -> Any:
+        """The Keras optimizer that averages gradients over all ranks before it applies them."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the world in good order. All ranks, at the end of a run that went well."""
+
+    def together(self, action: Callable[[], T], *, on: str = "all") -> T | None:
+        """Run `action` on "all" ranks, on one "local root" a host, or on the "root". All ranks.
+
+        Returns this rank's own result (None where it did not run); the root's, on every rank, for "root". A UserError
+        on any rank is raised on every rank, so that none waits for another: the first by rank, with the host's name
+        where the hosts do not agree.
+        """
+        result: T | None = None
+        failure: UserError | None = None
+        if on == "all" or (on == "local root" and self.place.local_rank == 0) or (on == "root" and self.is_root):
+            try:
+                result = action()
+            except UserError as error:
+                failure = error
+            except OSError as error:
+                failure = UserError(f"{error.filename or 'A file'}: {error.strerror or error}.")
+        outcomes = self.allgather((failure, self.place.host))
+        failed = [(error, host) for error, host in outcomes if error is not None]
+        if failed:
+            error, host = failed[0]
+            hosts = {h for _, h in outcomes}
+            if on != "root" and {h for _, h in failed} != hosts:
+                raise type(error)(f"on host {host}: {error}")
+            raise error
+        return self.broadcast(result) if on == "root" else result
+
+
+class SoloWorld(World):
+    """One process, no MPI, no Horovod."""
+
+    def allreduce_sum(self, array: np.ndarray) -> np.ndarray:
+        return np.asarray(array, dtype=np.float64)
+
+    def allgather(self, item: T) -> list[T]:
+        return [item]
+
+    def broadcast(self, item: T) -> T:
+        return item
+
+    def broadcast_variables(self, variables: list[Any]) -> None:
+        pass
+
+    def distribute(self, optimizer: Any) -> Any:
+        return optimizer
+
+    def close(self) -> None:
+        pass
+
+
+class HorovodWorld(World):
+    """The ranks that horovodrun, mpirun or srun started."""
+
+    def __init__(self, place: Place, chosen: settings.Settings) -> None:
+        super().__init__(place, chosen)
+        try:
+            import horovod.tensorflow as hvd
+        except ImportError as error:
+            raise MissingEnvironment(
+                f"{place.size} ranks were started, but Horovod cannot be loaded here ({error}). {HOW_TO_GET_HOROVOD}"
+            ) from None
+        with time_limit(START_TIMEOUT_S, f"all {place.size} ranks to start", who=str(place)):
+            hvd.init()
+        if (hvd.rank(), hvd.size()) != (place.rank, place.size):
+            raise MissingEnvironment(
+                f"{place.launcher} started this process as rank {place.rank} of {place.size}, but Horovod sees rank {hvd.rank()} of "
+                f"{hvd.size()}: it was built with another MPI than the one that launches. `hvd-train doctor` names both."
+            )
+        self._hvd = hvd
+
+    def allreduce_sum(self, array: np.ndarray) -> np.ndarray:
+        total = self._hvd.allreduce(np.asarray(array, dtype=np.float64), op=self._hvd.Sum, name="hvd_train.sum")
+        return np.asarray(total)
+
+    def allgather(self, item: T) -> list[T]:
+        return list(self._hvd.allgather_object(item, name="hvd_train.gather"))
+
+    def broadcast(self, item: T) -> T:
+        received: T = self._hvd.broadcast_object(item, root_rank=0, name="hvd_train.broadcast")
+        return received
+
+    def broadcast_variables(self, variables: list[Any]) -> None:
+        from hvd_train import keras as hvd_keras
+
+        hvd_keras.broadcast_variables(variables, root_rank=0)
+
+    def distribute(self, optimizer: Any) -> Any:
+        from hvd_train import keras as hvd_keras
+
+        return hvd_keras.DistributedOptimizer(optimizer)
+
+    def close(self) -> None:
+        with time_limit(END_TIMEOUT_S, "the other ranks to end", who=str(self.place)):
+            self._hvd.shutdown()
+
+
+def open_world(environment: Mapping[str, str] | None = None) -> World:
+    """The world that this process was started in. All ranks; call it before anything imports TensorFlow."""
+    environment = os.environ if environment is None else environment
+    place = place_from(environment)
+    prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
+    chosen = settings.choose(place, settings.usable_cores(), environment, prefix=prefix)
+    settings.apply(chosen)
+    with quiet_stderr():
+        import tensorflow as tf
+    tf.config.threading.set_intra_op_parallelism_threads(chosen.num_threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    return (HorovodWorld if place.size > 1 else SoloWorld)(place, chosen)
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what libraries write to the standard error while they load; show it if the block fails.
+
+    TensorFlow announces its CPU features on import whatever its log level is, once per rank.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Resolve requirements/*.in to locks with hashes, one set for Python 3.10 to 3.13.
+set -euo pipefail
+cd "$(dirname "$0")/../requirements"
+compile() { uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --custom-compile-command "make lock" "$@"; }
+compile run.in -o run.txt
+for name in build dev; do compile "$name.in" -c run.txt -o "$name.txt"; done
+for name in mpi bootstrap; do compile "$name.in" -o "$name.txt"; done

@@ -1,0 +1,68 @@
+"""The arrows of import: --help without TensorFlow, data and launch without it for good, Horovod in two places alone."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "hvd_train"
+HEAVY = ("tensorflow", "keras", "horovod", "mpi4py")
+
+
+def imported_modules(file: Path) -> set[str]:
+    """Every module that a file imports anywhere in it, also inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def uses(file: Path, *packages: str) -> list[str]:
+    return sorted(m for m in imported_modules(file) if m.split(".")[0] in packages)
+
+
+def test_horovod_is_imported_in_world_and_keras_alone() -> None:
+    users = {file.relative_to(PACKAGE).as_posix() for file in PACKAGE.rglob("*.py") if uses(file, "horovod")}
+    assert {user for user in users if not user.startswith("keras/")} == {"world.py"}
+
+
+@pytest.mark.parametrize("folder", ["data", "launch"])
+def test_data_and_launch_know_neither_tensorflow_nor_horovod(folder: str) -> None:
+    for file in (PACKAGE / folder).rglob("*.py"):
+        assert not uses(file, *HEAVY), file
+
+
+@pytest.mark.parametrize(
+    "module", ["metrics", "batches", "config", "config_io", "settings", "ranks", "rundir", "checkpoint"]
+)
+def test_arithmetic_needs_no_tensorflow(module: str) -> None:
+    assert not uses(PACKAGE / f"{module}.py", *HEAVY)
+
+
+def test_only_cli_and_console_print() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        calls = [n.lineno for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Call)
+                 and isinstance(n.func, ast.Name) and n.func.id == "print"]  # fmt: skip
+        assert not calls or file.name in ("cli.py", "console.py", "terminal.py"), f"{file}:{calls}"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_answers_without_tensorflow(arguments: list[str]) -> None:
+    program = (
+        "import sys, hvd_train.cli as cli\n"
+        f"try:\n    code = cli.main({arguments!r})\nexcept SystemExit as e:\n    code = e.code\n"
+        f"assert not code, code\nloaded = [m for m in {HEAVY!r} if m in sys.modules]\nassert not loaded, loaded"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert "usage: hvd-train" in done.stdout or arguments == ["--version"]
+    assert time.monotonic() - started < 10  # no measurement: half a second where nothing else runs
