@@ -1,0 +1,152 @@
+"""prepare: from what `--data` names to a dataset directory, converting at most once on each host.
+
+Converted tables are kept in a cache, keyed by the table's content, the options that matter and the conversion's
+version. A file lock lets one process convert while the others wait, with a limit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hvd_train.config import DataConfig
+from hvd_train.data.convert import Progress, Report, convert, convert_table
+from hvd_train.data.dataset import CONVERSION_VERSION, Dataset, file_sha256, is_dataset
+from hvd_train.data.sources.opening import first_bytes
+from hvd_train.data.synthetic import SYNTHETIC_VERSION, SyntheticSongs
+from hvd_train.data.writing import write_error
+from hvd_train.errors import DataError
+
+DEFAULT_LOCK_TIMEOUT_S = 1800.0
+_POLL_S = 0.1
+_CONVERSION_OPTIONS = (
+    "label", "label_kind", "drop", "features", "layout", "header", "delimiter", "format", "missing", "split",
+    "val_fraction", "test_fraction", "split_seed", "insist_on_random_split", "num_virtual_shards",
+)  # fmt: skip
+"""The fields of DataConfig that decide what a table is converted to."""
+
+
+def prepare(
+    config: DataConfig,
+    *,
+    report: Report | None = None,
+    progress: Progress | None = None,
+    lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
+) -> Path:
+    """The dataset directory of `config.path`: itself, or where its table, or the synthetic songs, were converted to.
+
+    Every rank may call it at once. Raises DataError for a table that cannot be used, a cache that cannot be written,
+    and when another process converts for longer than `lock_timeout_s`.
+    """
+    if config.path is None:
+        table = SyntheticSongs(config.num_songs)
+        key = _key(config, f"synthetic songs {config.num_songs} version {SYNTHETIC_VERSION}")
+        target = cache_dir(config) / f"synthetic-songs-{config.num_songs}-{key}"
+        return _once(target, lambda: convert_table(table, target, config, report=report), report, lock_timeout_s)
+    if config.path.is_dir():
+        _require_same_shards(config.path, config)
+        return config.path
+    first_bytes(config.path)  # no such file, an empty one
+    stem = config.path.name.partition(".")[0] or "table"
+    target = cache_dir(config) / f"{stem[:40]}-{_key(config, _content_key(config.path))}"
+
+    def convert_it() -> Path:
+        assert config.path is not None
+        if report is not None:
+            report(f"converting {config.path} once, into {target}")
+        return convert(config.path, target, config, report=report, progress=progress)
+
+    return _once(target, convert_it, report, lock_timeout_s)
+
+
+def cache_dir(config: DataConfig) -> Path:
+    """Where converted tables are kept."""
+    return (config.cache_dir or user_cache_dir()) / "datasets"
+
+
+def user_cache_dir() -> Path:
+    """$XDG_CACHE_HOME/hvd_train, or ~/.cache/hvd_train."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hvd_train"
+
+
+def _require_same_shards(directory: Path, config: DataConfig) -> None:
+    num_shards = Dataset.open(directory).num_virtual_shards
+    if config.num_virtual_shards not in (None, num_shards):
+        raise DataError(
+            f"{directory}: it was converted to {num_shards} virtual shards, but --num-virtual-shards is "
+            f"{config.num_virtual_shards}. Convert the table again with that number."
+        )
+
+
+def _key(config: DataConfig, content: str) -> str:
+    options = {name: getattr(config, name) for name in _CONVERSION_OPTIONS}
+    text = json.dumps([content, CONVERSION_VERSION, options], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _content_key(path: Path) -> str:
+    try:
+        return f"{file_sha256(path)} {''.join(path.suffixes)[-20:]}"  # the name may decide the format
+    except OSError as error:
+        raise DataError(f"{path}: it cannot be read: {error.strerror or error}.") from None
+
+
+def _once(target: Path, make: Callable[[], Path], report: Report | None, lock_timeout_s: float) -> Path:
+    """`target`, made by this process or another one. A whole one needs no lock: the cache may be read-only."""
+    if not is_dataset(target):
+        with locked(target.with_name(target.name + ".lock"), report, lock_timeout_s):
+            if not is_dataset(target):
+                make()
+    Dataset.open(target)
+    return target
+
+
+@contextmanager
+def locked(path: Path, report: Report | None, timeout_s: float) -> Iterator[None]:
+    """Hold the lock file `path`. The kernel frees it when its holder dies, however that happens."""
+    deadline = time.monotonic() + timeout_s
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise write_error(path.parent, error) from error
+    with file:
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
+                    raise write_error(path, error) from error
+            holder = path.read_text(encoding="utf-8").strip() or "another process"
+            if time.monotonic() > deadline:
+                raise DataError(
+                    f"{path.parent}: {holder} has been converting the same data for more than {timeout_s:g} s. "
+                    "Is it frozen? End it, or convert beforehand with `hvd-train data convert`."
+                )
+            if report is not None and not told:
+                report(f"waiting for {holder}, which converts the same data")
+                told = True
+            time.sleep(_POLL_S)
+        with_holder = f"process {os.getpid()} on {socket.gethostname()}"
+        try:
+            file.truncate(0)
+            file.write(with_holder)
+            file.flush()
+        except OSError as error:
+            raise write_error(path, error) from error
+        yield
+
+
+assert set(_CONVERSION_OPTIONS) <= {f.name for f in dataclasses.fields(DataConfig)}

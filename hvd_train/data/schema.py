@@ -1,0 +1,137 @@
+"""What a table's columns mean: features, label, and how a row is laid out for the network.
+
+The songs schema is that of YearPredictionMSD (https://archive.ics.uci.edu/dataset/203/yearpredictionmsd): the year, 12
+timbre averages, then 78 timbre covariances in the order of `np.diag(covariance, k)` for k = 0 .. 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from hvd_train.config import DataConfig, parse_layout
+from hvd_train.errors import DataError
+
+LabelKind = Literal["years", "integers", "classes", "values"]
+
+YEARS = range(1800, 2101)
+"""Whole numbers in here are taken for years."""
+SONG_YEARS = range(1922, 2012)
+"""The years of YearPredictionMSD: 90 outputs, although no song is from 1923."""
+NUM_SONG_TIMBRES = 12
+NUM_SONG_COLUMNS = 91
+NUM_SONGS = 515_345
+NUM_OFFICIAL_TRAIN_SONGS = 463_715
+"""The official split: the first 463,715 songs train, the other 51,630 test; no artist is in both."""
+
+_PAIRS = [(i, i + k) for k in range(NUM_SONG_TIMBRES) for i in range(NUM_SONG_TIMBRES - k)]
+SONG_FEATURES = tuple([f"avg_{i + 1}" for i in range(NUM_SONG_TIMBRES)] + [f"cov_{i + 1}_{j + 1}" for i, j in _PAIRS])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """The meaning of a dataset's columns. Equal schemas take the same models."""
+
+    feature_names: tuple[str, ...]
+    """(F,) in the order of the columns of `Rows.features`."""
+    label_name: str
+    label_kind: LabelKind
+    label_values: tuple[int | str, ...]
+    """(K,) what each output stands for, in order; empty for values."""
+    layout: tuple[int, int]
+    """Positions and channels; the columns hold channel after channel."""
+    source_columns: tuple[str, ...]
+    """All columns of the table it was made from, to find the features again in a table without a header."""
+    is_songs: bool = False
+    """Whether this is YearPredictionMSD's schema."""
+
+    @property
+    def num_features(self) -> int:
+        return len(self.feature_names)
+
+    @property
+    def num_outputs(self) -> int:
+        """K, or 1 for values."""
+        return len(self.label_values) or 1
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Schema:
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a table are read, by index from 0."""
+
+    names: tuple[str, ...]
+    features: tuple[int, ...]
+    label: int | None
+    key: int | None = None
+    """The column that decides the split (column:NAME) or holds the groups (group:NAME)."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(self.names[i] for i in self.features)
+
+
+def unnamed_columns(num_columns: int, *, is_songs: bool) -> tuple[str, ...]:
+    """Names for the columns of a table without a header."""
+    if is_songs:
+        return ("year", *SONG_FEATURES)
+    return tuple(f"column_{i + 1}" for i in range(num_columns))
+
+
+def find_column(names: Sequence[str], wanted: str, *, what: str, path: object) -> int:
+    """The index of a column given by name, or by its number counted from 1. Raises DataError."""
+    if names.count(wanted) == 1:
+        return names.index(wanted)
+    if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
+        return int(wanted) - 1
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    raise DataError(
+        f"{path}: there is no column {wanted!r} for {what}. The table has {len(names)} columns: {shown}. "
+        "Give a name, or a number counted from 1."
+    )
+
+
+def choose_columns(names: tuple[str, ...], config: DataConfig, *, path: object) -> Columns:
+    """Label, features and key column of a table with these columns, as `config` says. Raises DataError."""
+    label = find_column(names, config.label, what="the label", path=path) if config.label is not None else _label(names)
+    method, _, key_name = config.split.partition(":")
+    key = find_column(names, key_name, what=f"the split by {method}", path=path) if key_name else None
+    dropped = {find_column(names, d, what="--drop", path=path) for d in config.drop} | {label, key}
+    if config.features:
+        features = [find_column(names, f, what="--features", path=path) for f in config.features]
+        taken = [names[i] for i in features if i in dropped]
+        if taken:
+            raise DataError(
+                f"{path}: column {taken[0]!r} is a feature and also the label, the split's or a dropped one."
+            )
+        if len(set(features)) < len(features):
+            raise DataError(f"{path}: --features names a column twice.")
+    else:
+        features = [i for i in range(len(names)) if i not in dropped]
+    if not features:
+        raise DataError(f"{path}: no column is left for the features: the table has {len(names)}, one is the label.")
+    return Columns(names, tuple(features), label, key)
+
+
+def choose_layout(num_features: int, config: DataConfig, *, path: object) -> tuple[int, int]:
+    """Positions and channels of a row; by default one channel. Raises DataError where they don't fit the features."""
+    layout = parse_layout(config.layout) if config.layout is not None else (num_features, 1)
+    if layout[0] * layout[1] != num_features:
+        raise DataError(
+            f"{path}: a layout of {layout[0]}x{layout[1]} needs {layout[0] * layout[1]} features, "
+            f"but there are {num_features}."
+        )
+    return layout
+
+
+def _label(names: tuple[str, ...]) -> int:
+    lowered = [name.strip().lower() for name in names]
+    return lowered.index("year") if "year" in lowered else 0

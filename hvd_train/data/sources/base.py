@@ -1,0 +1,86 @@
+"""What every kind of table gives: its columns, and its rows in blocks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hvd_train.data.schema import Columns
+from hvd_train.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Some consecutive rows."""
+
+    features: NDArray[np.float32]
+    """(n, F), C order; NaN is a missing cell, and there is no infinity."""
+    labels: Any
+    """(n,) float64, or a pyarrow array of texts; None where no label was asked for."""
+    keys: Any = None
+    """(n,) pyarrow array of texts of the split's column; None where there is none."""
+
+
+class Table(ABC):
+    """A labelled table. Reading it twice gives the same rows."""
+
+    path: Path
+    columns: tuple[str, ...]
+    """Names of all columns; made up where `is_named` is false."""
+    is_named: bool
+    is_songs: bool = False
+    """Whether its columns are those of YearPredictionMSD, as far as its beginning tells."""
+
+    @abstractmethod
+    def chunks(self, columns: Columns) -> Iterator[Chunk]:
+        """The rows in order, in blocks of a few MiB. Raises DataError naming file, place and column."""
+
+    def stamp(self) -> tuple[int, int]:
+        """Bytes and time of change, to notice that the file is changed while it is read."""
+        facts = self.path.stat()
+        return facts.st_size, facts.st_mtime_ns
+
+    def bytes_read(self) -> int:
+        """How much of the file `chunks` has read, for progress."""
+        return 0
+
+    def place(self, row: int) -> str:
+        """Where row `row` (from 0) stands, in the words of a message."""
+        return f"row {row + 1}"
+
+    def row_error(self, row: int, column: int | None, problem: str) -> DataError:
+        """The error for what is wrong in a row, or in one of its cells."""
+        where = f"{self.path}, {self.place(row)}"
+        if column is not None:
+            where += f", {describe_column(self.columns, column, named=self.is_named)}"
+        return DataError(f"{where}: {problem}")
+
+
+def describe_column(names: tuple[str, ...], column: int, *, named: bool) -> str:
+    """A column in the words of a message, its number counted from 1.
+
+    >>> describe_column(("year", "avg_1"), 1, named=True)
+    "column 2 ('avg_1')"
+    """
+    return f"column {column + 1} ({names[column]!r})" if named and column < len(names) else f"column {column + 1}"
+
+
+def checked_float32(table: Table, matrix: NDArray[np.float64], columns: Columns, start: int) -> NDArray[np.float32]:
+    """Features (n, F) as float32. Raises DataError at the first infinite cell; `start` is the number of row 0."""
+    with np.errstate(over="ignore"):
+        features = matrix.astype(np.float32)
+    infinite = np.isinf(features)
+    if infinite.any():
+        row, position = np.unravel_index(int(infinite.argmax()), features.shape)
+        raise table.row_error(
+            start + int(row),
+            columns.features[position],
+            f"{matrix[row, position]} is infinite or too large for 32-bit floats (at most 3.4e38).",
+        )
+    return features

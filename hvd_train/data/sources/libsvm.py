@@ -1,0 +1,113 @@
+"""LIBSVM's sparse text: `label index:value index:value ...`; what is not listed is 0, `#` begins a comment.
+
+The number of columns is known only at the end, so the file is read twice: once for the largest index, once for the
+rows. https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/ (YearPredictionMSD is there in this form.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
+from hvd_train.data.sources.base import Chunk, Table
+from hvd_train.data.sources.careful import FLOAT32_MAX, text_lines
+from hvd_train.errors import DataError
+
+MAX_FEATURES = 1_000_000
+"""Rows are stored dense, so more columns are not what this program is for."""
+_BLOCK_CELLS = 1 << 20
+_NUM_PROBED_ROWS = 100
+
+
+class LibsvmTable(Table):
+    """Column 1 is the label, column i + 1 the feature of index i (of index i - 1 where indices begin at 0)."""
+
+    is_named = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._bytes_read = 0
+        first, last, labels = 1, 0, []
+        for line, _, text in self._lines():
+            label, *pairs = text.split()
+            for pair in pairs:
+                if not pair.startswith("qid:"):
+                    index = self._index(pair, line)
+                    first, last = min(first, index), max(last, index)
+            if len(labels) < _NUM_PROBED_ROWS:
+                labels.append(label)
+        if not labels:
+            raise DataError(f"{path}: the file holds no rows.")
+        if last < first:
+            raise DataError(f"{path}: no row has a feature: they are written index:value.")
+        self._first, self._num_features = first, last - first + 1
+        years = sum(label in _SONG_YEAR_TEXTS for label in labels)
+        self.is_songs = self._num_features + 1 == NUM_SONG_COLUMNS and 10 * years >= 9 * len(labels)
+        self.columns = unnamed_columns(self._num_features + 1, is_songs=self.is_songs)
+
+    def bytes_read(self) -> int:
+        return self._bytes_read
+
+    def place(self, row: int) -> str:
+        for number, (line, _, _) in enumerate(self._lines()):
+            if number == row:
+                return f"line {line}"
+        raise IndexError(row)
+
+    def chunks(self, columns: Columns) -> Iterator[Chunk]:
+        if columns.key is not None or columns.label not in (0, None) or 0 in columns.features:
+            raise DataError(f"{self.path}: in a LIBSVM file the label stands first on each line: leave --label out.")
+        picked = np.array(columns.features) - 1
+        num_rows = max(1, _BLOCK_CELLS // self._num_features)
+        block = np.zeros((num_rows, self._num_features))
+        labels: list[float] = []
+        for line, position, text in self._lines():
+            label, *pairs = text.split()
+            labels.append(self._number(label, line, 0))
+            row = block[len(labels) - 1]
+            for pair in pairs:
+                if not pair.startswith("qid:"):
+                    index, _, value = pair.partition(":")
+                    column = int(index) - self._first
+                    row[column] = self._number(value, line, column + 1)
+            if len(labels) == num_rows:
+                yield Chunk(block[:, picked].astype(np.float32, order="C"), np.array(labels))
+                block[:] = 0
+                labels.clear()
+                self._bytes_read = position
+        if labels:
+            yield Chunk(block[: len(labels), picked].astype(np.float32, order="C"), np.array(labels))
+
+    def _lines(self) -> Iterator[tuple[int, int, str]]:
+        """(line from 1, bytes read, content) of the lines that hold a row."""
+        for line, position, text in text_lines(self.path):
+            content = text.partition("#")[0].strip()
+            if content:
+                yield line, position, content
+
+    def _index(self, pair: str, line: int) -> int:
+        index, colon, _ = pair.partition(":")
+        if not colon or not (index.isdecimal() and index.isascii()) or int(index[:10]) > MAX_FEATURES:
+            raise DataError(
+                f"{self.path}, line {line}: {pair[:40]!r} is no feature: they are written index:value, with indices "
+                f"up to {MAX_FEATURES:,}."
+            )
+        return int(index)
+
+    def _number(self, text: str, line: int, column: int) -> float:
+        try:
+            value = float(text) if "_" not in text else math.nan
+        except ValueError:
+            value = math.nan
+        if not abs(value) <= FLOAT32_MAX:
+            raise DataError(
+                f"{self.path}, line {line}, column {column + 1}: {text[:40]!r} is no number that a 32-bit float holds."
+            )
+        return value
+
+
+_SONG_YEAR_TEXTS = frozenset(str(year) for year in SONG_YEARS)

@@ -1,0 +1,109 @@
+"""Opening files that may be compressed, and telling formats apart."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from hvd_train.errors import DataError
+
+DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, OSError)
+"""What reading a damaged compressed file raises."""
+_BUFFER_BYTES = 1 << 20
+_PARQUET = b"PAR1"
+_ZIP = b"PK\x03\x04"
+_SUFFIX_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".libsvm": "libsvm", ".svm": "libsvm", ".npz": "npz"}
+
+
+def first_bytes(path: Path, count: int = 8) -> bytes:
+    """The beginning of a file that must be there. Raises DataError."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(count)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file.") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: this is a directory, not a table.") from None
+    except OSError as error:
+        raise DataError(f"{path}: it cannot be read: {error.strerror or error}.") from None
+    if not beginning:
+        raise DataError(f"{path}: the file is empty.")
+    return beginning
+
+
+def detect_format(path: Path) -> str:
+    """csv, parquet, libsvm or npz, by the file's beginning and its name."""
+    beginning = first_bytes(path)
+    if beginning.startswith(_PARQUET):
+        return "parquet"
+    suffixes = [s.lower() for s in path.suffixes]
+    last = suffixes[-1] if suffixes else ""
+    if last in {".gz", ".bz2", ".xz", ".zip"} and len(suffixes) > 1:
+        return "libsvm" if _SUFFIX_FORMATS.get(suffixes[-2]) == "libsvm" else "csv"
+    return _SUFFIX_FORMATS.get(last, "csv")
+
+
+@dataclass(frozen=True, eq=False)
+class OpenFile:
+    """A file being read."""
+
+    stream: io.BufferedReader
+    """Its content, decompressed."""
+    raw: io.BufferedReader
+    """The file itself: `raw.tell()` says how much of it has been read."""
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[OpenFile]:
+    """The file's content, decompressed where it is a gzip, bzip2, xz or zip file, whatever its name. Raises DataError."""
+    beginning = first_bytes(path)
+    with ExitStack() as stack:
+        raw = stack.enter_context(io.BufferedReader(io.FileIO(path), _BUFFER_BYTES))
+        try:
+            stream = _decompressed(path, raw, beginning, stack)
+        except DAMAGE as error:
+            raise damaged(path, error) from None
+        yield OpenFile(stream, raw)
+
+
+def _decompressed(path: Path, raw: io.BufferedReader, beginning: bytes, stack: ExitStack) -> io.BufferedReader:
+    if beginning.startswith(b"\x1f\x8b"):
+        opened: Any = gzip.GzipFile(fileobj=raw)
+    elif beginning.startswith(b"BZh"):
+        opened = bz2.BZ2File(raw)
+    elif beginning.startswith(b"\xfd7zXZ\x00"):
+        opened = lzma.LZMAFile(raw)
+    elif beginning.startswith(_ZIP):
+        opened = _open_zip(path, stack.enter_context(zipfile.ZipFile(raw)))
+    else:
+        return raw
+    return stack.enter_context(io.BufferedReader(opened, _BUFFER_BYTES))
+
+
+def damaged(path: Path, error: BaseException) -> DataError:
+    """The error for a file that breaks off or is not what it says."""
+    return DataError(
+        f"{path}: the file is damaged or cut short ({str(error).rstrip('.') or type(error).__name__}). Get it again."
+    )
+
+
+def _open_zip(path: Path, archive: zipfile.ZipFile) -> IO[bytes]:
+    members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX")]
+    if len(members) != 1:
+        names = ", ".join(m.filename for m in members[:5])
+        raise DataError(f"{path}: a zip file must hold one table, but this one holds {len(members)} files ({names}).")
+    if members[0].flag_bits & 1:
+        raise DataError(f"{path}: the zip file is encrypted. Unpack it first.")
+    try:
+        return archive.open(members[0])
+    except NotImplementedError as error:
+        raise DataError(f"{path}: the zip file cannot be read ({error}). Unpack it first.") from None
