@@ -1,0 +1,91 @@
+"""Do all ranks build the same model? Asked once, at the first reduction or broadcast of a set of variables.
+
+Gradients meet by position. Ranks with different models would average unrelated tensors where the shapes happen to
+agree, and hang where the number of tensors differs; so names, shapes, types and the kind of each gradient are compared
+first. The check costs one collective of 40 bytes per rank; only when it fails is the text of the descriptions sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import horovod.tensorflow as _horovod
+import numpy as np
+import tensorflow as tf
+from horovod.tensorflow.functions import allgather_object
+
+_NUMBERED = re.compile(r"^(.*?)(?:_(\d+))?$")
+
+
+class ModelMismatchError(ValueError):
+    """The ranks disagree on a variable: its name, shape, type or kind of gradient. Raised alike on every rank."""
+
+
+def gradient_kind(gradient: Any) -> str:
+    """ "dense", "sparse" or "none": kinds travel in different collectives, so ranks must agree on them."""
+    if gradient is None:
+        return "none"
+    return "sparse" if isinstance(gradient, tf.IndexedSlices) else "dense"
+
+
+def describe(variables: Sequence[Any], gradients: Sequence[Any] | None = None) -> list[str]:
+    """One line per variable: name, shape, type and, where `gradients` is given, the kind of its gradient."""
+    names = _without_running_numbers([str(getattr(v, "path", None) or v.name) for v in variables])
+    lines = [f"{name} {tuple(v.shape)} {tf.as_dtype(v.dtype).name}" for name, v in zip(names, variables, strict=True)]
+    if gradients is None:
+        return lines
+    return [f"{line} ({gradient_kind(g)} gradient)" for line, g in zip(lines, gradients, strict=True)]
+
+
+def agree(lines: Sequence[str], *, number: int, process_set: Any) -> int:
+    """Compare `lines` over the ranks of `process_set`, all of which must call; returns the largest `number` given.
+
+    Runs eagerly, also while a tf.function is traced.
+
+    Raises:
+        ModelMismatchError: on every rank alike, naming the first line that differs.
+    """
+    digest = hashlib.sha256("\n".join(lines).encode()).digest()
+    mine = [*np.frombuffer(digest, dtype=np.int64).tolist(), number]
+    with tf.init_scope():
+        gathered = _horovod.allgather(
+            tf.constant([mine], tf.int64), name="hvd_train.keras.check", process_set=process_set
+        ).numpy()
+        if (gathered[:, :-1] == gathered[0, :-1]).all():
+            return int(gathered[:, -1].max())
+        everyone = allgather_object(list(lines), name="hvd_train.keras.check.lines", process_set=process_set)
+    raise ModelMismatchError(_first_difference(everyone, process_set))
+
+
+def _without_running_numbers(names: Sequence[str]) -> list[str]:
+    """Replace each automatic number (`dense_7`) by its place among the numbers of that word.
+
+    Keras counts layers over the life of the process. A rank that has built another model before has larger numbers for
+    the same layers; that is no difference. An order that is swapped still is one.
+    """
+    split = [[_NUMBERED.match(part).groups("-1") for part in name.split("/")] for name in names]  # type: ignore[union-attr]
+    numbers: dict[str, set[int]] = {}
+    for parts in split:
+        for word, number in parts:
+            numbers.setdefault(word, set()).add(int(number))
+    place = {(word, n): i for word, seen in numbers.items() for i, n in enumerate(sorted(seen))}
+    return ["/".join(f"{word}_{i}" if (i := place[word, int(n)]) else word for word, n in parts) for parts in split]
+
+
+def _first_difference(everyone: Sequence[Sequence[str]], process_set: Any) -> str:
+    ranks = process_set.ranks or range(len(everyone))
+    reference = everyone[0]
+    for rank, lines in zip(ranks, everyone, strict=True):
+        for i in range(max(len(reference), len(lines))):
+            here = reference[i] if i < len(reference) else "missing"
+            there = lines[i] if i < len(lines) else "missing"
+            if here != there:
+                return (
+                    f"The ranks build different models. Variable {i} is {here} on rank {ranks[0]}, and {there} on rank "
+                    f"{rank} ({len(reference)} and {len(lines)} variables in all). Gradients are averaged by position, "
+                    "so every rank must build the same layers, of the same sizes, in the same order."
+                )
+    raise AssertionError("digests differ, lines do not")

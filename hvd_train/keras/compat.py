@@ -1,0 +1,83 @@
+"""`hvd.init()`, and what scripts written for Horovod say in Keras 2's words, which it makes work on Keras 3.
+
+Horovod's examples and documentation taught these spellings, and Keras 3 refuses them:
+
+- `model.compile(..., experimental_run_tf_function=False)`: dropped (hooks.py wraps compile() anyway)
+- `SGD(lr=0.1)`: read as `learning_rate`; and an optimizer of one's own that gives none: 0.001, Keras' usual one
+- `variable.ref()`: a hashable reference, as tf.Variable has it
+
+Each is said once when it is met. Nothing else of Keras changes.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import horovod.tensorflow as _horovod
+import keras
+
+from hvd_train.keras import hooks
+from hvd_train.keras.basics import native, say_once
+
+DEFAULT_LEARNING_RATE = 0.001
+_installed = False
+
+
+def init(*args: Any, **kwargs: Any) -> None:
+    """Start Horovod; every rank must call it, before anything else here. Arguments as in Horovod's `init`.
+
+    Also makes Keras 3 accept the spellings above.
+    """
+    _horovod.init(*args, **kwargs)
+    install()
+
+
+def install() -> None:
+    """Install the spellings, once per process."""
+    global _installed
+    hooks.install()
+    if _installed:
+        return
+    _installed = True
+    _accept_old_rates(_base_optimizer())
+    if not hasattr(keras.Variable, "ref"):
+        keras.Variable.ref = lambda self: _Reference(self)
+
+
+def _base_optimizer() -> Any:
+    """The class at the root of Keras' optimizers, whose __init__ all of them reach."""
+    return next(c for c in reversed(keras.optimizers.Optimizer.__mro__) if c.__name__ == "BaseOptimizer")
+
+
+def _accept_old_rates(base: Any) -> None:
+    original = base.__init__
+
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        if "lr" in kwargs:
+            say_once("Keras 3 has no `lr` argument: it is read as `learning_rate`.")
+            kwargs["learning_rate"] = float(kwargs.pop("lr"))
+        elif not args and "learning_rate" not in kwargs:
+            say_once(f"{type(self).__name__} gives Keras 3 no learning_rate: {DEFAULT_LEARNING_RATE} is taken.")
+            kwargs["learning_rate"] = DEFAULT_LEARNING_RATE
+        original(self, *args, **kwargs)
+
+    base.__init__ = __init__
+
+
+class _Reference:
+    """A hashable stand-in for a variable: equal for the same variable."""
+
+    def __init__(self, variable: Any) -> None:
+        self._variable = variable
+
+    def deref(self) -> Any:
+        """The variable."""
+        return self._variable
+
+    def __hash__(self) -> int:
+        return id(native(self._variable))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Reference) and native(self._variable) is native(other._variable)

@@ -1,0 +1,137 @@
+"""The three places where Keras itself must know that an optimizer is distributed.
+
+- `Model.compile`: Horovod's collectives cannot be compiled by XLA, and `jit_compile="auto"` would choose XLA.
+- `LossScaleOptimizer.check_finite`: whether a step is skipped must be one decision, alike on all ranks.
+- `CallbackList`: MetricAverageCallback comes first, so that every other callback sees what it writes.
+
+Each wraps one method and changes nothing for models without a distributed optimizer.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import weakref
+from typing import Any
+
+import horovod.tensorflow as _horovod
+import keras
+import tensorflow as tf
+from keras.src.trainers.trainer import Trainer
+
+from hvd_train.keras.basics import say_once
+
+_installed = False
+_order = itertools.count()
+_compiled: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def install() -> None:
+    """Wrap the three methods, once per process."""
+    global _installed
+    if _installed:
+        return
+    _installed = True
+    Trainer.compile = _wrap_compile(Trainer.compile)
+    scaler = keras.optimizers.LossScaleOptimizer
+    scaler.check_finite = _wrap_check_finite(scaler.check_finite)
+    keras.callbacks.CallbackList.__init__ = _wrap_callback_list(keras.callbacks.CallbackList.__init__)
+
+
+def is_distributed(optimizer: Any) -> bool:
+    """Whether `optimizer` itself reduces gradients."""
+    return hasattr(type(optimizer), "_hvd_new_state")
+
+
+def holds_distributed(optimizer: Any) -> bool:
+    """Whether `optimizer`, or one inside it (loss scaling, MultiOptimizer), reduces gradients."""
+    inner = [getattr(optimizer, "inner_optimizer", None), *getattr(optimizer, "_inner_optimizers", [])]
+    return is_distributed(optimizer) or any(holds_distributed(o) for o in inner if o is not None)
+
+
+def compiled_models() -> list[Any]:
+    """The models that were compiled with a distributed optimizer and are still in use, oldest first."""
+    return sorted(_compiled, key=lambda model: model._hvd_train_order)
+
+
+def forbid_jit(model: Any) -> None:
+    """See to it that `model` trains without XLA, also if it has been compiled for it."""
+    if model.jit_compile:
+        model.jit_compile = False
+        if model.train_function is not None:
+            model.make_train_function(force=True)
+
+
+def _wrap_compile(original: Any) -> Any:
+    @functools.wraps(original)
+    def compile(self: Any, *args: Any, **kwargs: Any) -> None:
+        if kwargs.pop("experimental_run_tf_function", None) is not None:
+            say_once("Keras 3 has no `experimental_run_tf_function`: compile() leaves it out. It is not needed.")
+        given = inspect.signature(original).bind(self, *args, **kwargs)
+        given.apply_defaults()
+        if holds_distributed(given.arguments["optimizer"]):
+            if given.arguments["jit_compile"] == "auto":
+                if not given.arguments["run_eagerly"]:
+                    say_once(
+                        'jit_compile="auto" is taken as False: XLA cannot compile Horovod\'s collectives. '
+                        "Give jit_compile=False to say so yourself."
+                    )
+                given.arguments["jit_compile"] = False
+            elif given.arguments["jit_compile"]:
+                raise ValueError(
+                    "jit_compile=True cannot be had with a distributed optimizer: XLA cannot compile Horovod's "
+                    'collectives. Give jit_compile=False, or leave it "auto".'
+                )
+            object.__setattr__(self, "_hvd_train_order", next(_order))
+            _compiled.add(self)
+        original(*given.args, **given.kwargs)
+
+    return compile
+
+
+def _wrap_check_finite(original: Any) -> Any:
+    @functools.wraps(original)
+    def check_finite(self: Any, grads: Any) -> Any:
+        finite = original(self, grads)
+        distributed = self if is_distributed(self) else self.inner_optimizer
+        if not is_distributed(distributed):
+            return finite
+        state = distributed.hvd_state
+        # Gradients that are reduced already are finite on all ranks or on none; not so what each rank has for itself.
+        if (distributed is self and not state.local) or not state.reduction.needs_communication():
+            return finite
+        if len(grads) == len(self._trainable_variables):
+            state.prepare(grads, self._trainable_variables)
+        everywhere = _horovod.allreduce(
+            tf.cast(finite, tf.int32),
+            op=_horovod.Min,
+            process_set=state.reduction.process_set,
+            name=f"{state.name}.{state.number}.finite",
+            ignore_name_scope=True,
+        )
+        return tf.equal(everywhere, 1)
+
+    return check_finite
+
+
+def _wrap_callback_list(original: Any) -> Any:
+    @functools.wraps(original)
+    def __init__(self: Any, callbacks: Any = None, *args: Any, **kwargs: Any) -> None:
+        if isinstance(callbacks, (list, tuple)):
+            callbacks = sorted(callbacks, key=lambda c: not getattr(c, "hvd_runs_first", False))
+        original(self, callbacks, *args, **kwargs)
+
+    return __init__
+
+
+def keras_2_update_step(parent: type) -> dict[str, Any]:
+    """For an optimizer whose `update_step(gradient, variable)` knows no learning rate: one that takes Keras 3's call."""
+    update_step = getattr(parent, "update_step", None)
+    if update_step is None or len(inspect.signature(update_step).parameters) != 3:
+        return {}
+
+    def update_step_of_keras_3(self: Any, gradient: Any, variable: Any, learning_rate: Any = None) -> Any:
+        return update_step(self, gradient, variable)
+
+    return {"update_step": update_step_of_keras_3}
