@@ -117,7 +117,7 @@ def _stratified(config: DataConfig, labels: NDArray[np.float64]) -> NDArray[np.u
     starts = np.flatnonzero(np.r_[True, np.diff(labels[rows]) != 0, True])
     codes = np.zeros(len(labels), np.uint8)
     owed_val = owed_test = 0.5  # what rounding withheld from one class goes to the next, so the totals are exact
-    for start, stop in itertools.pairwise(starts):
+    for start, stop in itertools.pairwise(starts.tolist()):
         owed_val += (stop - start) * config.val_fraction
         owed_test += (stop - start) * config.test_fraction
         # A class of a few rows keeps one to train on.

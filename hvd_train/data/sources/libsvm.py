@@ -31,7 +31,8 @@ class LibsvmTable(Table):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._bytes_read = 0
-        first, last, labels = 1, 0, []
+        first, last = 1, 0
+        labels: list[str] = []
         for line, _, text in self._lines():
             label, *pairs = text.split()
             for pair in pairs:

@@ -56,9 +56,9 @@ def detect_format(path: Path) -> str:
 class OpenFile:
     """A file being read."""
 
-    stream: io.BufferedReader
+    stream: io.BufferedReader[Any]
     """Its content, decompressed."""
-    raw: io.BufferedReader
+    raw: io.BufferedReader[Any]
     """The file itself: `raw.tell()` says how much of it has been read."""
 
 
@@ -75,13 +75,13 @@ def open_bytes(path: Path) -> Iterator[OpenFile]:
         yield OpenFile(stream, raw)
 
 
-def _decompressed(path: Path, raw: io.BufferedReader, beginning: bytes, stack: ExitStack) -> io.BufferedReader:
+def _decompressed(path: Path, raw: io.BufferedReader[Any], beginning: bytes, stack: ExitStack) -> io.BufferedReader[Any]:
     if beginning.startswith(b"\x1f\x8b"):
         opened: Any = gzip.GzipFile(fileobj=raw)
     elif beginning.startswith(b"BZh"):
         opened = bz2.BZ2File(raw)
     elif beginning.startswith(b"\xfd7zXZ\x00"):
-        opened = lzma.LZMAFile(raw)
+        opened = lzma.LZMAFile(raw)  # noqa: SIM115 (closed by the stack)
     elif beginning.startswith(_ZIP):
         opened = _open_zip(path, stack.enter_context(zipfile.ZipFile(raw)))
     else:

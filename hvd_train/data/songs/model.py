@@ -1,0 +1,128 @@
+"""The distribution of synthetic songs, and the posterior over years that follows from it.
+
+Shape letters: N songs, K years, F = 90 features, T = 12 timbres, P = 78 covariances, Q signal directions, G genres, S scales.
+
+A song of year y is a point v in F dimensions,
+    v = signal_directions @ signal[genre, y] + scale * (sqrt(share) * artist + sqrt(1 - share) * own),
+with `artist` and `own` standard normal, the genre hidden, and the scale drawn per artist (so tails are heavy). Its
+features are a smooth, invertible function of v that does not know y:
+    delta = mixing @ v                                  # correlated as the published features are
+    averages = mean + spread * delta[:12]
+    covariance = C B B' C', with log(diag B) and the entries below it linear in delta[12:]   # positive definite
+Because the function is invertible, p(year | features) = p(year | v), and v is a mixture of Gaussians given the year.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hvd_train.data.schema import NUM_SONG_TIMBRES as T
+from hvd_train.data.songs.published import TABLES
+
+Array = NDArray[np.float64]
+NUM_FEATURES = 90
+PAIRS = np.array([(i, i + k) for k in range(T) for i in range(T - k)])
+"""(P, 2) which timbres each covariance column is of."""
+_BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class SongModel:
+    """The numbers of the distribution, found by `hvd_train.data.songs.fit`."""
+
+    year_share: Array
+    """(K,) how often each year is."""
+    signal: Array
+    """(G, K, Q) mean of v along the signal directions."""
+    signal_directions: Array
+    """(F, Q) orthonormal."""
+    scales: Array
+    """(S,) of the noise, with mean square 1."""
+    scale_share: Array
+    """(S,)"""
+    artist_share: Array
+    """() share of the noise's variance that an artist's songs have in common."""
+    mixing: Array
+    """(F, F)"""
+    mean: Array
+    """(T,) of the averages."""
+    spread: Array
+    """(F,) of the averages and of the covariances around `center`, in their units."""
+    center: Array
+    """(T, T) the covariance of a song with delta = 0."""
+
+    @classmethod
+    def load(cls, path: Path = TABLES / "songs_model.npz") -> SongModel:
+        with np.load(path) as arrays:
+            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+    def save(self, path: Path) -> None:
+        np.savez_compressed(path, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+    def features(self, v: Array) -> Array:
+        """(N, F) -> features (N, F)."""
+        averages = self.mean + v @ (self.spread[:T, None] * self.mixing[:T]).T
+        root, to_factor = self._factors()
+        entries = v @ (to_factor @ (self.spread[T:, None] * self.mixing[T:])).T  # (N, P)
+        factor = np.zeros((len(v), T, T))
+        factor[:, PAIRS[:, 1], PAIRS[:, 0]] = entries
+        diagonal = np.arange(T)
+        factor[:, diagonal, diagonal] = np.exp(factor[:, diagonal, diagonal])
+        product = root @ factor
+        covariance = product @ product.transpose(0, 2, 1)
+        return np.concatenate([averages, covariance[:, PAIRS[:, 0], PAIRS[:, 1]]], axis=1)
+
+    def invert(self, features: Array) -> Array:
+        """Features (N, F) -> v (N, F), the inverse of `features`."""
+        root, to_factor = self._factors()
+        covariance = np.empty((len(features), T, T))
+        covariance[:, PAIRS[:, 0], PAIRS[:, 1]] = features[:, T:]
+        covariance[:, PAIRS[:, 1], PAIRS[:, 0]] = features[:, T:]
+        # Take out what is common first: what remains is near the identity, and rounding to float32 does no harm.
+        inverse_root = np.linalg.inv(root)
+        factor = np.linalg.cholesky(inverse_root @ covariance @ inverse_root.T)
+        diagonal = np.arange(T)
+        factor[:, diagonal, diagonal] = np.log(factor[:, diagonal, diagonal])
+        spread = factor[:, PAIRS[:, 1], PAIRS[:, 0]] @ np.linalg.inv(to_factor).T
+        delta = np.concatenate([features[:, :T] - self.mean, spread], axis=1) / self.spread
+        return delta @ np.linalg.inv(self.mixing).T
+
+    def posterior(self, features: NDArray[np.float32] | Array) -> Array:
+        """(N, K) probability of each year given one song's features (N, F), knowing nothing of its artist's others."""
+        blocks = [
+            self.posterior_of_v(self.invert(features[start : start + _BLOCK_ROWS].astype(np.float64)))
+            for start in range(0, len(features), _BLOCK_ROWS)
+        ]
+        return np.concatenate(blocks)
+
+    def posterior_of_v(self, v: Array) -> Array:
+        """(N, K) probability of each year given v (N, F)."""
+        along = v @ self.signal_directions  # (N, Q)
+        rest = (v**2).sum(1) - (along**2).sum(1)  # what says nothing about the year, but much about the scale
+        with np.errstate(divide="ignore"):
+            log_prior = np.log(self.year_share)
+        parts = []
+        for signal in self.signal:
+            distance = rest[:, None] + (along**2).sum(1)[:, None] - 2 * along @ signal.T + (signal**2).sum(1)
+            for scale, share in zip(self.scales, self.scale_share, strict=True):
+                parts.append(log_prior - 0.5 * distance / scale**2 + np.log(share) - NUM_FEATURES * np.log(scale))
+        logs = np.stack(parts)  # (G * S, N, K), genres equally likely
+        shares: Array = np.exp(logs - logs.max((0, 2), keepdims=True)).sum(0)
+        return shares / shares.sum(1, keepdims=True)
+
+    def _factors(self) -> tuple[Array, Array]:
+        """C (T, T), and the linear map (P, P) from a small change of the covariance to that of B's entries."""
+        root = np.linalg.cholesky(self.center)
+        inverse = np.linalg.inv(root)
+        maps = np.zeros((len(PAIRS), len(PAIRS)))
+        for column, (i, j) in enumerate(PAIRS):
+            change = np.zeros((T, T))
+            change[i, j] = change[j, i] = 1.0
+            whitened = inverse @ change @ inverse.T  # = dB + dB' where B = I + dB
+            lower = np.tril(whitened, -1) + np.diag(np.diag(whitened)) / 2
+            maps[:, column] = lower[PAIRS[:, 1], PAIRS[:, 0]]
+        return root, maps
