@@ -14,6 +14,7 @@ from horovod.tensorflow import (
     Product,
     Sum,
     add_process_set,
+    alltoall,
     ccl_built,
     cross_rank,
     cross_size,
@@ -22,8 +23,12 @@ from horovod.tensorflow import (
     global_process_set,
     gloo_built,
     gloo_enabled,
+    grouped_allgather,
+    grouped_allreduce,
+    grouped_reducescatter,
     is_homogeneous,
     is_initialized,
+    join,
     local_rank,
     local_size,
     mpi_built,
@@ -38,40 +43,64 @@ from horovod.tensorflow import (
     start_timeline,
     stop_timeline,
 )
+from horovod.tensorflow.functions import allgather_object, broadcast_object
 
+from hvd_train.keras import callbacks, elastic
 from hvd_train.keras.basics import NotInitializedError
 from hvd_train.keras.broadcast import broadcast_global_variables, broadcast_variables
+from hvd_train.keras.callback_metrics import MetricMismatchError
 from hvd_train.keras.checks import ModelMismatchError
 from hvd_train.keras.compat import init
+from hvd_train.keras.ops import allgather, allreduce, broadcast, reducescatter
 from hvd_train.keras.optimizer import DistributedOptimizer, PartialDistributedOptimizer
+from hvd_train.keras.saving import load_model
+from hvd_train.keras.sync_batch_norm import SyncBatchNormalization
+from hvd_train.keras.tape import DistributedGradientTape, PartialDistributedGradientTape
 
 __all__ = [
     "Adasum",
     "Average",
     "Compression",
+    "DistributedGradientTape",
     "DistributedOptimizer",
     "Max",
+    "MetricMismatchError",
     "Min",
     "ModelMismatchError",
     "NotInitializedError",
+    "PartialDistributedGradientTape",
     "PartialDistributedOptimizer",
     "ProcessSet",
     "Product",
     "Sum",
+    "SyncBatchNormalization",
     "add_process_set",
+    "allgather",
+    "allgather_object",
+    "allreduce",
+    "alltoall",
+    "broadcast",
     "broadcast_global_variables",
+    "broadcast_object",
     "broadcast_variables",
+    "callbacks",
     "ccl_built",
     "cross_rank",
     "cross_size",
     "cuda_built",
     "ddl_built",
+    "elastic",
     "global_process_set",
     "gloo_built",
     "gloo_enabled",
+    "grouped_allgather",
+    "grouped_allreduce",
+    "grouped_reducescatter",
     "init",
     "is_homogeneous",
     "is_initialized",
+    "join",
+    "load_model",
     "local_rank",
     "local_size",
     "mpi_built",
@@ -79,6 +108,7 @@ __all__ = [
     "mpi_threads_supported",
     "nccl_built",
     "rank",
+    "reducescatter",
     "remove_process_set",
     "rocm_built",
     "shutdown",

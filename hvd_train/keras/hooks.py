@@ -13,6 +13,7 @@ import functools
 import inspect
 import itertools
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import horovod.tensorflow as _horovod
@@ -44,10 +45,25 @@ def is_distributed(optimizer: Any) -> bool:
     return hasattr(type(optimizer), "_hvd_new_state")
 
 
+def distributed_in(optimizer: Any) -> Iterator[Any]:
+    """`optimizer`, or what is inside it (loss scaling, MultiOptimizer), as far as it reduces gradients."""
+    if is_distributed(optimizer):
+        yield optimizer
+    for inner in (getattr(optimizer, "inner_optimizer", None), *getattr(optimizer, "_inner_optimizers", [])):
+        if inner is not None:
+            yield from distributed_in(inner)
+
+
 def holds_distributed(optimizer: Any) -> bool:
-    """Whether `optimizer`, or one inside it (loss scaling, MultiOptimizer), reduces gradients."""
-    inner = [getattr(optimizer, "inner_optimizer", None), *getattr(optimizer, "_inner_optimizers", [])]
-    return is_distributed(optimizer) or any(holds_distributed(o) for o in inner if o is not None)
+    """Whether `optimizer` or one inside it reduces gradients."""
+    return next(distributed_in(optimizer), None) is not None
+
+
+def register_model(model: Any) -> None:
+    """Note that `model` trains with a distributed optimizer."""
+    if model not in _compiled:
+        object.__setattr__(model, "_hvd_train_order", next(_order))
+        _compiled.add(model)
 
 
 def compiled_models() -> list[Any]:
@@ -83,8 +99,7 @@ def _wrap_compile(original: Any) -> Any:
                     "jit_compile=True cannot be had with a distributed optimizer: XLA cannot compile Horovod's "
                     'collectives. Give jit_compile=False, or leave it "auto".'
                 )
-            object.__setattr__(self, "_hvd_train_order", next(_order))
-            _compiled.add(self)
+            register_model(self)
         original(*given.args, **given.kwargs)
 
     return compile

@@ -42,13 +42,21 @@ class _State:
         """Before the first reduction: compare the ranks' models, and agree on a number for the collectives' names."""
         if self.number is not None:
             return
-        number = _State.next_number
+        number = self.number_or_next()
         # In an elastic job a rank that joins would ask here, and those that go on would not: KerasState.sync() asks.
         if self.reduction.needs_communication() and not is_elastic():
             lines = checks.describe(variables, gradients)
             number = checks.agree(lines, number=number, process_set=self.reduction.process_set)
+        self.take(number)
+
+    def number_or_next(self) -> int:
+        """What tells this optimizer's collectives from another's: the number it has, or would take."""
+        return _State.next_number if self.number is None else self.number
+
+    def take(self, number: int) -> None:
+        """Have `number` from now on; every rank must give the same."""
         self.number = number
-        _State.next_number = number + 1
+        _State.next_number = max(_State.next_number, number + 1)
 
     def reduce(self, gradients: Sequence[Any], variables: Sequence[Any]) -> list[Any]:
         return self.reduction.reduce(gradients, variables, name=f"{self.name}.{self.number}", local=self.local)
