@@ -62,6 +62,28 @@ class DataConfig:
     """Split songs at random all the same, although artists then stand on both sides."""
     num_virtual_shards: int | None = None
     """Shards that the rows are dealt to, whatever the number of ranks; must be divisible by it. By default 64, less for small tables."""
+    balance: Literal["none", "repeat", "inverse", "sqrt-inverse", "effective-number"] = "none"
+    """Rare labels drawn more often (repeat), or their rows' loss weighted (the others). Train only."""
+    balance_evenness: float = 1.0
+    """repeat: from 0, labels as frequent as in the table, to 1, each label equally often."""
+    balance_max_repeats: float = 0.0
+    """repeat: at most this many times is a row drawn in an epoch; 0: no limit."""
+    lds_sigma: float = 0.0
+    """Deviation, in years or units of the label, of the kernel that smooths the counts behind loss weights (LDS); 0: none."""
+    noise: float = 0.0
+    """Gaussian noise added to train features, as a share of each feature's deviation."""
+    feature_dropout: float = 0.0
+    """Share of the train features that are replaced by their mean."""
+    mixup_alpha: float = 0.0
+    """Train rows are mixed with one of a near label, by a share from Beta(alpha, alpha); 0: not."""
+    mixup_distance: float = 3.0
+    """How far apart, in years or units of the label, two mixed rows may be."""
+    targets: Literal["one-hot", "gaussian", "two-hot"] = "one-hot"
+    """What the softmax is trained towards: the label alone, a Gaussian around it, or its two neighbours among target_step."""
+    target_sigma: float = 2.0
+    """gaussian: its deviation, in years or units of the label."""
+    target_step: int = 5
+    """two-hot: outputs apart from each other whose weighted mean is the label."""
     num_songs: int = 40_000
     """Rows of the embedded synthetic songs, where they are the data."""
     cache_dir: Path | None = None
@@ -79,6 +101,14 @@ class DataConfig:
             self.num_virtual_shards,
             "there is at least one",
         )
+        require(0 <= self.balance_evenness <= 1, "balance_evenness", self.balance_evenness, "it is between 0 and 1")
+        limit = self.balance_max_repeats
+        require(limit == 0 or limit >= 1, "balance_max_repeats", limit, "it is at least 1, or 0 for no limit")
+        require(0 <= self.feature_dropout < 1, "feature_dropout", self.feature_dropout, "it is at least 0 and below 1")
+        for key in ("lds_sigma", "noise", "mixup_alpha", "mixup_distance"):
+            require(getattr(self, key) >= 0, key, getattr(self, key), "it is not negative")
+        require(self.target_sigma > 0, "target_sigma", self.target_sigma, "a deviation is positive")
+        require(self.target_step >= 1, "target_step", self.target_step, "it is at least 1")
         require(self.num_songs >= 1000, "num_songs", self.num_songs, "the synthetic set has at least 1000 songs")
         if self.layout is not None:
             parse_layout(self.layout)

@@ -21,8 +21,8 @@ from pathlib import Path
 from hvd_train.config import DataConfig
 from hvd_train.data.convert import Progress, Report, convert, convert_table
 from hvd_train.data.dataset import CONVERSION_VERSION, Dataset, file_sha256, is_dataset
-from hvd_train.data.sources.opening import first_bytes
 from hvd_train.data.songs.table import SYNTHETIC_VERSION, SyntheticSongs
+from hvd_train.data.sources.opening import first_bytes
 from hvd_train.data.writing import write_error
 from hvd_train.errors import DataError
 
@@ -48,10 +48,14 @@ def prepare(
     and when another process converts for longer than `lock_timeout_s`.
     """
     if config.path is None:
-        table = SyntheticSongs(config.num_songs)
-        key = _key(config, f"synthetic songs {config.num_songs} version {SYNTHETIC_VERSION}")
-        target = cache_dir(config) / f"synthetic-songs-{config.num_songs}-{key}"
-        return _once(target, lambda: convert_table(table, target, config, report=report), report, lock_timeout_s)
+        num_songs = config.num_songs
+        key = _key(config, f"synthetic songs {num_songs} version {SYNTHETIC_VERSION}")
+        target = cache_dir(config) / f"synthetic-songs-{num_songs}-{key}"
+
+        def make_it() -> Path:
+            return convert_table(SyntheticSongs(num_songs), target, config, report=report, progress=progress)
+
+        return _once(target, make_it, report, lock_timeout_s)
     if config.path.is_dir():
         _require_same_shards(config.path, config)
         return config.path

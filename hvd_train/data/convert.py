@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import hvd_train
 from hvd_train.config import SPLITS, DataConfig
-from hvd_train.data.dataset import CONVERSION_VERSION, FORMAT
+from hvd_train.data.dataset import CONVERSION_VERSION, FORMAT, Dataset
 from hvd_train.data.dealing import ShardFiles
 from hvd_train.data.labels import LabelReader, Labels
 from hvd_train.data.schema import Columns, Schema, choose_columns, choose_layout
@@ -87,6 +87,8 @@ def convert_table(
             "hvd_train": hvd_train.__version__,
         }
         spill.remove()
+        unfinished = Dataset(directory, metadata | {"checksum": ""})
+        metadata |= table.facts(lambda split: unfinished.features_and_labels(split))
         write_metadata(directory, metadata)
     if report is not None:
         for line in notes(metadata):
@@ -180,6 +182,7 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataCon
         keys=spill.keys,
         key_names=spill.key_names,
         key_error=lambda row, problem: spill.table.row_error(row, spill.key_column, problem),
+        first_of_group=spill.table.first_of_group,
     )
     splits = assign_splits(config, given)
     counts = np.bincount(splits, minlength=len(SPLITS))

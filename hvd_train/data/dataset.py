@@ -96,6 +96,11 @@ class Dataset:
         """(K,) rows of each label; (0,) for values."""
         return np.array(self.metadata["splits"][split]["label_counts"], np.int64)
 
+    def optimum(self, split: Split) -> dict[str, float] | None:
+        """The best possible figures on val or test, known for synthetic songs: see `songs.optimum.best_figures`."""
+        figures: dict[str, float] | None = self.metadata.get("optimum", {}).get(split)
+        return figures
+
     def shard_label_counts(self) -> NDArray[np.int64]:
         """(V, K) rows of each label in each train shard. Raises DataError for values."""
         if self.schema.label_kind == "values":
@@ -117,6 +122,11 @@ class Dataset:
             labels[start:stop] = records["label"]
             row_ids[start:stop] = records["row_id"]
         return Rows(features, labels, row_ids, starts[:-1])
+
+    def features_and_labels(self, split: Split) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """The whole split in the order of the shards."""
+        rows = self.load(split, range(self.num_virtual_shards))
+        return rows.features, rows.labels
 
     def _read_shard(self, split: Split, shard: int, dtype: np.dtype[Any], num_rows: int) -> NDArray[Any]:
         path = self.directory / shard_file(split, shard)

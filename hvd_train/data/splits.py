@@ -39,6 +39,8 @@ class SplitInput:
     key_names: tuple[str, ...]
     key_error: Callable[[int, str], DataError]
     """The error for row i of the split's column."""
+    first_of_group: Callable[[int], int] = lambda row: row
+    """Where the group of a row begins: splits by position begin there, where groups are known."""
 
 
 def assign_splits(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
@@ -52,7 +54,7 @@ def assign_splits(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
     if method == "official":
         codes = _official(config, given)
     elif method == "sequential":
-        codes = _sequential(config, given.num_rows)
+        codes = _sequential(config, given.num_rows, given.first_of_group)
     elif method == "random":
         codes = _shuffled(config, given.num_rows)
     elif method == "stratified":
@@ -89,7 +91,7 @@ def _official(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
     codes = np.full(NUM_SONGS, TEST, np.uint8)
     codes[:NUM_OFFICIAL_TRAIN_SONGS] = TRAIN
     num_val = round(NUM_OFFICIAL_TRAIN_SONGS * config.val_fraction)
-    codes[NUM_OFFICIAL_TRAIN_SONGS - num_val : NUM_OFFICIAL_TRAIN_SONGS] = VAL
+    codes[given.first_of_group(NUM_OFFICIAL_TRAIN_SONGS - num_val) : NUM_OFFICIAL_TRAIN_SONGS] = VAL
     return codes
 
 
@@ -97,11 +99,16 @@ def _held_out(config: DataConfig, num_rows: int) -> tuple[int, int]:
     return round(num_rows * config.val_fraction), round(num_rows * config.test_fraction)
 
 
-def _sequential(config: DataConfig, num_rows: int) -> NDArray[np.uint8]:
+def _sequential(
+    config: DataConfig, num_rows: int, first_of_group: Callable[[int], int] | None = None
+) -> NDArray[np.uint8]:
     num_val, num_test = _held_out(config, num_rows)
+    begin_val, begin_test = num_rows - num_test - num_val, num_rows - num_test
+    if first_of_group is not None and 0 < begin_val < begin_test < num_rows:
+        begin_val, begin_test = first_of_group(begin_val), first_of_group(begin_test)
     codes = np.zeros(num_rows, np.uint8)
-    codes[num_rows - num_test - num_val :] = VAL
-    codes[num_rows - num_test :] = TEST
+    codes[begin_val:] = VAL
+    codes[begin_test:] = TEST
     return codes
 
 

@@ -111,12 +111,13 @@ class SongModel:
             for scale, share in zip(self.scales, self.scale_share, strict=True):
                 parts.append(log_prior - 0.5 * distance / scale**2 + np.log(share) - NUM_FEATURES * np.log(scale))
         logs = np.stack(parts)  # (G * S, N, K), genres equally likely
-        shares: Array = np.exp(logs - logs.max((0, 2), keepdims=True)).sum(0)
-        return shares / shares.sum(1, keepdims=True)
+        shares = np.exp(logs - logs.max((0, 2), keepdims=True)).sum(0)
+        normalised: Array = shares / shares.sum(1, keepdims=True)
+        return normalised
 
     def _factors(self) -> tuple[Array, Array]:
         """C (T, T), and the linear map (P, P) from a small change of the covariance to that of B's entries."""
-        root = np.linalg.cholesky(self.center)
+        root: Array = np.linalg.cholesky(self.center)
         inverse = np.linalg.inv(root)
         maps = np.zeros((len(PAIRS), len(PAIRS)))
         for column, (i, j) in enumerate(PAIRS):

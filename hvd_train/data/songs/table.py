@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import bisect
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hvd_train.config import SPLITS, Split
 from hvd_train.data.plan import generator
 from hvd_train.data.schema import NUM_OFFICIAL_TRAIN_SONGS, SONG_FEATURES, SONG_YEARS, Columns
 from hvd_train.data.songs.model import NUM_FEATURES, SongModel
+from hvd_train.data.songs.optimum import best_figures
 from hvd_train.data.sources.base import Chunk, Table
 
 SYNTHETIC_VERSION = 2
@@ -54,9 +58,18 @@ class SyntheticSongs(Table):
             yield Chunk(np.ascontiguousarray(features, np.float32), years[:keep].astype(np.float64))
             num_songs, block = num_songs + keep, block + 1
 
-    def first_of_artist(self, row: int) -> int:
-        """The row where the songs of the artist of song `row` begin: a split there has no artist on both sides."""
-        return max((start for start in self._artist_starts if start <= row), default=row)
+    def first_of_group(self, row: int) -> int:
+        """Where the songs of the artist of song `row` begin: a split there has no artist on both sides."""
+        return self._artist_starts[max(0, bisect.bisect_right(self._artist_starts, row) - 1)]
+
+    def facts(self, load: Callable[[Split], tuple[NDArray[np.float32], NDArray[Any]]]) -> dict[str, Any]:
+        """The best possible figures of val and test, where all features are kept."""
+        optimum = {}
+        for split in SPLITS[1:]:
+            features, labels = load(split)
+            if features.shape[1] == NUM_FEATURES:
+                optimum[split] = best_figures(self.model.posterior(features), np.array(SONG_YEARS), labels)
+        return {"optimum": optimum} if optimum else {}
 
     def _draw(self, block: int, start: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Songs of each artist (A,), and year (n,) and v (n, F) of each song of a block of artists."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hvd_train.config import Split
 from hvd_train.data.schema import Columns
 from hvd_train.errors import DataError
 
@@ -49,6 +50,14 @@ class Table(ABC):
     def bytes_read(self) -> int:
         """How much of the file `chunks` has read, for progress."""
         return 0
+
+    def first_of_group(self, row: int) -> int:
+        """The row where the group (the artist) of `row` begins, where the table knows; only after `chunks`."""
+        return row
+
+    def facts(self, load: Callable[[Split], tuple[NDArray[np.float32], NDArray[Any]]]) -> dict[str, Any]:
+        """What the table knows about itself for metadata.json; `load` gives features and labels of a split."""
+        return {}
 
     def place(self, row: int) -> str:
         """Where row `row` (from 0) stands, in the words of a message."""

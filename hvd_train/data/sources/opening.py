@@ -75,7 +75,9 @@ def open_bytes(path: Path) -> Iterator[OpenFile]:
         yield OpenFile(stream, raw)
 
 
-def _decompressed(path: Path, raw: io.BufferedReader[Any], beginning: bytes, stack: ExitStack) -> io.BufferedReader[Any]:
+def _decompressed(
+    path: Path, raw: io.BufferedReader[Any], beginning: bytes, stack: ExitStack
+) -> io.BufferedReader[Any]:
     if beginning.startswith(b"\x1f\x8b"):
         opened: Any = gzip.GzipFile(fileobj=raw)
     elif beginning.startswith(b"BZh"):
