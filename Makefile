@@ -9,6 +9,9 @@ BIN := $(VENV)/bin
 # What mpirun needs on any machine stands in one file, which tests and Docker read too.
 WITH_ENV := set -a; . scripts/mpi.env; set +a; export PATH="$(abspath $(BIN)):$$PATH";
 
+# What TensorFlow announces while horovodrun looks whether it is there; no log level silences it.
+CHATTER := absl::InitializeLog|port.cc:.*oneDNN|cpu_feature_guard|^To enable the following instructions
+
 .DEFAULT_GOAL := help
 .PHONY: help setup train test unit parallel launch check lint format typecheck lock clean distclean
 
@@ -19,7 +22,7 @@ setup: ## make the environment (venv, locked packages, Open MPI, Horovod); nothi
 	@VENV="$(VENV)" scripts/setup.sh
 
 train: setup ## train on NP=2 ranks under horovodrun; ARGS="--data songs.csv" for your own rows
-	@$(WITH_ENV) horovodrun -np $(NP) hvd-train train $(ARGS)
+	@$(WITH_ENV) horovodrun -np $(NP) hvd-train train $(ARGS) 2> >(grep -vE "$(CHATTER)" >&2)
 
 test: setup unit parallel launch ## the whole test suite
 

@@ -67,7 +67,7 @@ def save(path: Path, variables: list[Any], progress: Progress, *, config: str, d
     }
     arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(variables)}
     arrays["note"] = np.frombuffer(json.dumps(note).encode(), dtype=np.uint8)
-    write_atomically(path, lambda file: np.savez(file, **arrays))
+    write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
 def describe(variable: Any) -> str:
@@ -85,9 +85,11 @@ def write_atomically(path: Path, write: Any) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+        if isinstance(error, OSError):  # a full disk does not say which file it was
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     # The rename itself is only safe once the directory is on disk.
     directory = os.open(path.parent, os.O_RDONLY)

@@ -31,6 +31,8 @@ def train(argv: Sequence[str], place: Place) -> int:
     arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
 
     from hvd_train.console import ConsoleObserver
+    from hvd_train.guard import guarded, last_checkpoint_line
+    from hvd_train.launch.stop import Stopped
     from hvd_train.observer import Observer
     from hvd_train.rundir import RunDir, new_run_dir
     from hvd_train.world import open_world
@@ -44,7 +46,13 @@ def train(argv: Sequence[str], place: Place) -> int:
 
     from hvd_train.train import train_and_evaluate
 
-    train_and_evaluate(arguments.run, world, run_dir, resume=arguments.resume is not None, observer=observer)
+    try:
+        with guarded(world, arguments.run.training, run_dir) as watch:
+            resume = arguments.resume is not None
+            train_and_evaluate(arguments.run, world, run_dir, resume=resume, observer=observer, watch=watch)
+    except Stopped as stopped:
+        observer.close()
+        return end(place, stopped.exit_code, f"stopped by {stopped}. {last_checkpoint_line(run_dir)}")
     world.close()
     return 0
 
@@ -114,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end(place, error.exit_code, f"error: {error}")
     except SystemExit as exit_:  # tyro's: the message is out, on the root alone
         return end(place, int(exit_.code or 0))
+    except KeyboardInterrupt:
+        return end(place, 130, "stopped")
     except BrokenPipeError:  # whoever read our output has seen enough
         os._exit(141)
     except Exception as error:

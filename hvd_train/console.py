@@ -6,6 +6,7 @@ and then instead of the bar. With hvd_train/cli.py the only place that prints. R
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,41 @@ from rich.table import Table
 
 from hvd_train import metrics
 from hvd_train.observer import Observer
+from hvd_train.ranks import place_from
 from hvd_train.rundir import RunDir
 
 # Without a terminal, seconds between two lines of progress inside an epoch.
 PLAIN_EVERY_S = 10.0
 
 
+def plain_or_live() -> Console:
+    """A console that knows whether someone is watching it.
+
+    mpirun gives its local ranks a terminal of their own, whatever its output goes to, and horovodrun puts a tag before
+    every line: there a bar that redraws itself would become a heap of control characters. So under a launcher its own
+    output is looked at, and a bar is drawn only where mpirun hands bytes through to a terminal.
+    """
+    place = place_from(os.environ)
+    live = None if not place.launcher else _mpirun_shows_terminal()
+    return Console(highlight=False, soft_wrap=True, force_terminal=live)
+
+
+def _mpirun_shows_terminal() -> bool:
+    try:
+        launcher = Path(f"/proc/{os.getppid()}")
+        tagged = any(
+            word in launcher.joinpath("cmdline").read_bytes() for word in (b"tag-output", b"timestamp-output", b"xml")
+        )
+        return not tagged and os.readlink(launcher / "fd" / "1").startswith(("/dev/pts/", "/dev/tty"))
+    except OSError:
+        return False
+
+
 class ConsoleObserver(Observer):
     """Shows a run on `console` and keeps the same lines, with the time, in the run's log."""
 
     def __init__(self, run_dir: RunDir, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or plain_or_live()
         self.run_dir = run_dir
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -148,11 +173,3 @@ def results_table(figures: dict[str, float], baselines: dict[str, float], *, tit
             "better" if better else "NO BETTER",
         )
     return table
-
-
-def last_checkpoint_line(run_dir: Path) -> str:
-    """What to tell a user whose run ended before its time."""
-    last = RunDir(run_dir).last
-    if not last.exists():
-        return "There was no checkpoint yet."
-    return f"The last checkpoint is whole: {last}. Go on with: hvd-train train --resume {run_dir}"

@@ -100,7 +100,8 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         loop = self.loop
         self.first_step = loop.progress.step
         self._step = self.first_step
-        self._started, self._timed_from = time.monotonic(), None
+        self._started = time.monotonic()
+        self._timed_from: tuple[float, int] | None = None
         loop.watch.phase(f"step {self._step + 1} of epoch {epoch + 1}", waits_for_others=True)
         if loop.world.is_root:
             loop.observer.epoch_begins(epoch + 1, loop.training.num_epochs, loop.num_steps)
@@ -127,8 +128,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         every = loop.training.checkpoint_every_steps
         if every and self._step // every > done_before // every and self._step < loop.num_steps:
             loop.progress.step = self._step
-            if loop.world.is_root:
-                loop.save(False)
+            loop.world.together(lambda: loop.save(False), on="root")
         if loop.world.is_root and now - self._shown >= SHOW_EVERY_S:
             self._shown = now
             loop.observer.steps_done(
@@ -164,8 +164,8 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
             require_equal_weights(world, self.model.weights)
         self._apply(before, after)
         best = after.best_epoch == after.epoch
+        world.together(lambda: loop.save(best), on="root")
         if world.is_root:
-            loop.save(best)
             loop.observer.epoch_ended(row, best=best)
         self.samples_per_s = math.nan
 

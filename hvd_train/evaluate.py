@@ -68,5 +68,5 @@ def baseline_of(world: World, dataset: Dataset, labels: Labels, split: Any, rows
         train = metrics.Baseline.of(labels, dataset.label_counts("train"))
         return train.metrics(labels, dataset.label_counts(split))
     statistics = dataset.statistics
-    own = metrics.value_baseline(statistics.label_mean, statistics.label_median, rows.labels)
+    own = metrics.value_baseline(statistics.label_mean or 0.0, statistics.label_median or 0.0, rows.labels)
     return metrics.from_sums("values", world.allreduce_sum(own))

@@ -15,9 +15,8 @@ import numpy as np
 from hvd_train.data import Dataset, Schema
 from hvd_train.errors import CheckpointError
 from hvd_train.metrics import Baseline, Labels
+from hvd_train.models.heads import OUTPUTS_LAYER
 from hvd_train.rundir import RunDir, write_json
-
-OUTPUTS_LAYER = "outputs"
 
 
 @dataclass(frozen=True)

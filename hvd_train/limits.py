@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import threading
 from collections.abc import Iterator
 
 from hvd_train.errors import RankFailure
-
-
-def end_process(message: str, code: int = RankFailure.exit_code) -> None:
-    """Write `message` and end this process at once, from any thread; the launcher then ends the other ranks.
-
-    A plain exit would first run Horovod's shutdown, which waits for ranks that may no longer answer.
-    """
-    sys.stderr.write(message.rstrip("\n") + "\n")
-    sys.stderr.flush()
-    sys.stdout.flush()
-    os._exit(code)
+from hvd_train.launch.ending import end_process
 
 
 @contextlib.contextmanager
@@ -29,7 +17,7 @@ def time_limit(seconds: float, waiting_for: str, *, who: str = "this process") -
     For waits that cannot be interrupted, such as a collective that another rank never enters.
     """
     message = f"error: {who} waited {seconds:.0f} s for {waiting_for}, which is the limit; ending the job."
-    timer = threading.Timer(seconds, end_process, args=(message,))
+    timer = threading.Timer(seconds, end_process, args=(message, RankFailure.exit_code))
     timer.daemon = True
     timer.start()
     try:

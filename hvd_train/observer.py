@@ -23,5 +23,8 @@ class Observer:
     def epoch_ended(self, row: dict[str, float], *, best: bool) -> None:
         """A row of metrics.csv."""
 
+    def close(self) -> None:
+        """The run ends here, perhaps in its middle."""
+
     def finished(self, report: Any) -> None:
         """The run came to its end."""

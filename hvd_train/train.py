@@ -21,7 +21,8 @@ from hvd_train.epochs import EpochLoop, Loop, require_equal_weights, set_plateau
 from hvd_train.errors import CheckpointError, DataError
 from hvd_train.evaluate import baseline_of, evaluate, inference
 from hvd_train.export import save_model
-from hvd_train.metrics import Labels
+from hvd_train.metrics import Baseline, Labels
+from hvd_train.models.heads import HeadSpec
 from hvd_train.models.inputs import InputSpec
 from hvd_train.observer import Observer
 from hvd_train.optimizers import make_optimizer, make_schedule
@@ -96,7 +97,8 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
     plan = EpochPlan(training.seed, dataset.shard_sizes("train"), batches.rows_per_shard_step)
     keras.utils.set_random_seed(training.seed)
     spec = InputSpec(dataset.statistics.mean, dataset.statistics.std, schema.layout)
-    model = models.build(config.model, spec, num_outputs=schema.num_outputs, seed=training.seed, rank=world.rank)
+    head = head_spec(dataset, labels)
+    model = models.build(config.model, spec, head, seed=training.seed, rank=world.rank)
     schedule = make_schedule(
         config.optimizer,
         global_batch_size=batches.global_batch_size,
@@ -107,7 +109,7 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
     loss_scale = 1.0
     if labels.kind == "values":
         # In units of the labels' variance, so that the gradient's size does not depend on the labels' units.
-        loss_scale = float(dataset.statistics.label_std**2) or 1.0
+        loss_scale = (dataset.statistics.label_std or 1.0) ** 2
         loss: Any = keras.losses.MeanSquaredError()
     else:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -120,6 +122,13 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
     )
     optimizer.build(model.trainable_variables)
     return Parts(config, dataset, batches, labels, plan, model, loss_scale)
+
+
+def head_spec(dataset: Dataset, labels: Labels) -> HeadSpec:
+    """What the outputs start from: the train split's label shares, or its mean and deviation."""
+    if labels.kind != "values":
+        return HeadSpec(bias=Baseline.of(labels, dataset.label_counts("train")).log_frequency)
+    return HeadSpec(bias=np.array([dataset.statistics.label_mean]), scale=dataset.statistics.label_std or 1.0)
 
 
 def begin(parts: Parts, world: World, resume_from: RunDir | None) -> Progress:
@@ -154,19 +163,14 @@ def fit(parts: Parts, world: World, loop: Loop) -> None:
         return parts.plan.order(loop.progress.epoch, shards, rows.shard_starts)[first_step:]
 
     callback = EpochLoop(loop)
+    settings: dict[str, Any] = {"verbose": 0, "shuffle": False, "callbacks": [callback]}
     if progress.step:  # a checkpoint from the middle of an epoch: first the rest of that one
         first_step = progress.step
         rest = epochs_dataset(rows, lambda: order_from(first_step), parts.plan.num_steps - first_step)
-        parts.model.fit(rest, epochs=progress.epoch + 1, initial_epoch=progress.epoch, verbose=0, callbacks=[callback])
+        parts.model.fit(rest, epochs=progress.epoch + 1, initial_epoch=progress.epoch, **settings)
     if loop.progress.epoch < config.training.num_epochs and not loop.progress.stopped_early:
         dataset = epochs_dataset(rows, lambda: order_from(0), parts.plan.num_steps)
-        parts.model.fit(
-            dataset,
-            epochs=config.training.num_epochs,
-            initial_epoch=loop.progress.epoch,
-            verbose=0,
-            callbacks=[callback],
-        )
+        parts.model.fit(dataset, epochs=config.training.num_epochs, initial_epoch=loop.progress.epoch, **settings)
 
 
 def train_and_evaluate(

@@ -97,11 +97,11 @@ class World(ABC):
         outcomes = self.allgather((failure, self.place.host))
         failed = [(error, host) for error, host in outcomes if error is not None]
         if failed:
-            error, host = failed[0]
+            first, host = failed[0]
             hosts = {h for _, h in outcomes}
             if on != "root" and {h for _, h in failed} != hosts:
-                raise type(error)(f"on host {host}: {error}")
-            raise error
+                raise type(first)(f"on host {host}: {first}")
+            raise first
         return self.broadcast(result) if on == "root" else result
 
 

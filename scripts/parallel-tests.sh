@@ -14,7 +14,7 @@ for file in "${files[@]}"; do
     rm -rf "${out:?}"/*
     # A limit on the whole file: a collective that a rank never enters must not hold the suite.
     if timeout --kill-after=10 "${PARALLEL_TIMEOUT_S:-600}" mpirun -np "$np" --bind-to none --output-filename "$out/log" \
-        python -m pytest -q -p no:cacheprovider "$file" >"$out/mpirun" 2>&1; then
+        python -m pytest -q --color=no -p no:cacheprovider "$file" >"$out/mpirun" 2>&1; then
         printf 'np=%s %s: %s\n' "$np" "$file" "$(find "$out/log" -path '*rank.0/stdout' -exec tail -n 1 {} \;)"
     else
         failed+=("$file")

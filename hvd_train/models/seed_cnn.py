@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from hvd_train.config import ModelConfig
+from hvd_train.models.heads import HeadSpec, outputs
 from hvd_train.models.inputs import InputSpec, positions_and_channels
 
 
@@ -28,8 +29,8 @@ class Seeds:
         return (self._seed * 1009 + self._made + 1_000_003 * (self._rank + 1)) % 2**31
 
 
-def seed_cnn(config: ModelConfig, spec: InputSpec, *, num_outputs: int, seed: int, rank: int) -> Any:
-    """(N, F) -> (N, K) logits."""
+def seed_cnn(config: ModelConfig, spec: InputSpec, head: HeadSpec, *, seed: int, rank: int) -> Any:
+    """(N, F) plain rows -> (N, K) logits, or (N, 1) values."""
     seeds = Seeds(seed, rank)
     x_NF = keras.Input((spec.num_features,), name="rows")
     x = positions_and_channels(x_NF, spec)  # (N, L, C)
@@ -54,7 +55,5 @@ def seed_cnn(config: ModelConfig, spec: InputSpec, *, num_outputs: int, seed: in
         )(x)
         if config.dense_dropout:
             x = keras.layers.Dropout(config.dense_dropout, seed=seeds.dropout(), name=f"dense_dropout_{index}")(x)
-    outputs_NK = keras.layers.Dense(
-        num_outputs, kernel_initializer=keras.initializers.GlorotUniform(seeds.weights()), name="outputs"
-    )(x)
+    outputs_NK = outputs(x, head, seeds.weights())
     return keras.Model(x_NF, outputs_NK, name="seed_cnn")

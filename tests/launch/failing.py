@@ -1,0 +1,69 @@
+"""hvd-train with a rank that fails: `python failing.py HOW RANK hvd-train's arguments...`. Started by test_failures.py.
+
+HOW: none, before-init, data, step-1, mid-epoch (an exception there), freeze (SIGSTOP in mid-epoch) or sleep (in Python, while
+the others wait in the next step).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hvd_train import cli, world
+from hvd_train.ranks import place_from
+
+how, rank, argv = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+
+
+def once(owner: Any, name: str, act: Callable[[], None], *, when: Callable[..., bool] = lambda *_: True) -> None:
+    """Let `owner.name` do `act` first, the first time that `when` holds of its arguments."""
+    original = getattr(owner, name)
+
+    def replacement(*arguments: Any, **named: Any) -> Any:
+        if when(*arguments):
+            setattr(owner, name, original)
+            act()
+        return original(*arguments, **named)
+
+    setattr(owner, name, replacement)
+
+
+def fail() -> None:
+    raise ZeroDivisionError("the planted failure")
+
+
+def freeze() -> None:
+    print("freezing", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def sleep() -> None:
+    print("sleeping", flush=True)
+    time.sleep(1000)
+
+
+if how != "none" and place_from(os.environ).rank == rank:
+    if how == "before-init":
+        once(world, "open_world", fail)
+    else:
+        # Everything else comes after TensorFlow is set up.
+        def plant() -> None:
+            from hvd_train import train
+            from hvd_train.epochs import EpochLoop
+
+            if how == "data":
+                once(train, "open_dataset", fail)
+                return
+            step = 1 if how == "step-1" else 20
+            act = {"freeze": freeze, "sleep": sleep}.get(how, fail)
+            once(EpochLoop, "on_train_batch_end", act, when=lambda loop, *_: loop._step + 1 >= step)
+
+        from hvd_train import guard
+
+        once(guard, "guarded", plant)
+
+sys.exit(cli.main(argv))

@@ -1,0 +1,191 @@
+"""The command as a user types it: exit codes, one message, nothing lost; one rank, and two where ranks matter."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from processes import Finished, horovodrun, mpirun, run
+
+from hvd_train.cli import main
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from bad_inputs import BAD_INPUTS, BadInput, table, write
+
+TINY = ["--recipe", "debug", "--num-epochs", "2", "--num-songs", "1000"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on a small table, by the command itself."""
+    folder = tmp_path_factory.mktemp("finished")
+    write(folder / "songs.csv", table(600))
+    done = run(["hvd-train", "train", "--recipe", "debug", "--data", str(folder / "songs.csv"), "--run-dir", str(folder / "run")], timeout_s=120)  # fmt: skip
+    assert "Test split" in done.stdout
+    assert "trivial baseline" in done.stdout
+    assert "rows a step" in done.stdout
+    assert "\x1b" not in done.stdout, "control characters where there is no terminal"
+    return folder
+
+
+@pytest.mark.parametrize("bad", BAD_INPUTS, ids=lambda bad: bad.name)
+def test_bad_tables_get_one_message_and_code_2(
+    tmp_path: Path, bad: BadInput, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = bad.make(tmp_path / "table.csv")
+    run_dir = tmp_path / "run"
+    code = main(["train", "--recipe", "debug", "--data", str(path), "--run-dir", str(run_dir), "--cache-dir", str(tmp_path / "cache"), *bad.flags])  # fmt: skip
+    out = capfd.readouterr()
+    assert code == 2
+    (message,) = [line for line in out.err.splitlines() if line.startswith("error: ")]
+    assert all(text in message for text in bad.says), message
+    assert "Traceback" not in out.out + out.err
+    assert not run_dir.exists()
+
+
+@pytest.mark.parametrize("launcher", [horovodrun, mpirun])
+def test_on_two_ranks_the_message_comes_once(tmp_path: Path, launcher: object) -> None:
+    path = BAD_INPUTS[2].make(tmp_path / "table.csv")
+    done = run(
+        launcher(2, "hvd-train", "train", "--data", path, "--run-dir", tmp_path / "run"), timeout_s=120, ok=False
+    )  # type: ignore[operator]
+    assert done.code == 2
+    assert done.output.count("error: ") == 1, str(done)
+    assert "line 11" in done.output
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["--num-epoch", "3"], "--num-epochs"),
+        (["--num-epochs", "many"], "many"),
+        (["--num-epochs", "0"], "num_epochs"),
+        (["--recipe", "nothing"], "default, debug, leaves"),
+        (["--config", "nothing.toml"], "nothing.toml"),
+        (["--resume", "nothing"], "nothing"),
+    ],
+)
+def test_bad_flags_name_themselves(flags: list[str], says: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *flags]) == 2
+    out = capfd.readouterr()
+    assert says in out.err + out.out
+    assert "Traceback" not in out.err + out.out
+
+
+def test_bad_flags_are_said_once_on_two_ranks() -> None:
+    done = run(mpirun(2, "hvd-train", "train", "--num-epochs", "0"), timeout_s=60, ok=False)
+    assert done.output.count("num_epochs = 0") == 1, str(done)
+
+
+def test_a_bare_resume_without_a_run_and_an_unknown_verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--resume"]) == 2
+    assert main(["trian"]) == 2
+    err = capfd.readouterr().err
+    assert "no run with a checkpoint" in err
+    assert "'trian'" in err
+
+
+def test_a_run_directory_in_use_is_never_overwritten(finished: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = (finished / "run" / "report.json").read_bytes()
+    assert main(["train", *TINY, "--run-dir", str(finished / "run")]) == 2
+    assert f"--resume {finished / 'run'}" in capfd.readouterr().err
+    assert (finished / "run" / "report.json").read_bytes() == before
+
+
+def test_config_toml_runs_again_to_the_same_numbers(finished: Path, tmp_path: Path) -> None:
+    assert main(["train", "--config", str(finished / "run" / "config.toml"), "--run-dir", str(tmp_path / "again")]) == 0
+    first, again = (json.loads((d / "report.json").read_text()) for d in (finished / "run", tmp_path / "again"))
+    assert again["metrics"] == pytest.approx(first["metrics"]) or again["metrics"]["test"] == pytest.approx(
+        first["metrics"]["test"], rel=1e-6
+    )
+    assert again["config"] == first["config"]
+
+
+def test_evaluate_scores_every_row_once_at_any_np(finished: Path) -> None:
+    """401 rows in one chunk or more, at np = 1 and 2: the same figures; and those of the run's own test split."""
+    write(finished / "more.csv", table(401, seed=1))
+    command = ["hvd-train", "evaluate", finished / "run", "--data", finished / "more.csv", "--json"]
+    alone = json.loads(run([str(c) for c in command], timeout_s=60).stdout)
+    pair = _json(run(mpirun(2, *command), timeout_s=60))
+    assert alone["rows"] == pair["rows"] == 401
+    assert pair["metrics"] == pytest.approx(alone["metrics"], rel=1e-9)
+    assert pair["baselines"] == pytest.approx(alone["baselines"], rel=1e-12)
+    own = json.loads(run(["hvd-train", "evaluate", str(finished / "run"), "--json"], timeout_s=60).stdout)
+    report = json.loads((finished / "run" / "report.json").read_text())
+    assert own["metrics"] == pytest.approx(report["metrics"]["test"], rel=1e-6)
+    assert own["baselines"] == pytest.approx(report["baselines"]["test"], rel=1e-9)
+
+
+def _json(finished: Finished) -> dict:
+    return json.loads(finished.stdout[finished.stdout.index("{") :])
+
+
+def test_predict_writes_a_line_for_every_row_in_order(finished: Path, tmp_path: Path) -> None:
+    rows = table(333, seed=2)
+    write(tmp_path / "new.csv", [row[1:] for row in rows])  # no label column
+    outputs = []
+    for np_ in (1, 2):
+        out = tmp_path / f"predictions{np_}.csv"
+        program = [
+            "hvd-train",
+            "predict",
+            str(finished / "run"),
+            "--data",
+            str(tmp_path / "new.csv"),
+            "--out",
+            str(out),
+        ]
+        run(program if np_ == 1 else mpirun(2, *program), timeout_s=60)
+        outputs.append(list(csv.DictReader(out.open())))
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) == 333
+    assert set(outputs[0][0]) == {"expected", "most_likely", "probability", "low_90", "high_90"}
+    truth = np.array([row[0] for row in rows[1:]], float)
+    expected = np.array([float(line["expected"]) for line in outputs[0]])
+    assert np.corrcoef(truth, expected)[0, 1] > 0.5, "in another order than the rows"
+    assert all(
+        int(line["low_90"]) <= int(line["high_90"]) and 0 < float(line["probability"]) <= 1 for line in outputs[0]
+    )
+
+
+def test_evaluate_of_something_that_is_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "not a finished run" in capfd.readouterr().err
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode
+    ):
+        pytest.skip("only root can make a small file system to fill")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_one_message(small_disk: Path, finished: Path) -> None:
+    done = run(
+        mpirun(2, "hvd-train", "train", "--config", finished / "run" / "config.toml", "--filters", "256", "256", "--run-dir", small_disk / "run"),
+        timeout_s=120,
+        ok=False,
+    )  # fmt: skip
+    assert done.code == 2, str(done)
+    assert done.output.count("error: ") == 1
+    assert "No space left on device" in done.output
+    assert "Traceback" not in done.output
+    assert not list((small_disk / "run" / "checkpoints").glob(".*")), "a half-written checkpoint was left"

@@ -1,0 +1,110 @@
+"""If one rank fails, the job fails, fast, naming the rank, the host and the reason, and leaves no process behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from processes import Finished, horovodrun, mpirun, run, started
+
+FAILING = Path(__file__).with_name("failing.py")
+HOST = socket.gethostname()
+# Twice the limits given to the program, and the time that mpirun takes to end the others.
+WATCHDOG_S, STALL_S = 4, 4
+SOON_S = 30.0
+
+
+def train(tmp_path: Path, how: str, rank: int, *, launcher: object = mpirun) -> list[str]:
+    flags = [
+        "train",
+        "--recipe",
+        "debug",
+        "--num-epochs",
+        "50",
+        "--steps-per-execution",
+        "1",
+        "--early-stopping-patience",
+        "0",
+    ]
+    flags += ["--watchdog-s", str(WATCHDOG_S), "--stall-s", str(STALL_S), "--run-dir", str(tmp_path / "run")]
+    return launcher(2, sys.executable, FAILING, how, rank, *flags)  # type: ignore[operator, no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("how", "rank"), [("before-init", 1), ("data", 0), ("step-1", 1), ("mid-epoch", 0), ("mid-epoch", 1)]
+)
+def test_an_exception_on_one_rank_ends_the_job_with_rank_host_and_cause(tmp_path: Path, how: str, rank: int) -> None:
+    finished = run(train(tmp_path, how, rank), timeout_s=120, ok=False)
+    assert re.search(rf"rank {rank} on host {HOST}.*ZeroDivisionError: the planted failure", finished.output), str(
+        finished
+    )
+    # Nobody else has a story to tell.
+    assert not re.search(rf"rank {1 - rank} on host {HOST} failed", finished.output), str(finished)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(("how", "word"), [("freeze", "freezing"), ("sleep", "sleeping")])
+def test_a_rank_that_freezes_or_sleeps_is_named_after_the_limit(tmp_path: Path, how: str, word: str, rank: int) -> None:
+    with started(train(tmp_path, how, rank), timeout_s=180) as job:
+        job.wait_for(word, timeout_s=120)
+        began = time.monotonic()
+        finished = job.wait(SOON_S)
+        assert time.monotonic() - began >= min(WATCHDOG_S, STALL_S) - 1, "judged before the limit"
+    assert finished.code != 0
+    assert_named(finished, rank)
+    assert not finished.left_behind, finished.left_behind
+
+
+def assert_named(finished: Finished, rank: int) -> None:
+    errors = [line for line in finished.output.splitlines() if "error: " in line]
+    assert any(f"rank {rank} on host {HOST}" in line for line in errors), str(finished)
+    assert any("step" in line for line in errors), "where it was is not said"
+
+
+def test_a_killed_rank_is_named(tmp_path: Path) -> None:
+    with started(train(tmp_path, "none", 0), timeout_s=180) as job:
+        job.wait_for("epoch  1/50", timeout_s=120)
+        ranks = [p for p in job.processes() if p.environ().get("OMPI_COMM_WORLD_RANK") == "1"]
+        ranks[-1].kill()
+        finished = job.wait(SOON_S)
+    assert finished.code != 0
+    assert re.search(rf"rank 1 on host {HOST}", finished.output), str(finished)
+    assert not finished.left_behind
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_ranks_and_prints_where_the_checkpoint_is(tmp_path: Path, number: int) -> None:
+    with started(train(tmp_path, "none", 0, launcher=horovodrun), timeout_s=180) as job:
+        job.wait_for("epoch  2/50", timeout_s=120)
+        job.signal(number)
+        finished = job.wait(SOON_S)
+    assert finished.code != 0
+    assert str(tmp_path / "run" / "checkpoints" / "last.npz") in finished.output, str(finished)
+    assert f"--resume {tmp_path / 'run'}" in finished.output
+    assert "Traceback" not in finished.output
+    assert not finished.left_behind
+
+
+def test_one_rank_alone_ends_on_ctrl_c_too(tmp_path: Path) -> None:
+    flags = [
+        "--recipe",
+        "debug",
+        "--num-epochs",
+        "500",
+        "--early-stopping-patience",
+        "0",
+        "--run-dir",
+        str(tmp_path / "run"),
+    ]
+    with started(["hvd-train", "train", *flags], timeout_s=120) as job:
+        job.wait_for("epoch  2/500", timeout_s=100)
+        job.signal(signal.SIGINT)
+        finished = job.wait(SOON_S)
+    assert finished.code == 130
+    assert "The last checkpoint is whole" in finished.stderr
+    assert "Traceback" not in finished.output

@@ -1,0 +1,61 @@
+"""What a user gets wrong is one and the same message on every rank, and loses nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from hvd_train import recipes
+from hvd_train.errors import UserError
+from hvd_train.rundir import RunDir
+from hvd_train.train import train_and_evaluate
+from hvd_train.world import World
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from bad_inputs import BAD_INPUTS, BadInput
+
+
+@pytest.mark.parametrize("bad", BAD_INPUTS, ids=lambda bad: bad.name)
+def test_bad_tables_raise_the_same_message_on_every_rank(world: World, shared_dir: Path, bad: BadInput) -> None:
+    path = bad.make(shared_dir / "table.csv") if world.is_root else None
+    path = world.broadcast(path)
+    batch = int(bad.flags[1]) if bad.flags else None
+    config = recipes.DEBUG.replace(
+        data={"path": path, "cache_dir": shared_dir / "cache", "num_virtual_shards": 48 if batch is None else None},
+        training={"global_batch_size": batch},
+    )
+    run_dir = RunDir(shared_dir / "run")
+    with pytest.raises(UserError) as raised:
+        train_and_evaluate(config, world, run_dir)
+    messages = world.allgather(str(raised.value))
+    assert len(set(messages)) == 1
+    for text in bad.says:
+        assert text in messages[0]
+    assert "Traceback" not in messages[0]
+    assert not run_dir.path.exists()
+
+
+def test_a_run_directory_that_cannot_be_written(world: World, shared_dir: Path) -> None:
+    (shared_dir / "file").write_text("not a directory")
+    with pytest.raises(UserError, match=r"run directory .*/file/run cannot be written.*--run-dir"):
+        train_and_evaluate(
+            recipes.DEBUG.replace(data={"num_songs": 1000, "num_virtual_shards": 48}),
+            world,
+            RunDir(shared_dir / "file" / "run"),
+        )
+
+
+def test_resuming_with_other_data_or_another_model_is_refused(world: World, shared_dir: Path) -> None:
+    config = recipes.DEBUG.replace(data={"num_songs": 1000, "num_virtual_shards": 48}, training={"num_epochs": 1})
+    run_dir = RunDir(shared_dir / "run")
+    train_and_evaluate(config, world, run_dir)
+    before = run_dir.last.read_bytes()
+    for changes, message in (
+        ({"data": {"split_seed": 1, "num_songs": 1001}}, "other data"),
+        ({"model": {"filters": (8, 16)}}, "another model"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train_and_evaluate(config.replace(**changes), world, run_dir, resume=True)
+    assert run_dir.last.read_bytes() == before

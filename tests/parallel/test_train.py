@@ -1,0 +1,152 @@
+"""A whole run on the ranks that are there: what they see, what they end with, what they report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, root_mean_squared_error
+
+from hvd_train import metrics, recipes
+from hvd_train.config import RunConfig
+from hvd_train.data import Dataset, EpochPlan, own_shards, prepare
+from hvd_train.epochs import weights_digest
+from hvd_train.evaluate import evaluate, inference
+from hvd_train.export import load_trained
+from hvd_train.metrics import Labels
+from hvd_train.report import Report
+from hvd_train.rundir import RunDir
+from hvd_train.train import train_and_evaluate
+from hvd_train.world import World
+
+# 60 shards: as many numbers of ranks as possible divide it.
+DEBUG = recipes.DEBUG.replace(
+    data={"num_songs": 2000, "num_virtual_shards": 60}, training={"num_epochs": 2, "global_batch_size": 120}
+)
+
+
+def skip_unless_shared(world: World) -> None:
+    if 60 % world.size:
+        pytest.skip(f"{world.size} ranks cannot share 60 virtual shards")
+
+
+@pytest.fixture(scope="module")
+def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, RunDir, Report]:
+    skip_unless_shared(world)
+    run_dir = RunDir(Path(world.broadcast(str(tmp_path_factory.mktemp("run") / "debug"))))
+    return DEBUG, run_dir, train_and_evaluate(DEBUG, world, run_dir)
+
+
+def test_every_rank_gets_the_same_report(world: World, finished: tuple[RunConfig, RunDir, Report]) -> None:
+    _, run_dir, report = finished
+    assert len({json.dumps(r) for r in world.allgather(report.metrics)}) == 1
+    assert report.size == world.size
+    assert sum(report.hosts.values()) == world.size
+    written = json.loads(run_dir.report.read_text())
+    assert written["metrics"] == report.metrics
+    assert {"config", "versions", "hosts", "seed", "data_checksum", "git", "baselines", "samples_per_s"} <= set(written)
+    for file in (
+        run_dir.config,
+        run_dir.metrics,
+        run_dir.curve,
+        run_dir.model,
+        run_dir.last,
+        run_dir.best,
+        run_dir.done,
+    ):
+        assert file.stat().st_size > 0, file
+
+
+def test_ranks_see_disjoint_rows_and_together_all_but_the_remainder(world: World) -> None:
+    skip_unless_shared(world)
+    dataset = Dataset.open(prepare(DEBUG.data))
+    shards = own_shards(world.rank, world.size, dataset.num_virtual_shards)
+    rows = dataset.load("train", shards)
+    plan = EpochPlan(0, dataset.shard_sizes("train"), 2)
+    order = plan.order(0, shards, rows.shard_starts)
+    assert order.shape == (plan.num_steps, 120 // world.size)
+    seen = np.concatenate(world.allgather(rows.row_ids[order.ravel()]))
+    assert len(np.unique(seen)) == len(seen) == plan.num_steps * 120
+    assert dataset.num_rows("train") - len(seen) < 120 + 60  # a batch that is not full, and uneven shards
+
+
+def test_metrics_equal_scikit_learn_s_on_the_gathered_predictions(
+    world: World, finished: tuple[RunConfig, RunDir, Report]
+) -> None:
+    _, run_dir, report = finished
+    trained = load_trained(run_dir)
+    dataset = Dataset.open(prepare(DEBUG.data))
+    sizes = dataset.shard_sizes("test")
+    assert len(set(sizes.tolist())) > 1, "the shards should not divide evenly here"
+    rows = dataset.load("test", own_shards(world.rank, world.size, dataset.num_virtual_shards))
+    infer = inference(trained.model)
+    probabilities = np.concatenate(world.allgather(metrics.softmax(infer(rows.features))))
+    targets = np.concatenate(world.allgather(rows.labels))
+    assert len(targets) == dataset.num_rows("test")
+    years = np.arange(1922, 2012)
+    truth, expected_year, likeliest = years[targets], probabilities @ years, probabilities.argmax(1)
+    assert report.metrics["test"] == pytest.approx(
+        {
+            "loss": log_loss(targets, probabilities, labels=range(90)),
+            "accuracy": accuracy_score(targets, likeliest),
+            "within_5": np.mean(np.abs(years[likeliest] - truth) <= 5),
+            "mae": mean_absolute_error(truth, expected_year),
+            "rmse": root_mean_squared_error(truth, expected_year),
+        },
+        rel=1e-5,
+    )
+    # The same call on the same model gives the same figures to the last bit on every rank.
+    labels = Labels.of("years", dataset.schema.label_values)
+    again = evaluate(world, infer, labels, rows, dataset.num_virtual_shards)
+    assert len({json.dumps(a) for a in world.allgather(again)}) == 1
+
+
+def test_all_ranks_hold_the_same_weights_bit_for_bit(world: World, tmp_path: Path) -> None:
+    """Read independently of the program's own check: each rank trains into a model that this test looks at."""
+    skip_unless_shared(world)
+    kept: list[object] = []
+    original = keras.Model.fit
+    try:
+        keras.Model.fit = lambda self, *a, **k: (kept.append(self), original(self, *a, **k))[1]
+        run_dir = RunDir(Path(world.broadcast(str(tmp_path / "run"))))
+        train_and_evaluate(DEBUG.replace(training={"num_epochs": 1}), world, run_dir)
+    finally:
+        keras.Model.fit = original
+    digests = world.allgather(weights_digest(kept[0].weights))  # type: ignore[attr-defined]
+    assert len(set(digests)) == 1
+
+
+def test_resume_from_the_middle_of_an_epoch_ends_where_the_whole_run_does(
+    world: World, tmp_path: Path, finished: tuple[RunConfig, RunDir, Report]
+) -> None:
+    from hvd_train.observer import Observer
+
+    class Stop(Observer):
+        def steps_done(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None: ...
+
+    class Interrupted(Exception):
+        pass
+
+    from hvd_train.watch import Watch
+
+    class StopAt(Watch):
+        """Raises on every rank alike, right after step 9 of epoch 2 (a checkpoint was written after step 8)."""
+
+        def progress(self, step: int) -> None:
+            if step == 13 + 9:
+                raise Interrupted
+
+    config, _, whole = finished
+    run_dir = RunDir(Path(world.broadcast(str(tmp_path / "run"))))
+    config = config.replace(training={"checkpoint_every_steps": 4, "steps_per_execution": 1})
+    dataset = Dataset.open(prepare(config.data))
+    assert EpochPlan(0, dataset.shard_sizes("train"), 2).num_steps == 13
+    with pytest.raises(Interrupted):
+        train_and_evaluate(config, world, run_dir, watch=StopAt())
+    resumed = train_and_evaluate(config, world, run_dir, resume=True)
+    assert resumed.epochs == whole.epochs
+    for a, b in zip(resumed.history, whole.history, strict=True):
+        assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-5)
