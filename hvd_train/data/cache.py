@@ -47,29 +47,36 @@ def prepare(
     Every rank may call it at once. Raises DataError for a table that cannot be used, a cache that cannot be written,
     and when another process converts for longer than `lock_timeout_s`.
     """
-    if config.path is None:
-        num_songs = config.num_songs
-        key = _key(config, f"synthetic songs {num_songs} version {SYNTHETIC_VERSION}")
-        target = cache_dir(config) / f"synthetic-songs-{num_songs}-{key}"
-
-        def make_it() -> Path:
-            return convert_table(SyntheticSongs(num_songs), target, config, report=report, progress=progress)
-
-        return _once(target, make_it, report, lock_timeout_s)
-    if config.path.is_dir():
+    if config.path is not None and config.path.is_dir():
         _require_same_shards(config.path, config)
         return config.path
-    first_bytes(config.path)  # no such file, an empty one
-    stem = config.path.name.partition(".")[0] or "table"
-    target = cache_dir(config) / f"{stem[:40]}-{_key(config, _content_key(config.path))}"
+    if config.path is None:
+        stem, content = f"synthetic-songs-{config.num_songs}", f"synthetic songs {SYNTHETIC_VERSION} {config.num_songs}"
+    else:
+        first_bytes(config.path)  # refuses no such file, an empty one
+        stem, content = config.path.name.partition(".")[0][:40] or "table", _content_key(config.path)
+    target = cache_dir(config) / f"{stem}-{_key(config, content)}"
 
-    def convert_it() -> Path:
-        assert config.path is not None
-        if report is not None:
-            report(f"converting {config.path} once, into {target}")
-        return convert(config.path, target, config, report=report, progress=progress)
+    def make() -> None:
+        if config.path is None:
+            convert_table(SyntheticSongs(config.num_songs), target, config, report=report, progress=progress)
+        else:
+            if report is not None:
+                report(f"converting {config.path} once, into {target}")
+            convert(config.path, target, config, report=report, progress=progress)
+        if config.num_virtual_shards is None:
+            alias = _name_with_shards(target, config, content)
+            if not alias.exists():
+                alias.symlink_to(target.name)
 
-    return _once(target, convert_it, report, lock_timeout_s)
+    return _once(target, make, report, lock_timeout_s)
+
+
+def _name_with_shards(target: Path, config: DataConfig, content: str) -> Path:
+    """The name the same dataset has where its number of virtual shards is asked for, as a resumed run does."""
+    num_shards = Dataset.open(target).num_virtual_shards
+    key = _key(dataclasses.replace(config, num_virtual_shards=num_shards), content)
+    return target.with_name(f"{target.name.rpartition('-')[0]}-{key}")
 
 
 def cache_dir(config: DataConfig) -> Path:
@@ -105,7 +112,7 @@ def _content_key(path: Path) -> str:
         raise DataError(f"{path}: it cannot be read: {error.strerror or error}.") from None
 
 
-def _once(target: Path, make: Callable[[], Path], report: Report | None, lock_timeout_s: float) -> Path:
+def _once(target: Path, make: Callable[[], None], report: Report | None, lock_timeout_s: float) -> Path:
     """`target`, made by this process or another one. A whole one needs no lock: the cache may be read-only."""
     if not is_dataset(target):
         with locked(target.with_name(target.name + ".lock"), report, lock_timeout_s):

@@ -13,23 +13,23 @@ import numpy as np
 
 from hvd_train.data.schema import NUM_SONG_TIMBRES as T
 from hvd_train.data.schema import SONG_YEARS
-from hvd_train.data.songs.model import PAIRS, Array, SongModel
+from hvd_train.data.songs.model import PAIRS, Array, SongModel, symmetric
 from hvd_train.data.songs.published import TABLES, Published, load_published
 
 LINEAR_RMSE, BEST_RMSE = 9.6, 8.7
-NUM_SAMPLES = 60_000
-NUM_TURNS = 10
+NUM_SAMPLES = 40_000
+NUM_TURNS = 7
 _YEARS = np.array(SONG_YEARS, np.float64)
 log = logging.getLogger(__name__)
 
 
 def fit(published: Published) -> SongModel:
     """Adjust the two strengths of the signal and the moments in turn until all targets are met."""
-    linear, hidden = 1.1, 0.33
+    linear, hidden = 1.12, 0.31
     model = start_model(published, linear, hidden)
     for turn in range(NUM_TURNS):
         model = with_signal(model, published, linear, hidden)
-        model = match_moments(model, published, num_turns=12 if turn < 2 else 4)
+        model = match_moments(model, published, num_turns=15 if turn == 0 else 4)
         v, years = draw(model, np.random.default_rng(1))
         linear_rmse = regression_rmse(model.features(v), years)
         best_rmse = float(np.sqrt(np.mean((model.posterior_of_v(v) @ _YEARS - years) ** 2)))
@@ -65,7 +65,8 @@ def start_model(published: Published, linear: float, hidden: float) -> SongModel
         artist_share=np.array(0.4),
         mixing=mixing,
         mean=published.mean[:T].copy(),
-        spread=published.std.copy(),
+        # exp() adds spread of its own
+        spread=published.std * np.where(np.arange(len(published.std)) < T, 1.0, 0.5),
         center=center,
     )
 
@@ -103,16 +104,21 @@ def draw(model: SongModel, random: np.random.Generator, count: int = NUM_SAMPLES
 
 def match_moments(model: SongModel, published: Published, num_turns: int) -> SongModel:
     """Adjust mean, spread and center until the features have the published means and deviations."""
+    wanted = np.linalg.cholesky(symmetric(published.mean[None, T:])[0])
     for _ in range(num_turns):
         v, _ = draw(model, np.random.default_rng(2))
         features = model.features(v)
         mean, std = features.mean(0), features.std(0)
-        spread = model.spread * (published.std / std) ** 0.7
-        center = model.center.copy()
-        miss = 0.7 * (published.mean - mean)
-        center[PAIRS[:, 0], PAIRS[:, 1]] += miss[T:]
-        center[PAIRS[:, 1], PAIRS[:, 0]] = center[PAIRS[:, 0], PAIRS[:, 1]]
-        model = replace(model, mean=model.mean + miss[:T], spread=spread, center=_positive(center))
+        # The mean of C exp(H) C' is C W C'; this C makes it the published one, as far as W stays as it is.
+        inverse = np.linalg.inv(np.linalg.cholesky(model.center))
+        inner = np.linalg.cholesky(inverse @ symmetric(mean[None, T:])[0] @ inverse.T)
+        root = wanted @ np.linalg.inv(inner)
+        model = replace(
+            model,
+            mean=model.mean + published.mean[:T] - mean[:T],
+            spread=model.spread * np.clip((published.std / std) ** 0.7, 0.7, 1.4),
+            center=root @ root.T,
+        )
     return model
 
 
@@ -128,12 +134,6 @@ def _ratio(wanted: float, got: float, spread: float) -> float:
     """How to change a signal's strength so that the share of variance it explains is the wanted one."""
     explained = [max(1e-3, 1 - (rmse / spread) ** 2) for rmse in (wanted, got)]
     return float(np.clip(np.sqrt(explained[0] / explained[1]), 0.8, 1.25))
-
-
-def _positive(matrix: Array) -> Array:
-    values, vectors = np.linalg.eigh(matrix)
-    positive: Array = (vectors * np.maximum(values, 0.02 * np.median(values))) @ vectors.T
-    return positive
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ with `artist` and `own` standard normal, the genre hidden, and the scale drawn p
 features are a smooth, invertible function of v that does not know y:
     delta = mixing @ v                                  # correlated as the published features are
     averages = mean + spread * delta[:12]
-    covariance = C B B' C', with log(diag B) and the entries below it linear in delta[12:]   # positive definite
+    covariance = C exp(H) C', with the symmetric H linear in delta[12:]       # positive definite, heavy-tailed
 Because the function is invertible, p(year | features) = p(year | v), and v is a mixture of Gaussians given the year.
 """
 
@@ -66,29 +66,21 @@ class SongModel:
     def features(self, v: Array) -> Array:
         """(N, F) -> features (N, F)."""
         averages = self.mean + v @ (self.spread[:T, None] * self.mixing[:T]).T
-        root, to_factor = self._factors()
-        entries = v @ (to_factor @ (self.spread[T:, None] * self.mixing[T:])).T  # (N, P)
-        factor = np.zeros((len(v), T, T))
-        factor[:, PAIRS[:, 1], PAIRS[:, 0]] = entries
-        diagonal = np.arange(T)
-        factor[:, diagonal, diagonal] = np.exp(factor[:, diagonal, diagonal])
-        product = root @ factor
-        covariance = product @ product.transpose(0, 2, 1)
+        root, to_log = self._factors()
+        entries = v @ (to_log @ (self.spread[T:, None] * self.mixing[T:])).T  # (N, P)
+        half = root @ _exponential(symmetric(entries / 2))
+        covariance = half @ half.transpose(0, 2, 1)
         return np.concatenate([averages, covariance[:, PAIRS[:, 0], PAIRS[:, 1]]], axis=1)
 
     def invert(self, features: Array) -> Array:
         """Features (N, F) -> v (N, F), the inverse of `features`."""
-        root, to_factor = self._factors()
-        covariance = np.empty((len(features), T, T))
-        covariance[:, PAIRS[:, 0], PAIRS[:, 1]] = features[:, T:]
-        covariance[:, PAIRS[:, 1], PAIRS[:, 0]] = features[:, T:]
+        root, to_log = self._factors()
         # Take out what is common first: what remains is near the identity, and rounding to float32 does no harm.
         inverse_root = np.linalg.inv(root)
-        factor = np.linalg.cholesky(inverse_root @ covariance @ inverse_root.T)
-        diagonal = np.arange(T)
-        factor[:, diagonal, diagonal] = np.log(factor[:, diagonal, diagonal])
-        spread = factor[:, PAIRS[:, 1], PAIRS[:, 0]] @ np.linalg.inv(to_factor).T
-        delta = np.concatenate([features[:, :T] - self.mean, spread], axis=1) / self.spread
+        values, vectors = np.linalg.eigh(inverse_root @ symmetric(features[:, T:]) @ inverse_root.T)
+        log = (vectors * np.log(values)[:, None, :]) @ vectors.transpose(0, 2, 1)
+        changes = log[:, PAIRS[:, 0], PAIRS[:, 1]] @ np.linalg.inv(to_log).T
+        delta = np.concatenate([features[:, :T] - self.mean, changes], axis=1) / self.spread
         return delta @ np.linalg.inv(self.mixing).T
 
     def posterior(self, features: NDArray[np.float32] | Array) -> Array:
@@ -112,18 +104,34 @@ class SongModel:
                 parts.append(log_prior - 0.5 * distance / scale**2 + np.log(share) - NUM_FEATURES * np.log(scale))
         logs = np.stack(parts)  # (G * S, N, K), genres equally likely
         shares = np.exp(logs - logs.max((0, 2), keepdims=True)).sum(0)
-        normalised: Array = shares / shares.sum(1, keepdims=True)
-        return normalised
+        return np.asarray(shares / shares.sum(1, keepdims=True), np.float64)
 
     def _factors(self) -> tuple[Array, Array]:
-        """C (T, T), and the linear map (P, P) from a small change of the covariance to that of B's entries."""
-        root: Array = np.linalg.cholesky(self.center)
+        """C (T, T), and the linear map (P, P) from a small change of the covariance to that of H."""
+        root = np.asarray(np.linalg.cholesky(self.center), np.float64)
         inverse = np.linalg.inv(root)
-        maps = np.zeros((len(PAIRS), len(PAIRS)))
-        for column, (i, j) in enumerate(PAIRS):
-            change = np.zeros((T, T))
-            change[i, j] = change[j, i] = 1.0
-            whitened = inverse @ change @ inverse.T  # = dB + dB' where B = I + dB
-            lower = np.tril(whitened, -1) + np.diag(np.diag(whitened)) / 2
-            maps[:, column] = lower[PAIRS[:, 1], PAIRS[:, 0]]
-        return root, maps
+        changes = inverse @ symmetric(np.eye(len(PAIRS))) @ inverse.T
+        return root, changes[:, PAIRS[:, 0], PAIRS[:, 1]].T
+
+
+def _exponential(matrices: Array) -> Array:
+    """(N, T, T) matrix exponentials, by a Taylor polynomial of the 32nd part and five squarings: 3 x faster than eigh.
+
+    Symmetric matrices with eigenvalues up to 8 (those here are below) are right to 1e-9.
+    """
+    part = matrices / 32
+    identity = np.eye(matrices.shape[1])
+    result = identity + part / 9
+    for order in range(8, 0, -1):
+        result = identity + part @ result / order
+    for _ in range(5):
+        result = result @ result
+    return result
+
+
+def symmetric(entries: Array) -> Array:
+    """(N, P) -> (N, T, T)"""
+    matrices = np.empty((len(entries), T, T))
+    matrices[:, PAIRS[:, 0], PAIRS[:, 1]] = entries
+    matrices[:, PAIRS[:, 1], PAIRS[:, 0]] = entries
+    return matrices

@@ -41,6 +41,8 @@ class CsvTable(Table):
         first = [cell.strip() for cell in beginning[0].cells]
         self.is_named = header == "yes" or (header == "auto" and _looks_like_names(first))
         self._header_lines = beginning[0].line if self.is_named else 0
+        if len(first) == 1 and (others := [d for d in ";\t|, " if d != delimiter and d in first[0]]):
+            raise DataError(f"{path}: one column only. Is the delimiter {others[0]!r}? Give it by --delimiter.")
         rows = [record.cells for record in beginning[1 if self.is_named else 0 :]]
         if not rows:
             raise DataError(f"{path}: there is a header, but no row after it.")

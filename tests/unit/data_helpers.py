@@ -1,0 +1,47 @@
+"""Small tables and their datasets, for the tests of data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hvd_train.config import SPLITS, DataConfig
+from hvd_train.data import Dataset, convert
+
+REAL_ROWS = Path(os.environ.get("HVD_TRAIN_REAL_ROWS", "no-real-rows"))
+needs_real_rows = pytest.mark.skipif(
+    not REAL_ROWS.is_dir(),
+    reason="HVD_TRAIN_REAL_ROWS names no directory with msd_head.csv, msd_subset_54.csv, leaf.csv",
+)
+
+
+def frame(num_rows: int = 200, num_features: int = 5, seed: int = 0) -> pd.DataFrame:
+    """Years and features of many sizes, with some missing cells in f1."""
+    rng = np.random.default_rng(seed)
+    features = rng.standard_cauchy((num_rows, num_features)) * 10.0 ** rng.integers(-6, 7, num_features)
+    table = pd.DataFrame(features, columns=[f"f{i}" for i in range(num_features)])
+    table.loc[rng.random(num_rows) < 0.1, "f1"] = np.nan
+    table.insert(0, "year", rng.integers(1990, 2010, num_rows))
+    return table
+
+
+def converted(path: Path, out: Path, **options: Any) -> Dataset:
+    return Dataset.open(convert(path, out, DataConfig(**options)))
+
+
+def all_rows(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Features and labels of all splits, in the order of the source."""
+    parts = [dataset.load(split, range(dataset.num_virtual_shards)) for split in SPLITS]
+    order = np.argsort(np.concatenate([part.row_ids for part in parts]))
+    features, labels = (np.concatenate([getattr(p, key) for p in parts])[order] for key in ("features", "labels"))
+    return features, labels
+
+
+def write_lines(path: Path, *lines: str) -> Path:
+    path.write_text("".join(line + "\n" for line in lines))
+    return path

@@ -1,0 +1,272 @@
+"""Tables that are wrong somewhere: an error that names line and column, or the right data; never anything else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_helpers import all_rows, converted, frame, write_lines
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hvd_train.data import read_table_for_prediction
+from hvd_train.data.sources import careful
+from hvd_train.errors import DataError
+
+GOOD = frame(60, 3).fillna(0.5).to_csv(index=False).splitlines()
+
+
+def refused(path: Path, tmp_path: Path, **options: object) -> str:
+    with pytest.raises(DataError) as caught:
+        converted(path, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+    return str(caught.value)
+
+
+def with_cell(tmp_path: Path, line: int, column: int, cell: str) -> Path:
+    rows = [row.split(",") for row in GOOD]
+    rows[line - 1][column - 1] = cell
+    return write_lines(tmp_path / "t.csv", *(",".join(row) for row in rows))
+
+
+@pytest.mark.parametrize(
+    "cell", ["abc", "nan", "NaN", "inf", "-inf", "1e999", "-1e999", "1e39", "1_000", "0x10", "1,", "NULL", "\u0661"]
+)
+@pytest.mark.parametrize("line", [2, 37, 61])
+def test_a_bad_cell_is_named_by_line_and_column(cell: str, line: int, tmp_path: Path) -> None:
+    message = refused(with_cell(tmp_path, line, 3, cell), tmp_path)
+    assert f"{tmp_path / 't.csv'}, line {line}" in message
+    assert "column" in message
+    if cell != "1,":
+        assert "column 3 ('f1')" in message
+
+
+@pytest.mark.parametrize("cell", ["", "abc", "nan", "inf", "1e999"])
+def test_a_bad_label_is_named_by_line_and_column(cell: str, tmp_path: Path) -> None:
+    message = refused(with_cell(tmp_path, 20, 1, cell), tmp_path)
+    assert "line 20, column 1 ('year')" in message
+
+
+def test_empty_cells_and_chosen_texts_are_missing_values(tmp_path: Path) -> None:
+    path = with_cell(tmp_path, 5, 2, "")
+    assert np.isnan(all_rows(converted(path, tmp_path / "a"))[0][3, 0])
+    path = with_cell(tmp_path, 5, 2, "NA")
+    assert "'NA'" in refused(path, tmp_path)
+    assert np.isnan(all_rows(converted(path, tmp_path / "b", missing=("NA", "?")))[0][3, 0])
+
+
+def test_empty_lines_are_left_out_and_counted(tmp_path: Path) -> None:
+    lines = [*GOOD[:1], "", *GOOD[1:10], "", "", *GOOD[10:]]
+    path = write_lines(tmp_path / "t.csv", "", *lines)
+    assert len(all_rows(converted(path, tmp_path / "out"))[0]) == 60
+    lines[20] = lines[20].replace(",", ",x", 1)
+    assert "line 22, column 2" in refused(write_lines(path, "", *lines), tmp_path / "bad")
+
+
+def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
+    lines = list(GOOD)
+    lines[0] = '"ye\nar",f0,f1,f2'
+    lines[9] = lines[9] + "9z"
+    message = refused(write_lines(tmp_path / "t.csv", *lines), tmp_path, label="1")
+    assert "line 11, column 4 ('f2')" in message
+
+
+def test_plus_signs_and_blanks_are_read_although_the_fast_reader_refuses_them(tmp_path: Path) -> None:
+    path = with_cell(tmp_path, 40, 3, " +1.5 ")
+    features, labels = all_rows(converted(path, tmp_path / "out"))
+    assert features[38, 1] == 1.5
+    assert len(labels) == 60
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ([*GOOD[:7], GOOD[7] + ",1", *GOOD[8:]], "line 8: 5 columns, but the header has 4"),
+        ([*GOOD[:7], "2001,1", *GOOD[8:]], "line 8: 2 columns, but the header has 4"),
+        ([line.replace(",", ";") for line in GOOD], "delimiter"),
+        (GOOD[:1], "no row after it"),
+        (["", "", ""], "no rows"),
+        (
+            ["year,a,a", *(line.rpartition(",")[0] for line in GOOD[1:])],
+            "line 1, column 3: a second column is called 'a'",
+        ),
+        ([GOOD[0], *("2000" + line[4:] for line in GOOD[1:])], "same label"),
+        (GOOD[:4], "rows are too few"),
+        (['"' + GOOD[0], *GOOD[1:]], "no row"),
+    ],
+)
+def test_tables_of_the_wrong_shape(lines: list[str], says: str, tmp_path: Path) -> None:
+    assert says in refused(write_lines(tmp_path / "t.csv", *lines), tmp_path)
+
+
+def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:
+    assert "no such file" in refused(tmp_path / "none.csv", tmp_path)
+    (tmp_path / "empty.csv").touch()
+    assert "empty" in refused(tmp_path / "empty.csv", tmp_path)
+    assert "directory" in refused(tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (GOOD[0].encode() + b"\n2000,1,\xe9,3\n2001,1,2,3\n", "line 2, character 8: the byte 0xe9 is not UTF-8"),
+        ("\n".join(GOOD).encode("utf-16"), "line 1, character 1: the byte 0xff is not UTF-8"),
+        (random.Random(0).randbytes(5000), "line "),
+        (b"\0" * 4096, "line 1"),
+    ],
+)
+def test_files_that_are_no_text(content: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    assert says in refused(tmp_path / "t.csv", tmp_path)
+
+
+def test_songs_outside_their_years(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [[int(rng.integers(1950, 2011)), *np.round(rng.normal(size=90), 3)] for _ in range(50)]
+    rows[29][0] = 2012
+    path = write_lines(tmp_path / "t.csv", *(",".join(map(str, row)) for row in rows))
+    message = refused(path, tmp_path)
+    assert "line 30, column 1: the year 2012 is outside 1922..2011" in message
+    assert converted(path, tmp_path / "out", label_kind="years").schema.label_values[-1] == 2012
+
+
+def test_texts_where_numbers_are_point_to_what_to_do(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "t.csv", "id,species,a", *(f"{i},{'ab'[i % 2]},{i}.5" for i in range(40)))
+    assert "line 2, column 2 ('species'): 'a' stands where a number should be" in refused(path, tmp_path)
+    assert converted(path, tmp_path / "out", label="species", drop=("id",)).schema.label_values == ("a", "b")
+
+
+def test_columns_that_are_not_there(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "t.csv", *GOOD)
+    assert "no column 'jahr' for the label" in refused(path, tmp_path, label="jahr")
+    assert "no column '9' for --drop" in refused(path, tmp_path, drop=("9",))
+    assert "no column 'x' for the split" in refused(path, tmp_path, split="group:x")
+    assert "is a feature and also" in refused(path, tmp_path, features=("year", "f0"))
+    assert "layout of 2x2 needs 4 features, but there are 3" in refused(path, tmp_path, layout="2x2")
+
+
+def test_a_hundred_thousand_columns(tmp_path: Path) -> None:
+    num_columns = 100_000
+    rows = [f"{2000 + i % 3}," + ",".join([f"{i}.25"] * num_columns) for i in range(12)]
+    features, _ = all_rows(converted(write_lines(tmp_path / "t.csv", *rows), tmp_path / "out"))
+    assert features.shape == (12, num_columns)
+    assert features[7, 99_999] == 7.25
+    rows[7] = rows[7] + "x"
+    assert f"line 8, column {num_columns + 1}" in refused(write_lines(tmp_path / "t.csv", *rows), tmp_path / "bad")
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(careful, "MAX_LINE_CHARS", 10_000)
+    for line in (",".join(["1"] * 20_000), '"' + "a\n" * 20_000):
+        path = write_lines(tmp_path / "t.csv", *GOOD[:30], line, *GOOD[30:])
+        assert "line 31" in (message := refused(path, tmp_path)) or "no CSV" in message or "columns" in message
+
+
+def reference(text: str) -> np.ndarray | None:
+    """The table by the standard library alone; None where something is wrong with it."""
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+        if len({len(row) for row in rows}) != 1:
+            return None
+        cells = np.array([[float(cell) if cell.strip(" \t") else math.nan for cell in row] for row in rows[1:]])
+    except (ValueError, csv.Error):
+        return None
+    written = [cell for row in rows[1:] for cell in row]
+    if any("_" in c or "nan" in c.lower() or "inf" in c.lower() or not c.isascii() for c in written):
+        return None
+    with np.errstate(over="ignore"):
+        return None if np.isinf(cells.astype(np.float32)).any() or np.isnan(cells[:, 0]).any() else cells
+
+
+@st.composite
+def mangled(draw: st.DrawFn) -> str:
+    """A good table with a few edits anywhere."""
+    text = "\n".join(GOOD[: draw(st.integers(12, 40))]) + draw(st.sampled_from(["", "\n", "\r\n", "\n\n"]))
+    pieces = st.sampled_from(
+        [
+            "",
+            ",",
+            "\n",
+            "\r\n",
+            '"',
+            '""',
+            " ",
+            "\t",
+            "-",
+            "+",
+            ".",
+            "e",
+            "1e999",
+            "nan",
+            "x",
+            "0",
+            "2001",
+            "\ufeff",
+            "é",
+            "\0",
+            "1_0",
+            ";",
+            "#",
+        ]
+    )
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(text)))
+        text = text[:at] + draw(pieces) + text[at + draw(st.integers(0, 2)) :]
+    return text
+
+
+@given(mangled())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_mangled_tables_are_refused_by_place_or_read_right(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    tmp_path = tmp_path_factory.mktemp("fuzz")
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode())
+    expected = reference(text)
+    message = None
+    try:
+        dataset = converted(path, tmp_path / "out", label="1", label_kind="values", header="yes")
+    except DataError as error:
+        message = str(error)
+    if message is not None:
+        assert str(path) in message
+        assert expected is None or "\0" in text or "second column" in message or "\ufeff" in text, message
+        return
+    features, labels = all_rows(dataset)
+    assert expected is not None
+    assert np.array_equal(np.column_stack([labels, features]), expected.astype(np.float32), equal_nan=True)
+
+
+def test_prediction_reads_the_same_columns_in_order_and_labels_if_any(tmp_path: Path) -> None:
+    table = frame(60, 3).fillna(0.5)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    schema = converted(tmp_path / "t.csv", tmp_path / "out").schema
+    expected = table.iloc[:, 1:].to_numpy().astype(np.float32)
+    shuffled = table[["f2", "year", "f0", "f1"]]
+    for name, other, header, has_labels in [
+        ("same", table, True, True),
+        ("shuffled", shuffled, True, True),
+        ("without labels", table.drop(columns="year"), True, False),
+        ("no header", table, False, True),
+        ("features alone", table.drop(columns="year"), False, False),
+    ]:
+        other.to_csv(tmp_path / "p.csv", index=False, header=header)
+        blocks = list(read_table_for_prediction(tmp_path / "p.csv", schema))
+        assert np.array_equal(np.concatenate([b[0] for b in blocks]), expected), name
+        labels = [b[1] for b in blocks]
+        assert (labels[0] is not None) == has_labels, name
+        if has_labels:
+            assert np.array_equal(np.concatenate(labels) + 1990, table["year"]), name
+    table.drop(columns="f1").to_csv(tmp_path / "p.csv", index=False)
+    with pytest.raises(DataError, match="1 of the model's 3 columns are missing: f1"):
+        next(read_table_for_prediction(tmp_path / "p.csv", schema))
+    table.assign(year=2050).to_csv(tmp_path / "p.csv", index=False)
+    with pytest.raises(
+        DataError, match=r"line 2, column 1 \('year'\): the label 2050 is none of the model's 20 outputs"
+    ):
+        next(read_table_for_prediction(tmp_path / "p.csv", schema))
+    assert next(read_table_for_prediction(tmp_path / "p.csv", schema, with_labels=False))[1] is None
