@@ -104,15 +104,16 @@ def balanced_shares(counts: Array, *, evenness: float, max_repeats: float = np.i
     """
     present = counts > 0
     natural = counts / counts.sum()
+    ceiling = np.where(present, natural, 1.0) * max_repeats
     wanted = np.where(present, np.where(present, counts, 1.0) ** (1.0 - evenness), 0.0)
     capped = np.zeros(len(counts), np.bool_)
     shares = np.zeros(len(counts))
     while True:
         free = present & ~capped
-        rest = 1.0 - (natural[capped] * max_repeats).sum()
-        shares[capped] = natural[capped] * max_repeats
+        rest = 1.0 - ceiling[capped].sum()
+        shares[capped] = ceiling[capped]
         shares[free] = wanted[free] / wanted[free].sum() * rest
-        over = free & (shares > natural * max_repeats * (1 + 1e-12))
+        over = free & (shares > ceiling * (1 + 1e-12))
         if not over.any():
             return shares
         capped |= over

@@ -24,6 +24,7 @@ from hvd_train.data.labels import LabelReader, Labels
 from hvd_train.data.schema import Columns, Schema, choose_columns, choose_layout
 from hvd_train.data.sharding import default_num_virtual_shards
 from hvd_train.data.sources import Table, open_table
+from hvd_train.data.sources.csv import as_numpy
 from hvd_train.data.splits import SplitInput, assign_splits, chosen_method
 from hvd_train.data.statistics import RunningStatistics
 from hvd_train.data.writing import new_directory, write_metadata, write_whole
@@ -235,5 +236,5 @@ def _listed(names: list[str]) -> str:
 def _key_codes(keys: Any, known: dict[str, int]) -> NDArray[np.int32]:
     encoded = keys.dictionary_encode()
     codes = [known.setdefault(str(value), len(known)) for value in encoded.dictionary.to_pylist()]
-    rows: NDArray[np.int32] = np.array(codes, np.int32)[encoded.indices.to_numpy()]
+    rows: NDArray[np.int32] = np.array(codes, np.int32)[as_numpy(encoded.indices)]
     return rows

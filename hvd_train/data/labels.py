@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hvd_train.config import DataConfig
 from hvd_train.data.schema import SONG_YEARS, YEARS, LabelKind
 from hvd_train.data.sources import Table
-from hvd_train.data.sources.csv import label_numbers
+from hvd_train.data.sources.csv import as_numpy, label_numbers
 from hvd_train.errors import DataError
 
 MAX_CLASSES = 10_000
@@ -122,7 +122,7 @@ class LabelReader:
                 f"{self.table.path}: the label {name!r} has more than {MAX_CLASSES} different texts: this looks like "
                 "an identifier. Choose another column by --label."
             )
-        raw: NDArray[np.float64] = codes[encoded.indices.to_numpy()]
+        raw: NDArray[np.float64] = codes[as_numpy(encoded.indices)]
         return raw
 
     def _add_numbers(self, labels: Any) -> NDArray[np.float64]:

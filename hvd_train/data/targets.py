@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,14 +71,14 @@ def two_hot(values: Array, centers: Array) -> Array:
 
 def _gaussian(values: Array, sigma: float) -> Array:
     middles = (values[1:] + values[:-1]) / 2
-    below = _normal_cdf((middles[None, :] - values[:, None]) / sigma)
-    # The outermost bins take the tails, so that each row sums to 1.
-    return np.diff(below, axis=1, prepend=0.0, append=1.0)
+    # The outermost bins are as wide beyond their output as before it; what lies further out is left out, so that the
+    # outermost labels keep their own output the most likely.
+    edges = np.concatenate([[2 * values[0] - middles[0]], middles, [2 * values[-1] - middles[-1]]])
+    bins = np.diff(_normal_cdf((edges[None, :] - values[:, None]) / sigma), axis=1)
+    normalised: Array = bins / bins.sum(1, keepdims=True)
+    return normalised
 
 
 def _normal_cdf(x: Array) -> Array:
-    # Abramowitz and Stegun (1964), 7.1.26 has an error of 1.5e-7; the standard library's erf is exact and fast enough.
-    import math
-
     cdf: Array = 0.5 * (1 + np.vectorize(math.erf, otypes=[np.float64])(x / math.sqrt(2)))
     return cdf

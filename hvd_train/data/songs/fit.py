@@ -109,7 +109,7 @@ def match_moments(model: SongModel, published: Published, num_turns: int) -> Son
         v, _ = draw(model, np.random.default_rng(2))
         features = model.features(v)
         mean, std = features.mean(0), features.std(0)
-        # The mean of C exp(H) C' is C W C'; this C makes it the published one, as far as W stays as it is.
+        # The mean of C g(H) C' is C W C'; this C makes it the published one, as far as W stays as it is.
         inverse = np.linalg.inv(np.linalg.cholesky(model.center))
         inner = np.linalg.cholesky(inverse @ symmetric(mean[None, T:])[0] @ inverse.T)
         root = wanted @ np.linalg.inv(inner)
