@@ -114,9 +114,10 @@ def _download(archive: Path, source: Source, report: Report | None, progress: Pr
                 told = f"{answer.status_code} {answer.reason}" if answer is not None else str(error)
                 failures.append(f"{url}: the server answered {told}")
                 break  # it will answer the same again
+            except requests.exceptions.ChunkedEncodingError as error:
+                failures.append(f"{url}: the connection broke off ({error.args[0] if error.args else error})")
             except requests.ConnectionError as error:
-                broken = "the connection broke off" if "broken" in str(error).lower() else "no connection"
-                failures.append(f"{url}: {broken} ({_innermost(error)})")
+                failures.append(f"{url}: no connection ({_innermost(error)})")
             except requests.RequestException as error:
                 failures.append(f"{url}: {_innermost(error)}")
             except ValueError:  # pooch's word for a wrong checksum

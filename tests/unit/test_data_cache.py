@@ -1,0 +1,88 @@
+"""prepare: converts once, keyed by content and options, and says what is in its way."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+from data_helpers import frame
+
+from hvd_train.config import DataConfig
+from hvd_train.data import Dataset, convert, prepare
+from hvd_train.errors import DataError
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> DataConfig:
+    frame(100).to_csv(tmp_path / "songs.csv", index=False)
+    return DataConfig(path=tmp_path / "songs.csv", cache_dir=tmp_path / "cache")
+
+
+def change(config: DataConfig, **options: object) -> DataConfig:
+    from dataclasses import replace
+
+    return replace(config, **options)  # type: ignore[arg-type]
+
+
+def test_a_table_is_converted_once_for_the_same_content_and_options(config: DataConfig, tmp_path: Path) -> None:
+    told: list[str] = []
+    first = prepare(config, report=told.append)
+    assert len(told) > 1
+    told.clear()
+    assert prepare(config, report=told.append) == first
+    assert told == []
+    (tmp_path / "elsewhere").mkdir()
+    assert config.path is not None
+    moved = config.path.rename(tmp_path / "elsewhere/songs.csv")
+    assert prepare(change(config, path=moved)) == first
+    assert prepare(change(config, path=moved, balance="repeat", noise=0.1, num_songs=5000)) == first
+    assert prepare(change(config, path=moved, split_seed=1)) != first
+    moved.write_text(moved.read_text().replace("2001", "2002"))
+    assert prepare(change(config, path=moved)) != first
+
+
+def test_the_number_of_shards_that_was_chosen_finds_the_same_dataset(config: DataConfig) -> None:
+    chosen = Dataset.open(prepare(config))
+    told: list[str] = []
+    again = Dataset.open(prepare(change(config, num_virtual_shards=chosen.num_virtual_shards), report=told.append))
+    assert (again.checksum, told) == (chosen.checksum, [])
+
+
+def test_a_dataset_directory_is_itself(config: DataConfig, tmp_path: Path) -> None:
+    assert config.path is not None
+    made = convert(config.path, tmp_path / "made", DataConfig(num_virtual_shards=6))
+    assert prepare(DataConfig(path=made)) == made
+    with pytest.raises(DataError, match="6 virtual shards, but --num-virtual-shards is 4"):
+        prepare(DataConfig(path=made, num_virtual_shards=4))
+    with pytest.raises(DataError, match="no dataset directory"):
+        prepare(DataConfig(path=tmp_path))
+
+
+def test_waiting_for_another_process_has_a_limit(config: DataConfig) -> None:
+    directory = prepare(config)
+    lock = directory.with_name(directory.name + ".lock")
+    for path in sorted(directory.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    directory.rmdir()
+    told: list[str] = []
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(DataError, match=r"process \d+ on .* has been converting the same data for more than 0.3 s"):
+            prepare(config, report=told.append, lock_timeout_s=0.3)
+    assert len(told) == 1
+    assert "waiting for process" in told[0]
+    assert prepare(config) == directory
+
+
+def test_a_cache_that_is_no_directory(config: DataConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be written"):
+        prepare(change(config, cache_dir=tmp_path / "file"))
+
+
+def test_a_damaged_cache_is_told_not_trained_on(config: DataConfig) -> None:
+    shard = prepare(config) / "train/00000.npy"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(DataError, match="train/00000.npy"):
+        prepare(config)
