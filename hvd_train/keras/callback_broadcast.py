@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,7 +92,9 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):  # type: ignor
 def _build(model: Any, data: Any) -> None:
     """Create the variables of `model` for batches like `data`. Its ops are traced, not run."""
     x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-    with tf.init_scope():
+    with tf.init_scope(), contextlib.suppress(Exception), warnings.catch_warnings():
+        # A model without call(), or whose call() wants something else, is for its own train_step to build; what is
+        # really wrong with it, that will say.
+        warnings.simplefilter("ignore")
         like_x = tf.nest.map_structure(tf.type_spec_from_value, x)
-        with contextlib.suppress(NotImplementedError):  # no call(): a model that is only a train_step over others
-            tf.function(lambda batch: model(batch), autograph=False).get_concrete_function(like_x)
+        tf.function(lambda batch: model(batch), autograph=False).get_concrete_function(like_x)

@@ -4,6 +4,7 @@ Horovod's examples and documentation taught these spellings, and Keras 3 refuses
 
 - `model.compile(..., experimental_run_tf_function=False)`: dropped (hooks.py wraps compile() anyway)
 - `SGD(lr=0.1)`: read as `learning_rate`; and an optimizer of one's own that gives none: 0.001, Keras' usual one
+- `tf.keras.losses.mean_squared_error` and its like: Keras 3 has them in `keras.losses` alone
 - `variable.ref()`: a hashable reference, as tf.Variable has it
 
 Each is said once when it is met. Nothing else of Keras changes.
@@ -12,10 +13,12 @@ Each is said once when it is met. Nothing else of Keras changes.
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import Any
 
 import horovod.tensorflow as _horovod
 import keras
+import tensorflow as tf
 
 from hvd_train.keras import hooks
 from hvd_train.keras.basics import native, say_once
@@ -41,8 +44,17 @@ def install() -> None:
         return
     _installed = True
     _accept_old_rates(_base_optimizer())
+    _complete(tf.keras.losses, keras.losses)
+    _complete(tf.keras.metrics, keras.metrics)
     if not hasattr(keras.Variable, "ref"):
         keras.Variable.ref = lambda self: _Reference(self)
+
+
+def _complete(old: Any, new: Any) -> None:
+    """Give the module `old` the functions that only `new` has."""
+    for name, value in vars(new).items():
+        if inspect.isfunction(value) and not hasattr(old, name):
+            setattr(old, name, value)
 
 
 def _base_optimizer() -> Any:

@@ -1,0 +1,361 @@
+"""The arguments of DistributedOptimizer, and the programs that are not a plain fit()."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, optimizers
+from keras_training import (
+    TOLERANCE,
+    assert_alike,
+    assert_same_training,
+    batches,
+    fit,
+    mean_over_ranks,
+    mine,
+    small_model,
+    trained_alone,
+    trained_together,
+    weights,
+)
+
+import hvd_train.keras as hvd
+
+SIZE, RANK = hvd.size(), hvd.rank()
+
+
+def one_update(gradient: Any, value: Any, **wrap: Any) -> np.ndarray:
+    """SGD of rate 1 on one variable: it ends at value - (what the gradient became)."""
+    variable = keras.Variable(np.asarray(value, "float32"))
+    hvd.DistributedOptimizer(optimizers.SGD(1.0), **wrap).apply([gradient], [variable])
+    return variable.numpy()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        {"gradient_predivide_factor": 2.0},
+        {"groups": 1},
+        {"groups": 3},
+        {"groups": 100},
+        {"name": "My optimizer's".replace(" ", "_").replace("'", "")},
+        {"backward_passes_per_step": 1, "average_aggregated_gradients": True},
+    ],
+    ids=str,
+)
+def test_arguments_that_do_not_change_the_result(wrap: dict[str, Any]) -> None:
+    assert_same_training(trained_together(optimizers.Adam(0.01), wrap), trained_alone(optimizers.Adam(0.01)))
+
+
+def test_groups_of_variables() -> None:
+    x, y = batches()
+    model = small_model()
+    v = model.trainable_variables
+    # The last variable is in no group, and is sent by itself.
+    optimizer = hvd.DistributedOptimizer(optimizers.Adam(0.01), groups=[[v[0], v[2]], [v[1]]])
+    assert_same_training(fit(optimizer, mine(x), mine(y), lambda: model), trained_alone(optimizers.Adam(0.01)))
+
+
+def test_sum() -> None:
+    gradient = tf.constant([RANK + 1.0, 2.0])
+    total = SIZE * (SIZE + 1) / 2
+    np.testing.assert_allclose(one_update(gradient, [0, 0], op=hvd.Sum), [-total, -2 * SIZE])
+
+
+def test_compression_fp16() -> None:
+    """Half precision has 11 bits: 2 ** -11 relative. 1 + 2**-13 is not among its numbers, so it shows."""
+    value = 1.0 + 2.0**-13
+    result = one_update(tf.constant([value]), [0.0], compression=hvd.Compression.fp16)
+    np.testing.assert_allclose(result, [-value], rtol=2.0**-11)
+    assert SIZE == 1 or result[0] == -1.0
+    together = trained_together(optimizers.SGD(0.05), {"compression": hvd.Compression.fp16})
+    np.testing.assert_allclose(weights(together), weights(trained_alone(optimizers.SGD(0.05))), atol=2e-3)
+    assert_alike(weights(together))
+
+
+def test_predivide_divides_before_the_sum() -> None:
+    """With f = size the sum is of gradient / size: large gradients that would overflow in the sum do not."""
+    huge = 3.0e38  # the largest float32 is 3.4e38
+    result = one_update(tf.constant([huge]), [0.0], gradient_predivide_factor=float(SIZE))
+    np.testing.assert_allclose(result, [-huge], rtol=1e-6)
+
+
+def test_process_set_of_some_ranks() -> None:
+    if SIZE == 1:
+        pytest.skip("needs a rank to leave out")
+    members = hvd.ProcessSet(list(range(SIZE - 1)))
+    hvd.add_process_set(members)
+    try:
+        result = one_update(tf.constant([RANK + 1.0]), [0.0], process_set=members)
+        inside = sum(range(1, SIZE)) / (SIZE - 1)
+        np.testing.assert_allclose(result, [-(RANK + 1.0) if RANK == SIZE - 1 else -inside])
+    finally:
+        hvd.remove_process_set(members)
+
+
+def embedding_model() -> keras.Model:
+    return keras.Sequential(
+        [
+            keras.Input((3,), dtype="int32"),
+            layers.Embedding(7, 2, embeddings_initializer=keras.initializers.RandomUniform(seed=5)),
+            layers.Flatten(),
+            layers.Dense(1, kernel_initializer=keras.initializers.GlorotUniform(seed=6)),
+        ]
+    )
+
+
+class DenseAdam(optimizers.Adam):
+    """Keras squares IndexedSlices row by row, before rows of the same index are added: full tensors differ from that."""
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        super().apply([tf.convert_to_tensor(g) for g in grads], trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("sparse_as_dense", "make", "reference"),
+    [
+        (False, optimizers.SGD, optimizers.SGD),
+        (True, optimizers.SGD, optimizers.SGD),
+        (False, optimizers.Adam, optimizers.Adam),
+        (True, optimizers.Adam, DenseAdam),
+    ],
+)
+def test_embedding(sparse_as_dense: bool, make: Any, reference: Any) -> None:
+    """IndexedSlices, with the same rows on several ranks and twice on one."""
+    random = np.random.default_rng(2)
+    x = random.integers(0, 7, size=(4, SIZE * 5, 3)).astype("int32")
+    y = random.normal(size=(4, SIZE * 5, 1)).astype("float32")
+    together = fit(
+        hvd.DistributedOptimizer(make(0.02), sparse_as_dense=sparse_as_dense), mine(x), mine(y), embedding_model
+    )
+    assert_same_training(together, fit(reference(0.02), x, y, embedding_model, run_eagerly=True))
+
+
+def test_sparse_gradients_stay_sparse() -> None:
+    slices = tf.IndexedSlices(tf.constant([[RANK + 1.0]]), tf.constant([RANK]), tf.constant([SIZE, 1]))
+    variable = keras.Variable(np.zeros((SIZE, 1), "float32"))
+    optimizer = hvd.DistributedOptimizer(optimizers.SGD(1.0))
+    [(reduced, _)] = [(g, v) for g, v in zip(optimizer._hvd_reduce([slices], [variable]), [variable], strict=True)]
+    assert isinstance(reduced, tf.IndexedSlices)
+    optimizer.apply([reduced], [variable])
+    np.testing.assert_allclose(variable.numpy()[:, 0], [-(r + 1.0) / SIZE for r in range(SIZE)])
+
+
+@pytest.mark.parametrize("average", [True, False])
+@pytest.mark.parametrize("graph", [True, False])
+def test_backward_passes_per_step(average: bool, graph: bool) -> None:
+    """Gradient of pass p on rank r is (r + 1) * p; two passes a step. Passes without an update count as iterations."""
+    variable = keras.Variable(np.zeros(2, "float32"))
+    optimizer = hvd.DistributedOptimizer(
+        optimizers.SGD(1.0), backward_passes_per_step=2, average_aggregated_gradients=average
+    )
+    step = (
+        tf.function(lambda g: optimizer.apply([g], [variable]))
+        if graph
+        else (lambda g: optimizer.apply([g], [variable]))
+    )
+    expected = 0.0
+    for number in range(1, 6):
+        step(tf.fill([2], (RANK + 1.0) * number))
+        if number % 2 == 0:
+            expected -= mean_over_ranks(lambda r: r + 1.0) * (2 * number - 1) / (2 if average else 1)
+        np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-6)
+        assert int(optimizer.iterations) == number
+    assert int(optimizer._agg_helper.counter) == 1
+
+
+def test_backward_passes_are_one_pass_over_the_joint_batch() -> None:
+    """Two averaged passes equal one process on twice the batch, in fit()."""
+    x, y = batches()
+    rows = x.reshape(len(x) // 2, -1, *x.shape[2:]), y.reshape(len(y) // 2, -1, *y.shape[2:])
+    wrap = {"backward_passes_per_step": 2, "average_aggregated_gradients": True}
+    together = trained_together(optimizers.SGD(0.05, momentum=0.9), wrap)
+    alone = fit(optimizers.SGD(0.05, momentum=0.9), *rows, run_eagerly=True)
+    assert_same_training(together, alone)
+
+
+def test_backward_passes_with_sparse_gradients() -> None:
+    variable = keras.Variable(np.zeros((3, 1), "float32"))
+    optimizer = hvd.DistributedOptimizer(optimizers.SGD(1.0), backward_passes_per_step=2)
+    for row in (0, 2):
+        slices = tf.IndexedSlices(tf.constant([[RANK + 1.0]]), tf.constant([row]), tf.constant([3, 1]))
+        optimizer.apply([slices], [variable])
+    np.testing.assert_allclose(variable.numpy()[:, 0], [-mean_over_ranks(lambda r: r + 1.0), 0, -(SIZE + 1) / 2])
+
+
+@pytest.mark.parametrize(("scale", "share"), [(True, 1.0 / SIZE), (False, 1.0)])
+def test_local_variables(scale: bool, share: float) -> None:
+    local, common = (keras.Variable(np.zeros(1, "float32"), name=n) for n in ("local", "common"))
+    optimizer = hvd.DistributedOptimizer(optimizers.SGD(1.0), scale_local_gradients=scale)
+    optimizer.register_local_var(local)
+    optimizer.apply([tf.constant([RANK + 1.0])] * 2, [local, common])
+    np.testing.assert_allclose(local.numpy(), [-(RANK + 1.0) * share])
+    np.testing.assert_allclose(common.numpy(), [-mean_over_ranks(lambda r: r + 1.0)])
+
+
+def test_partial_distributed_optimizer() -> None:
+    model = small_model()
+    optimizer = hvd.PartialDistributedOptimizer(optimizers.SGD(1.0), local_layers=model.layers[0])
+    start = weights(model)
+    optimizer.apply([tf.fill(v.shape, RANK + 1.0) for v in model.trainable_variables], model.trainable_variables)
+    moved = start - weights(model)
+    local = model.layers[0].count_params()
+    np.testing.assert_allclose(moved[:local], (RANK + 1.0) / SIZE, rtol=1e-5)
+    np.testing.assert_allclose(moved[local:], (SIZE + 1) / 2, rtol=1e-5)
+    with pytest.raises(ValueError, match="must be built"):
+        hvd.PartialDistributedOptimizer(optimizers.SGD(), local_layers=[layers.Dense(1)])
+
+
+def test_none_gradients_are_left_out() -> None:
+    a, b = keras.Variable(np.zeros(1, "float32")), keras.Variable(np.zeros(1, "float32"))
+    optimizer = hvd.DistributedOptimizer(optimizers.SGD(1.0))
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        optimizer.apply([None, tf.constant([RANK + 1.0])], [a, b])
+    np.testing.assert_allclose([a.numpy()[0], b.numpy()[0]], [0, -(SIZE + 1) / 2])
+    with pytest.raises(ValueError, match="No gradients provided"):
+        optimizer.apply([None, None], [a, b])
+
+
+def test_mixed_types_of_numbers() -> None:
+    """float32, float64 and bfloat16 (which Horovod does not reduce: it travels as float32) in one step."""
+    variables = [keras.Variable(np.zeros(2), dtype=d) for d in ("float32", "float64", "bfloat16")]
+    gradients = [tf.cast(tf.fill([2], RANK + 1.0), v.dtype) for v in variables]
+    hvd.DistributedOptimizer(optimizers.SGD(1.0)).apply(gradients, variables)
+    for v in variables:
+        np.testing.assert_allclose(np.asarray(v.numpy(), "float64"), -(SIZE + 1) / 2)
+
+
+def test_no_trainable_variables() -> None:
+    model = small_model()
+    model.trainable = False
+    x, y = batches()
+    with pytest.warns(UserWarning, match="does not have any trainable weights"):
+        fit(hvd.DistributedOptimizer(optimizers.Adam()), mine(x), mine(y), lambda: model)
+    hvd.DistributedOptimizer(optimizers.SGD()).apply([], [])
+    np.testing.assert_array_equal(weights(model), weights(small_model()))
+
+
+def test_frozen_layer() -> None:
+    def build() -> keras.Model:
+        model = small_model()
+        model.layers[0].trainable = False
+        return model
+
+    together = trained_together(optimizers.Adam(0.01), build=build)
+    assert_same_training(together, trained_alone(optimizers.Adam(0.01), build=build))
+    np.testing.assert_array_equal(together.layers[0].kernel.numpy(), small_model().layers[0].kernel.numpy())
+
+
+def test_custom_loop() -> None:
+    x, y = batches()
+    model, optimizer = small_model(), hvd.DistributedOptimizer(optimizers.Adam(0.01))
+
+    @tf.function
+    def step(x: tf.Tensor, y: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model(x, training=True) - y))
+        optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))  # noqa: B905
+
+    for number in range(len(x)):
+        step(mine(x)[number], mine(y)[number])
+    assert_same_training(model, trained_alone(optimizers.Adam(0.01)))
+
+
+@pytest.mark.parametrize("also_optimizer", [False, True])
+@pytest.mark.parametrize("graph", [False, True])
+def test_distributed_gradient_tape(also_optimizer: bool, graph: bool) -> None:
+    """With a plain optimizer; with a distributed one too, where a second sum would show."""
+    source = keras.Variable(np.ones(3, "float32"))
+    plain = optimizers.SGD(1.0)
+    optimizer = hvd.DistributedOptimizer(plain, op=hvd.Sum) if also_optimizer else plain
+
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(source * (RANK + 1.0))
+        [gradient] = hvd.DistributedGradientTape(tape, op=hvd.Sum).gradient(loss, [source])
+        optimizer.apply([gradient], [source])
+        return gradient
+
+    total = SIZE * (SIZE + 1) / 2
+    np.testing.assert_allclose((tf.function(step) if graph else step)().numpy(), total)
+    np.testing.assert_allclose(source.numpy(), 1 - total)
+
+
+def test_tape_sources_in_a_structure_and_local_ones() -> None:
+    a, b = keras.Variable(1.0), keras.Variable(1.0)
+    with hvd.DistributedGradientTape(tf.GradientTape()) as tape:
+        loss = (a + 2 * b) * (RANK + 1.0)
+    tape.register_local_source(b)
+    gradients = tape.gradient(loss, {"a": a, "b": [b]})
+    np.testing.assert_allclose(gradients["a"], (SIZE + 1) / 2)
+    np.testing.assert_allclose(gradients["b"][0], 2 * (RANK + 1.0) / SIZE)
+
+
+def test_compute_gradients_then_apply_averages_once() -> None:
+    variable = keras.Variable([0.0])
+    optimizer = hvd.DistributedOptimizer(optimizers.SGD(1.0), op=hvd.Sum)
+    pairs = optimizer.compute_gradients(lambda: variable * (RANK + 1.0), [variable])
+    optimizer.apply_gradients(pairs)
+    total = SIZE * (SIZE + 1) / 2
+    np.testing.assert_allclose(variable.numpy(), [-total])
+    optimizer.minimize(lambda: variable * (RANK + 1.0), [variable])
+    np.testing.assert_allclose(variable.numpy(), [-2 * total])
+    optimizer.apply_gradients([(tf.constant([1.0]), variable)], skip_gradients_aggregation=True)
+    np.testing.assert_allclose(variable.numpy(), [-2 * total - 1])
+
+
+class TwoOptimizers(keras.Model):
+    """A custom train_step with an optimizer for each half, both at work in one graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = small_model()
+
+    def call(self, x: Any) -> Any:
+        return self.net(x)
+
+    def set(self, make: Any) -> TwoOptimizers:
+        self.first, self.second = make(optimizers.SGD(0.05)), make(optimizers.Adam(0.01))
+        self.compile(loss="mse", optimizer=make(optimizers.SGD()))
+        return self
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(x, y, self(x, training=True))
+        v = self.net.trainable_variables
+        gradients = tape.gradient(loss, v)
+        self.first.apply_gradients(list(zip(gradients[:2], v[:2], strict=True)))
+        self.second.apply_gradients(list(zip(gradients[2:], v[2:], strict=True)))
+        return {"loss": loss}
+
+
+def test_several_optimizers_in_a_custom_train_step() -> None:
+    x, y = batches()
+    together, alone = TwoOptimizers().set(hvd.DistributedOptimizer), TwoOptimizers().set(lambda o: o)
+    together.fit(mine(x).reshape(-1, 4), mine(y).reshape(-1, 2), batch_size=mine(x).shape[1], shuffle=False, verbose=0)
+    alone.fit(x.reshape(-1, 4), y.reshape(-1, 2), batch_size=x.shape[1], shuffle=False, verbose=0)
+    np.testing.assert_allclose(weights(together), weights(alone), atol=TOLERANCE)
+    assert_alike(weights(together))
+
+
+def test_optimizers_made_in_another_number_on_each_rank() -> None:
+    """The ranks agree on the collectives' names: rank 0 may have built something for itself before."""
+    for _ in range(RANK):
+        small_model()
+        hvd.DistributedOptimizer(optimizers.SGD())
+    assert_same_training(trained_together(optimizers.Adam(0.01)), trained_alone(optimizers.Adam(0.01)))
+
+
+def test_one_collective_per_step() -> None:
+    """A step's graph holds one grouped allreduce, and no Python: this is what makes it fast."""
+    variables = small_model().trainable_variables
+    optimizer = hvd.DistributedOptimizer(optimizers.SGD(1.0))
+    step = tf.function(lambda: optimizer.apply([tf.ones(v.shape) for v in variables], variables))
+    kinds = [op.type for op in step.get_concrete_function().graph.get_operations()]
+    assert kinds.count("HorovodGroupedAllreduce") == (1 if SIZE > 1 else 0)
+    assert not {"PyFunc", "EagerPyFunc", "HorovodAllgather"} & set(kinds)
