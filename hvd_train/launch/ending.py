@@ -13,7 +13,7 @@ _first = threading.Lock()
 
 
 def end_process(message: str, code: int) -> None:
-    """Write `message` to standard error and leave with `code`. Never returns.
+    """Write `message`, if it says anything, to standard error and leave with `code`. Never returns.
 
     A plain exit would first run Horovod's shutdown, which waits for ranks that may no longer answer. The first caller
     has the word: one that comes while it writes waits for the end in silence.
@@ -31,6 +31,7 @@ def end_process(message: str, code: int) -> None:
 def _write(message: str) -> None:
     # One write to the descriptor: sys.stderr has a lock, which the stuck main thread may hold.
     with contextlib.suppress(OSError):
-        os.write(2, (message.rstrip("\n") + "\n").encode(errors="replace"))
+        if message.strip():
+            os.write(2, (message.rstrip("\n") + "\n").encode(errors="replace"))
     with contextlib.suppress(Exception):
         sys.stdout.flush()

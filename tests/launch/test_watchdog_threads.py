@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import queue
 import socket
 import threading
@@ -157,10 +158,20 @@ def test_a_closed_connection_without_a_word_is_a_death(cluster: Cluster) -> None
     assert verdict.message.startswith("rank 2 on host h2 died without a word in step 7 (")
 
 
+def test_a_rank_that_dies_before_its_first_beat_is_missed(cluster: Cluster) -> None:
+    ranks = cluster.start(2, Limits(watchdog_s=60, beat_s=60))
+    ranks[0].size = 3
+    with socket.create_connection(("127.0.0.1", ranks[0].address["port"])) as third:
+        hello = {"token": ranks[0].address["token"], "rank": 2, "host": "h2"}
+        third.sendall(json.dumps(hello).encode() + b"\n")
+        third.recv(1000)
+    assert cluster.verdict()[1].message.startswith("rank 2 on host h2 died without a word")
+
+
 def test_a_dead_root_is_told_once_by_the_lowest_living_rank_first(cluster: Cluster) -> None:
     ranks = cluster.start(3)
     assert isinstance(ranks[0]._loop, watch_root.RootLoop)
-    for wire in list(ranks[0]._loop._members.values()):
+    for _, wire in sorted(ranks[0]._loop._members.items()):
         wire._connection.shutdown(socket.SHUT_RDWR)
     said = [cluster.verdict(), cluster.verdict()]
     # In this test the root lives, and takes the members for dead.
@@ -168,8 +179,10 @@ def test_a_dead_root_is_told_once_by_the_lowest_living_rank_first(cluster: Clust
     assert next(verdict for speaker, verdict in said if speaker == 1).message.startswith(
         "rank 0 on host h0 died without"
     )
-    ranks[2].stopping()
-    assert cluster.quiet(0.5)
+    began = time.monotonic()
+    ranks[2].close()
+    assert cluster.quiet(0.1)
+    assert time.monotonic() - began < 1
 
 
 def test_a_cut_link_is_silence_on_both_sides(cluster: Cluster) -> None:

@@ -48,6 +48,7 @@ def test_ranks_that_froze_together_are_named_together_and_not_without_end() -> N
     assert many is not None
     assert len(many.ranks) == 1000
     assert "and 992 more have not answered" in many.message
+    assert many.message.count("last heard") == 8
 
 
 def test_a_limit_of_zero_is_off() -> None:
