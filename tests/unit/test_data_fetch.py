@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import threading
@@ -16,6 +17,9 @@ from hvd_train.data import fetch as fetching
 from hvd_train.data.fetch import SONGS, Source, fetch
 from hvd_train.errors import DataError
 
+# requests leaves the socket of a broken connection to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+
 TEXT = b"".join(b"%d,%d.5\n" % (1990 + i % 20, i) for i in range(60_000))
 
 
@@ -27,6 +31,13 @@ def zipped(content: bytes, name: str = "YearPredictionMSD.txt") -> bytes:
 
 
 GOOD = zipped(TEXT)
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Collects such sockets in the test that left them."""
+    yield
+    gc.collect()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -86,7 +97,6 @@ def test_downloads_with_progress_and_only_once(server: tuple[str, list[str]], tm
     assert fetch(tmp_path, source=source(f"{url}/good")).read_bytes() == TEXT
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_second_address_when_the_first_fails_and_again_when_it_breaks(
     server: tuple[str, list[str]], tmp_path: Path
 ) -> None:
@@ -97,8 +107,6 @@ def test_the_second_address_when_the_first_fails_and_again_when_it_breaks(
     assert requests.count("/flaky") == 2
 
 
-# requests leaves the socket of a broken connection to the garbage collector
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("place", "says"),
     [("/wrong", "sha256 is not"), ("/missing", "the server answered 404"), ("/broken", "broke off")],

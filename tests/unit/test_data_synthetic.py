@@ -84,15 +84,17 @@ def test_features_can_be_inverted() -> None:
 
 def brute_force(model: SongModel, v: np.ndarray) -> np.ndarray:
     """p(year | delta) by full 90-dimensional Gaussian densities of delta = mixing @ v, one at a time."""
+    covariances = [scale**2 * model.mixing @ model.mixing.T for scale in model.scales]
+    inverses = [np.linalg.inv(covariance) for covariance in covariances]
+    log_volumes = [np.linalg.slogdet(covariance)[1] for covariance in covariances]
     posterior = np.zeros((len(v), len(YEARS)))
     for i, delta in enumerate(v @ model.mixing.T):
         for k, prior in enumerate(model.year_share):
             for signal in model.signal[:, k]:
                 middle = model.mixing @ (model.signal_directions @ signal)
-                for scale, share in zip(model.scales, model.scale_share, strict=True):
-                    covariance = scale**2 * model.mixing @ model.mixing.T
-                    away = delta - middle
-                    log = -0.5 * (away @ np.linalg.solve(covariance, away) + np.linalg.slogdet(covariance)[1])
+                away = delta - middle
+                for inverse, log_volume, share in zip(inverses, log_volumes, model.scale_share, strict=True):
+                    log = -0.5 * (away @ inverse @ away + log_volume)
                     posterior[i, k] += prior / 2 * share * math.exp(log)
     return posterior / posterior.sum(1, keepdims=True)
 
