@@ -21,6 +21,7 @@ from hvd_train.config import SPLITS, DataConfig
 from hvd_train.data.dataset import CONVERSION_VERSION, FORMAT, Dataset
 from hvd_train.data.dealing import ShardFiles
 from hvd_train.data.labels import LabelReader, Labels
+from hvd_train.data.notes import notes
 from hvd_train.data.schema import Columns, Schema, choose_columns, choose_layout
 from hvd_train.data.sharding import default_num_virtual_shards
 from hvd_train.data.sources import Table, open_table
@@ -201,7 +202,9 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataCon
         shards.add(features, spill.labels.encode(raw), block_splits, start)
         statistics.add(features[block_splits == 0] if block_splits.any() else features)
         start += len(features)
-    values = spill.raw_labels()[splits == 0] if schema.label_kind == "values" else None
+    values = None
+    if schema.label_kind == "values":  # as they are stored, which is what a model is trained on
+        values = spill.raw_labels()[splits == 0].astype(np.float32).astype(np.float64)
     return {
         "format": FORMAT,
         "conversion_version": CONVERSION_VERSION,
@@ -211,26 +214,6 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataCon
         "statistics": statistics.result(values).to_json(),
         **shards.finish(),
     }
-
-
-def notes(metadata: dict[str, Any]) -> list[str]:
-    """What is worth telling after a conversion: rows, and columns that need attention."""
-    schema, statistics = metadata["schema"], metadata["statistics"]
-    rows = ", ".join(f"{metadata['splits'][split]['num_rows']:,} {split}" for split in SPLITS)
-    lines = [f"{rows} rows ({metadata['split']} split) in {metadata['num_virtual_shards']} virtual shards"]
-    names = schema["feature_names"]
-    constant = [name for name, is_constant in zip(names, statistics["constant"], strict=True) if is_constant]
-    if constant:
-        lines.append(f"{len(constant)} of {len(names)} columns are constant in train: {_listed(constant)}")
-    missing = [name for name, count in zip(names, statistics["num_missing"], strict=True) if count]
-    if missing:
-        total = sum(statistics["num_missing"])
-        lines.append(f"{total:,} cells are missing in train, in {len(missing)} columns: {_listed(missing)}")
-    return lines
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _key_codes(keys: Any, known: dict[str, int]) -> NDArray[np.int32]:

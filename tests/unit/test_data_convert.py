@@ -66,12 +66,26 @@ def test_constant_and_missing_columns_are_recorded_and_told(tmp_path: Path) -> N
     assert any("cells are missing" in line for line in told)
 
 
+def test_columns_that_float32_holds_badly_are_told(tmp_path: Path) -> None:
+    table = frame(100)
+    rng = np.random.default_rng(0)
+    table["f0"], table["f3"] = 1e8 + rng.normal(0, 10, 100), 1e8 + rng.normal(0, 1e4, 100)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    told: list[str] = []
+    dataset = Dataset.open(convert(tmp_path / "t.csv", tmp_path / "out", DataConfig(), report=told.append))
+    assert [line for line in told if "precision" in line and "f0" in line and "f3" not in line]
+    stored = dataset.load("train", range(dataset.num_virtual_shards)).features.astype(np.float64)
+    np.testing.assert_allclose(dataset.statistics.std[[0, 3]], stored.std(0)[[0, 3]], rtol=1e-6)
+    np.testing.assert_allclose(dataset.statistics.mean[[0, 3]], stored.mean(0)[[0, 3]], rtol=1e-12)
+
+
 def test_values_have_label_statistics(tmp_path: Path) -> None:
     table = frame(100).rename(columns={"year": "price"})
     table["price"] = np.random.default_rng(0).normal(1e4, 1, 100)
     table.to_csv(tmp_path / "t.csv", index=False)
     dataset = converted(tmp_path / "t.csv", tmp_path / "out")
-    labels = table["price"].to_numpy()[dataset.load("train", range(dataset.num_virtual_shards)).row_ids]
+    labels = table["price"].to_numpy().astype(np.float32).astype(np.float64)
+    labels = labels[dataset.load("train", range(dataset.num_virtual_shards)).row_ids]
     statistics = dataset.statistics
     assert statistics.label_mean == pytest.approx(labels.mean(), rel=1e-9)
     assert statistics.label_std == pytest.approx(labels.std(), rel=1e-6)

@@ -1,0 +1,40 @@
+"""What is worth telling after a conversion: rows, and columns that need attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hvd_train.config import SPLITS
+
+MIN_STEPS_PER_STD = 8
+"""A column whose deviation is fewer steps of its float32 values has lost much to rounding; the user is told."""
+
+
+def notes(metadata: dict[str, Any]) -> list[str]:
+    """What is worth telling after a conversion: rows, and columns that need attention."""
+    schema, statistics = metadata["schema"], metadata["statistics"]
+    rows = ", ".join(f"{metadata['splits'][split]['num_rows']:,} {split}" for split in SPLITS)
+    lines = [f"{rows} rows ({metadata['split']} split) in {metadata['num_virtual_shards']} virtual shards"]
+    names = schema["feature_names"]
+    constant = [name for name, is_constant in zip(names, statistics["constant"], strict=True) if is_constant]
+    if constant:
+        lines.append(f"{len(constant)} of {len(names)} columns are constant in train: {_listed(constant)}")
+    largest = np.maximum(np.abs(statistics["minimum"]), np.abs(statistics["maximum"])).astype(np.float32)
+    std = np.array(statistics["std"])
+    coarse = [names[i] for i in np.flatnonzero((std > 0) & (std < MIN_STEPS_PER_STD * np.spacing(largest)))]
+    if coarse:
+        lines.append(
+            f"{len(coarse)} columns vary by little more than the precision of 32-bit floats: subtract an offset from "
+            f"{_listed(coarse)} before"
+        )
+    missing = [name for name, count in zip(names, statistics["num_missing"], strict=True) if count]
+    if missing:
+        total = sum(statistics["num_missing"])
+        lines.append(f"{total:,} cells are missing in train, in {len(missing)} columns: {_listed(missing)}")
+    return lines
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
