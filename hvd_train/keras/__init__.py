@@ -47,7 +47,6 @@ from horovod.tensorflow.functions import allgather_object, broadcast_object
 
 from hvd_train.keras import callbacks, elastic
 from hvd_train.keras.basics import NotInitializedError
-from hvd_train.keras.broadcast import broadcast_global_variables, broadcast_variables
 from hvd_train.keras.callback_metrics import MetricMismatchError
 from hvd_train.keras.checks import ModelMismatchError
 from hvd_train.keras.compat import init
@@ -56,6 +55,7 @@ from hvd_train.keras.optimizer import DistributedOptimizer, PartialDistributedOp
 from hvd_train.keras.saving import load_model
 from hvd_train.keras.sync_batch_norm import SyncBatchNormalization
 from hvd_train.keras.tape import DistributedGradientTape, PartialDistributedGradientTape
+from hvd_train.keras.variables import broadcast_global_variables, broadcast_variables
 
 __all__ = [
     "Adasum",

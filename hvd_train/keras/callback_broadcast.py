@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from hvd_train.keras import hooks
 from hvd_train.keras.basics import require_initialized, say_once
-from hvd_train.keras.broadcast import broadcast_variables, is_built, state_of
+from hvd_train.keras.variables import broadcast_variables, is_built, state_of
 
 
 class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):  # type: ignore[misc]

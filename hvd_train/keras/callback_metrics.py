@@ -38,7 +38,7 @@ class _Seen:
 class MetricAverageCallback(keras.callbacks.Callback):  # type: ignore[misc]
     """Replace the logs of each epoch, training and validation, by the values over all ranks. Every rank must use it.
 
-    Wherever it stands in the list, it runs first. Given to evaluate() alone, it averages that evaluation.
+    Wherever it stands in the list, it runs first. What evaluate() returns is this rank's: no callback can change it.
 
     Args:
         device: TensorFlow device for the collectives.
@@ -74,8 +74,6 @@ class MetricAverageCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_test_end(self, logs: Any = None) -> None:
         if self._fitting:
             self._val = _look(self.model)
-        elif logs:
-            self._average(logs, {"": _look(self.model)})
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if logs is None:

@@ -25,7 +25,7 @@ from horovod.tensorflow.functions import broadcast_object
 
 from hvd_train.keras import hooks
 from hvd_train.keras.basics import require_initialized
-from hvd_train.keras.broadcast import broadcast_variables, is_built, state_of
+from hvd_train.keras.variables import broadcast_variables, is_built, state_of
 
 
 def run(func: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ Each wraps one method and changes nothing for models without a distributed optim
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import itertools
 import weakref
@@ -68,6 +69,7 @@ def register_model(model: Any) -> None:
 
 def compiled_models() -> list[Any]:
     """The models that were compiled with a distributed optimizer and are still in use, oldest first."""
+    gc.collect()  # a model nobody holds may live on in a cycle, on one rank longer than on another
     return sorted(_compiled, key=lambda model: model._hvd_train_order)
 
 

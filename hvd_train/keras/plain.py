@@ -25,6 +25,7 @@ def plain_subclass(parent: type, mixin: type, namespace: dict[str, Any] | None =
 
 def save_as(child: type, parent: type) -> None:
     """Make Keras write objects of class `child` as objects of class `parent`."""
+    child.__name__ = parent.__name__  # the weights of a layer are filed under it
     public_name = api_export.get_name_from_symbol(parent)
     if public_name is not None:  # keras.optimizers.Adam
         api_export.REGISTERED_OBJS_TO_NAMES[child] = public_name

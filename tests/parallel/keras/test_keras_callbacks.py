@@ -168,19 +168,24 @@ def test_metrics_are_those_of_all_samples(position: str, validate: bool) -> None
             np.testing.assert_allclose(history.history[prefix + name][0], value, rtol=1e-5)
 
 
+def logs_of_fit(model: keras.Model, x: Any, y: Any) -> dict[str, list[float]]:
+    model.compile(optimizers.SGD(0.0), loss="mse", metrics=model.own_metrics)
+    callbacks = [hvd.callbacks.MetricAverageCallback()]
+    return model.fit(x, y, validation_data=(x, y), verbose=0, callbacks=callbacks).history
+
+
 def test_area_under_the_curve_is_that_of_all_samples() -> None:
     """An AUC is no mean: ranks' values cannot be averaged. Here every rank alone has 1.0 or 0.0."""
-    scores = np.array([[0.2], [0.4]], "float32") + 0.1 * RANK
-    labels = np.array([[0.0], [1.0]]) if RANK % 2 == 0 else np.array([[1.0], [0.0]])
-    model = keras.Sequential([keras.Input((1,)), layers.Activation("linear")])
-    model.compile(loss="mse", metrics=[keras.metrics.AUC(name="auc")], jit_compile=False)
-    logs = model.evaluate(
-        scores, labels, verbose=0, return_dict=True, callbacks=[hvd.callbacks.MetricAverageCallback()]
-    )
+    scores = np.array([[0.2], [0.4]], "float32")
+    labels = [np.array([[0.0], [1.0]]) if r % 2 == 0 else np.array([[1.0], [0.0]]) for r in range(SIZE)]
+    one = keras.initializers.Constant(1.0)
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1, kernel_initializer=one)])
+    model.own_metrics = [keras.metrics.AUC(name="auc")]
+    logs = logs_of_fit(model, scores + 0.1 * RANK, labels[RANK])
     reference = keras.metrics.AUC()
     for r in range(SIZE):
-        reference.update_state([[0.0], [1.0]] if r % 2 == 0 else [[1.0], [0.0]], np.array([[0.2], [0.4]]) + 0.1 * r)
-    np.testing.assert_allclose(logs["auc"], float(reference.result()), rtol=1e-6)
+        reference.update_state(labels[r], scores + np.float32(0.1 * r))
+    np.testing.assert_allclose([logs["auc"][0], logs["val_auc"][0]], float(reference.result()), rtol=1e-6)
 
 
 class Largest(keras.metrics.Metric):
@@ -199,17 +204,12 @@ class Largest(keras.metrics.Metric):
 
 def test_other_metrics_are_weighted_by_samples() -> None:
     model = keras.Sequential([keras.Input((4,)), layers.Dense(1)])
-    model.compile(loss="mse", metrics=[Largest()], jit_compile=False)
+    model.own_metrics = [Largest()]
     rows = rows_of(RANK)
-    logs = model.evaluate(
-        np.zeros((rows, 4)),
-        np.full((rows, 1), RANK + 1.0),
-        verbose=0,
-        return_dict=True,
-        callbacks=[hvd.callbacks.MetricAverageCallback()],
-    )
+    logs = logs_of_fit(model, np.zeros((rows, 4)), np.full((rows, 1), RANK + 1.0))
     total = sum(rows_of(r) for r in range(SIZE))
-    np.testing.assert_allclose(logs["largest"], sum(rows_of(r) * (r + 1) for r in range(SIZE)) / total, rtol=1e-6)
+    expected = sum(rows_of(r) * (r + 1) for r in range(SIZE)) / total
+    np.testing.assert_allclose([logs["largest"][0], logs["val_largest"][0]], expected, rtol=1e-6)
 
 
 def test_metrics_without_a_model_are_averaged() -> None:
