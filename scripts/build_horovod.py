@@ -8,8 +8,8 @@ interpreter of the environment that will use the wheel: TensorFlow, the build to
 requirements/build.txt and (unless --mpi system) Open MPI must be installed there already.
 
 The cache is $XDG_CACHE_HOME/hvd_train/wheels (or ~/.cache/...), keyed by everything the binary
-depends on: Horovod, TensorFlow, Python, MPI, machine, C++ compiler family and this recipe. A build happens in
-a temporary directory and reaches the cache by one rename, so an interrupted one leaves nothing.
+depends on: Horovod, TensorFlow, Python, MPI, machine and this recipe. A build happens in a temporary
+directory and reaches the cache by one rename, so an interrupted one leaves nothing.
 
 Why a recipe at all: Horovod 0.28.1 does not compile against TensorFlow 2.21 as it is.
 ``horovod/tensorflow/xla_mpi_ops.cc`` includes headers that TensorFlow no longer ships; without that
@@ -42,6 +42,7 @@ RECIPE = 1
 DROPPED_SOURCE = "horovod/tensorflow/xla_mpi_ops.cc"
 LOCK_TIMEOUT_S = 1800.0
 BUILD_TIMEOUT_S = 3600.0
+DOWNLOAD_TIMEOUT_S = 600.0
 # site-packages/horovod/tensorflow/mpi_lib.*.so -> the environment's lib/, where libmpi.so.40 lies.
 RUN_PATH = "$ORIGIN/../../../.."
 
@@ -123,7 +124,8 @@ def cached_wheel(folder: Path) -> Path | None:
         if note.is_file() and note.read_text().strip() == sha256(wheel):
             return wheel
         say(f"The cached {wheel.name} is damaged; building it again.")
-        shutil.rmtree(folder)
+    # Whatever else lies there would be in the way of the new one's rename.
+    shutil.rmtree(folder, ignore_errors=True)
     return None
 
 
@@ -158,7 +160,12 @@ def download_sdist(into: Path) -> Path:
     lock = Path(__file__).resolve().parent.parent / "requirements" / "horovod.txt"
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "horovod", "--no-build-isolation",
                "--require-hashes", "-r", str(lock), "-d", str(into)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise BuildError(
+            f"Horovod's source was not downloaded within {DOWNLOAD_TIMEOUT_S:.0f} s. Is the network slow? Run `make setup` again."
+        ) from None
     if done.returncode:
         raise BuildError(
             f"Horovod's source could not be downloaded or is not the one locked in {lock.name}:\n{done.stderr.strip()}"
@@ -230,8 +237,14 @@ def compile_wheel(source: Path, environment: dict[str, str], log: Path) -> Path:
             raise
         finally:
             signal.alarm(0)
+            if process.stdout is not None:
+                process.stdout.close()
             if live and shown >= 0:
                 print(file=sys.stderr)
+    if code == -signal.SIGKILL and time.monotonic() - started >= BUILD_TIMEOUT_S:
+        raise BuildError(
+            f"Horovod did not compile within {BUILD_TIMEOUT_S:.0f} s, which is the limit. Is the machine overloaded?"
+        )
     if code:
         kept = Path(tempfile.gettempdir()) / f"hvd_train-horovod-build-{os.getpid()}.log"
         shutil.copy(log, kept)
@@ -254,7 +267,11 @@ def make_relocatable(wheel: Path, work: Path) -> Path:
     """Point the libraries' run path at the environment they will be installed in, not at the one that built them."""
 
     def run(*command: str) -> None:
-        subprocess.run(command, check=True, capture_output=True, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if done.returncode:
+            raise BuildError(
+                f"The wheel could not be made relocatable: {' '.join(command)} failed:\n{done.stderr.strip()}"
+            )
 
     run(sys.executable, "-m", "wheel", "unpack", str(wheel), "-d", str(work / "tree"))
     (tree,) = (work / "tree").iterdir()

