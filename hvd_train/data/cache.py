@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -114,12 +115,32 @@ def _content_key(path: Path) -> str:
 
 def _once(target: Path, make: Callable[[], None], report: Report | None, lock_timeout_s: float) -> Path:
     """`target`, made by this process or another one. A whole one needs no lock: the cache may be read-only."""
-    if not is_dataset(target):
+    if not _is_whole(target):
         with locked(target.with_name(target.name + ".lock"), report, lock_timeout_s):
-            if not is_dataset(target):
+            if not _is_whole(target):
+                if target.exists():
+                    _remove_damaged(target, report)
                 make()
-    Dataset.open(target)
     return target
+
+
+def _is_whole(directory: Path) -> bool:
+    if not is_dataset(directory):
+        return False
+    try:
+        Dataset.open(directory)
+    except DataError:
+        return False
+    return True
+
+
+def _remove_damaged(directory: Path, report: Report | None) -> None:
+    if report is not None:
+        report(f"{directory} in the cache is damaged: it is made again")
+    try:
+        shutil.rmtree(directory)
+    except OSError as error:
+        raise write_error(directory, error) from error
 
 
 @contextmanager

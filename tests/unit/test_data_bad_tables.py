@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from hvd_train.data import read_table_for_prediction
 from hvd_train.data.sources import careful
+from hvd_train.data.sources import csv as csv_source
 from hvd_train.errors import DataError
 
 GOOD = frame(60, 3).fillna(0.5).to_csv(index=False).splitlines()
@@ -50,6 +51,17 @@ def test_a_bad_cell_is_named_by_line_and_column(cell: str, line: int, tmp_path: 
 def test_a_bad_label_is_named_by_line_and_column(cell: str, tmp_path: Path) -> None:
     message = refused(with_cell(tmp_path, 20, 1, cell), tmp_path)
     assert "line 20, column 1 ('year')" in message
+
+
+def test_the_fast_reader_hands_over_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_source, "BLOCK_BYTES", 700)
+    monkeypatch.setattr(csv_source, "MIN_BLOCK_ROWS", 1)
+    path = with_cell(tmp_path, 45, 3, "+1.5")
+    features, labels = all_rows(converted(path, tmp_path / "out"))
+    expected = frame(60, 3).fillna(0.5)
+    expected.loc[43, "f1"] = 1.5
+    assert np.array_equal(features, expected.iloc[:, 1:].to_numpy().astype(np.float32))
+    assert np.array_equal(labels + expected["year"].min(), expected["year"])
 
 
 def test_empty_cells_and_chosen_texts_are_missing_values(tmp_path: Path) -> None:

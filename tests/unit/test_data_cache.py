@@ -81,8 +81,13 @@ def test_a_cache_that_is_no_directory(config: DataConfig, tmp_path: Path) -> Non
         prepare(change(config, cache_dir=tmp_path / "file"))
 
 
-def test_a_damaged_cache_is_told_not_trained_on(config: DataConfig) -> None:
-    shard = prepare(config) / "train/00000.npy"
+def test_a_damaged_cache_is_told_and_made_again(config: DataConfig) -> None:
+    directory = prepare(config)
+    checksum = Dataset.open(directory).checksum
+    shard = directory / "train/00000.npy"
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(DataError, match="train/00000.npy"):
-        prepare(config)
+    told: list[str] = []
+    assert prepare(config, report=told.append) == directory
+    assert "damaged" in told[0]
+    assert Dataset.open(directory).find_damage() == []
+    assert Dataset.open(directory).checksum == checksum

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,20 @@ def test_the_same_table_and_options_give_the_same_checksum_and_others_another(ta
     assert converted(tmp_path / "elsewhere.txt", tmp_path / "second").checksum == first.checksum
     assert converted(table, tmp_path / "third", split_seed=1).checksum != first.checksum
     assert converted(table, tmp_path / "fourth", drop=("f0",)).checksum != first.checksum
+
+
+def test_the_size_of_blocks_does_not_matter(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = converted(table, tmp_path / "whole", split="random", num_virtual_shards=6)
+    monkeypatch.setattr(sys.modules["hvd_train.data.convert"], "BLOCK_BYTES", 500)
+    monkeypatch.setattr(sys.modules["hvd_train.data.sources.csv"], "BLOCK_BYTES", 700)
+    monkeypatch.setattr(sys.modules["hvd_train.data.sources.csv"], "MIN_BLOCK_ROWS", 1)
+    pieces = converted(table, tmp_path / "pieces", split="random", num_virtual_shards=6)
+    for split in SPLITS:
+        for name in ("features", "labels", "row_ids"):
+            expected, found = (getattr(d.load(split, range(6)), name) for d in (whole, pieces))
+            assert np.array_equal(found, expected, equal_nan=name == "features"), (split, name)
+    np.testing.assert_allclose(pieces.statistics.mean, whole.statistics.mean, rtol=1e-12)
+    np.testing.assert_allclose(pieces.statistics.std, whole.statistics.std, rtol=1e-12)
 
 
 def test_damage_is_found_and_named(table: Path, tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ PAIRS = np.array([(i, i + k) for k in range(T) for i in range(T - k)])
 TAIL = 2.0
 """Covariances grow as this power of what is far from normal: exp() itself has far heavier tails than real songs."""
 _BLOCK_ROWS = 1024
+_THREAD_ROWS = 512
+_PRODUCT_ROWS = 32
+"""Products this small OpenBLAS computes on the calling thread. With larger ones its threads and ours wait for each other,
+at several times the processor time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,18 +74,21 @@ class SongModel:
 
     def features(self, v: Array) -> Array:
         """(N, F) -> features (N, F), on all cores of the process."""
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # NumPy lets go of the lock
-            blocks = [v[start : start + _BLOCK_ROWS] for start in range(0, len(v), _BLOCK_ROWS)]
-            return np.concatenate(list(pool.map(self._features, blocks)))
-
-    def _features(self, v: Array) -> Array:
-        averages = self.mean + v @ (self.spread[:T, None] * self.mixing[:T]).T
         root, to_log = self._factors()
-        entries = v @ (to_log @ (self.spread[T:, None] * self.mixing[T:])).T  # (N, P)
-        values, vectors = np.linalg.eigh(symmetric(entries))
-        half = (root @ vectors) * np.exp(TAIL * np.arcsinh(values / TAIL) / 2)[:, None, :]
-        covariance = half @ half.transpose(0, 2, 1)
-        return np.concatenate([averages, covariance[:, PAIRS[:, 0], PAIRS[:, 1]]], axis=1)
+        to_averages = (self.spread[:T, None] * self.mixing[:T]).T
+        to_entries = (to_log @ (self.spread[T:, None] * self.mixing[T:])).T
+
+        def of_block(block: Array) -> Array:
+            values, vectors = np.linalg.eigh(symmetric(_product(block, to_entries)))
+            half = (root @ vectors) * np.exp(TAIL * np.arcsinh(values / TAIL) / 2)[:, None, :]
+            covariance = half @ half.transpose(0, 2, 1)
+            return np.concatenate(
+                [self.mean + _product(block, to_averages), covariance[:, PAIRS[:, 0], PAIRS[:, 1]]], axis=1
+            )
+
+        blocks = [v[start : start + _THREAD_ROWS] for start in range(0, len(v), _THREAD_ROWS)]
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:  # NumPy lets go of the lock
+            return np.concatenate(list(pool.map(of_block, blocks)))
 
     def invert(self, features: Array) -> Array:
         """Features (N, F) -> v (N, F), the inverse of `features`."""
@@ -123,6 +130,14 @@ class SongModel:
         inverse = np.linalg.inv(root)
         changes = inverse @ symmetric(np.eye(len(PAIRS))) @ inverse.T
         return root, changes[:, PAIRS[:, 0], PAIRS[:, 1]].T
+
+
+def _product(left: Array, right: Array) -> Array:
+    """left @ right, a few rows at a time."""
+    result = np.empty((len(left), right.shape[1]))
+    for start in range(0, len(left), _PRODUCT_ROWS):
+        np.matmul(left[start : start + _PRODUCT_ROWS], right, out=result[start : start + _PRODUCT_ROWS])
+    return result
 
 
 def symmetric(entries: Array) -> Array:

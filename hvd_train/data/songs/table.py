@@ -92,5 +92,6 @@ class SyntheticSongs(Table):
         v *= np.sqrt(1 - model.artist_share)
         v += np.sqrt(model.artist_share) * shared[artist]
         v *= scale[:, None]
-        v += model.signal[genre, years] @ model.signal_directions.T
+        # Not a matrix product: its threads would get in the way of those that compute features.
+        v += np.einsum("nq,fq->nf", model.signal[genre, years], model.signal_directions)
         return sizes, years + SONG_YEARS[0], v
