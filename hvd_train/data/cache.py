@@ -16,7 +16,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hvd_train.config import DataConfig
@@ -68,7 +68,8 @@ def prepare(
         if config.num_virtual_shards is None:
             alias = _name_with_shards(target, config, content)
             if not alias.exists():
-                alias.symlink_to(target.name)
+                with suppress(OSError):  # only spares a second conversion
+                    alias.symlink_to(target.name)
 
     return _once(target, make, report, lock_timeout_s)
 

@@ -167,11 +167,11 @@ def _duplicates(dataset: Dataset) -> str:
 
 
 def _baselines(dataset: Dataset) -> str:
-    lines = ["Trivial baselines (from the train split alone)"]
+    lines = ["Trivial baselines (chosen on the train split alone)"]
     splits: tuple[Split, ...] = ("val", "test")
     for split in splits:
+        best = dataset.optimum(split) or {}
         for name, (figure, meaning) in baselines(dataset, split).items():
-            lines.append(f"  {split:<5} {name:<18} {figure:9.4f}  {meaning}")
-        for name, figure in (dataset.optimum(split) or {}).items():
-            lines.append(f"  {split:<5} {name:<18} {figure:9.4f}  best possible (Bayes-optimal)")
+            known = f"   best possible {best[name]:.4f}" if name in best else ""
+            lines.append(f"  {split:<5} {name:<9} {figure:9.4f}   {meaning:<36}{known}".rstrip())
     return "\n".join(lines)

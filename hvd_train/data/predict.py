@@ -34,6 +34,7 @@ def read_table_for_prediction(
     and labels that the model has no output for.
     """
     table = open_table(path, format=format, delimiter=delimiter, header=header, missing=missing)
+    table.widen(len(schema.source_columns))
     columns = match_columns(table, schema)
     if not with_labels:
         columns = Columns(columns.names, columns.features, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import random
 from pathlib import Path
 
@@ -117,6 +118,8 @@ def test_tables_of_the_wrong_shape(lines: list[str], says: str, tmp_path: Path) 
 
 
 def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert "no regular file" in refused(tmp_path / "pipe.csv", tmp_path)
     assert "no such file" in refused(tmp_path / "none.csv", tmp_path)
     (tmp_path / "empty.csv").touch()
     assert "empty" in refused(tmp_path / "empty.csv", tmp_path)
@@ -183,7 +186,7 @@ def reference(text: str) -> np.ndarray | None:
     """The table by the standard library alone; None where something is wrong with it."""
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
-        if len({len(row) for row in rows}) != 1:
+        if len({len(row) for row in rows}) != 1 or len(rows) < 6 or len(rows[0]) < 2:
             return None
         cells = np.array([[float(cell) if cell.strip(" \t") else math.nan for cell in row] for row in rows[1:]])
     except (ValueError, csv.Error):

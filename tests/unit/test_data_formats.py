@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from data_helpers import REAL_ROWS, all_rows, converted, frame, needs_real_rows
 
+from hvd_train.data import read_table_for_prediction
 from hvd_train.errors import DataError
 
 
@@ -87,6 +88,38 @@ def test_libsvm_is_dense_with_zeros(tmp_path: Path) -> None:
     assert features[8].tolist() == [0, 4.5, 0, np.float32(-1e-3)]
     assert features[9].tolist() == [4, 0, 0, 0]
     assert [dataset.schema.label_values[k] for k in labels[:4]] == [0, 0, 1, 1]
+
+
+def test_libsvm_rows_without_the_last_features_are_predicted(tmp_path: Path) -> None:
+    (tmp_path / "t.svm").write_text("".join(f"{i % 2} 1:{i} 3:2\n" for i in range(40)))
+    schema = converted(tmp_path / "t.svm", tmp_path / "out").schema
+    (tmp_path / "p.svm").write_text("1 1:7\n")
+    features, labels = next(read_table_for_prediction(tmp_path / "p.svm", schema))
+    assert features.tolist() == [[7, 0, 0]]
+    assert labels is not None
+    assert labels.tolist() == [1]
+
+
+@pytest.mark.parametrize("name", ["gz", "bz2", "xz", "zip", "parquet", "npz"])
+def test_flipped_bytes_are_an_error_or_the_right_data(name: str, tmp_path: Path) -> None:
+    table = frame(50)
+    path = WRITERS[name](tmp_path / "table.csv", table)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, len(whole), 1 + i % 3):
+            damaged[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            features, _ = all_rows(converted(path, tmp_path / f"out{i}"))
+        except DataError as error:
+            message = str(error)
+        else:
+            message = ""
+        if not message and name != "parquet":  # whose pages carry no checksum by default
+            assert np.array_equal(features, table.iloc[:, 1:].to_numpy().astype(np.float32), equal_nan=True)
+        assert not message or str(path) in message
 
 
 def test_delimiter_header_and_positions(tmp_path: Path) -> None:

@@ -47,6 +47,9 @@ class Table(ABC):
         facts = self.path.stat()
         return facts.st_size, facts.st_mtime_ns
 
+    def widen(self, num_columns: int) -> None:  # noqa: B027 (most tables say)
+        """Count at least this many columns, where a table does not say how many it has (LIBSVM)."""
+
     def bytes_read(self) -> int:
         """How much of the file `chunks` has read, for progress."""
         return 0

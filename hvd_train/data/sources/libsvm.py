@@ -50,6 +50,11 @@ class LibsvmTable(Table):
         self.is_songs = self._num_features + 1 == NUM_SONG_COLUMNS and 10 * years >= 9 * len(labels)
         self.columns = unnamed_columns(self._num_features + 1, is_songs=self.is_songs)
 
+    def widen(self, num_columns: int) -> None:
+        if num_columns > len(self.columns):
+            self._num_features = num_columns - 1
+            self.columns = unnamed_columns(num_columns, is_songs=self.is_songs)
+
     def bytes_read(self) -> int:
         return self._bytes_read
 

@@ -38,7 +38,7 @@ class NpzTable(Table):
                     shape, self._fortran, dtype = _header(path, self._features, file)
                 with archive.open(self._labels) as file:
                     label_shape, _, label_dtype = _header(path, self._labels, file)
-        except (*DAMAGE, ValueError) as error:
+        except (*DAMAGE, ValueError, RuntimeError, MemoryError) as error:
             raise damaged(path, error) from None
         if len(shape) != 2 or dtype.kind not in "fiub":
             raise DataError(f"{path}: {self._features} is {shape} of {dtype}; features are numbers (rows, columns).")
@@ -68,7 +68,7 @@ class NpzTable(Table):
                     yield Chunk(features, None if columns.label is None else _as_labels(labels))
                     start += len(block)
                     self._bytes_read = total * start // max(self._shape[0], 1)
-        except (*DAMAGE, ValueError) as error:
+        except (*DAMAGE, ValueError, RuntimeError, MemoryError) as error:
             raise damaged(self.path, error) from None
 
     def _blocks(self, archive: zipfile.ZipFile) -> Iterator[NDArray[Any]]:

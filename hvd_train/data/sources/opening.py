@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ _SUFFIX_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".libsvm": "libsvm",
 def first_bytes(path: Path, count: int = 8) -> bytes:
     """The beginning of a file that must be there. Raises DataError."""
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a pipe would wait, and it can be read only once
+            raise DataError(f"{path}: this is no regular file. Write the table to one first.")
         with path.open("rb") as file:
             beginning = file.read(count)
     except FileNotFoundError:
