@@ -80,6 +80,29 @@ class PredictArguments:
     """What separates the columns of a text table."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class HostfileCheckArguments:
+    """Read a hostfile as horovodrun and mpirun users write it; say its hosts, and which launcher takes it as it is."""
+
+    hostfile: Annotated[Path, tyro.conf.Positional]
+    """The file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostfileConvertArguments:
+    """Print a hostfile in the form that one launcher takes.
+
+    Example:
+
+        hvd-train hostfile convert --for horovodrun hostfiles/lab > lab.horovodrun
+    """
+
+    hostfile: Annotated[Path, tyro.conf.Positional]
+    """The file."""
+    for_: Annotated[Literal["horovodrun", "mpirun"], tyro.conf.arg(name="for")]
+    """The launcher that is to read it."""
+
+
 def preliminary(argv: Sequence[str]) -> list[str]:
     """The flags of `train` that decide what the defaults of the others are."""
     kept: list[str] = []

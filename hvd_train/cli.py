@@ -11,11 +11,12 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hvd_train import __version__
 from hvd_train.errors import HvdTrainError, MissingEnvironment
 from hvd_train.ranks import Place, place_from
-from hvd_train.terminal import end, parse, tell
+from hvd_train.terminal import chosen, end, parse, tell, usage_of
 
 
 def train(argv: Sequence[str], place: Place) -> int:
@@ -97,10 +98,51 @@ def predict(argv: Sequence[str], place: Place) -> int:
     return 0
 
 
+def data(argv: Sequence[str], place: Place) -> int:
+    from hvd_train import cli_data
+    from hvd_train.console import told_and_drawn
+
+    verbs: dict[str, tuple[str, Any, Any]] = {
+        "fetch": ("download YearPredictionMSD and compare its checksums", cli_data.FetchArguments, cli_data.fetch),
+        "convert": ("make a dataset directory from a table", cli_data.ConvertArguments, cli_data.convert),
+        "check": ("compare a dataset directory with its checksums", cli_data.CheckArguments, cli_data.check),
+        "describe": ("rows, labels, features and baselines of data", cli_data.DescribeArguments, cli_data.describe),
+    }
+    name, rest = chosen("data", {verb: summary for verb, (summary, *_) in verbs.items()}, argv, place)
+    _, kind, action = verbs[name]
+    arguments = parse(kind, rest, place, prog=f"hvd-train data {name}")
+    if name == "check":
+        outcome = action(arguments)
+    else:
+        with told_and_drawn() as (report, progress):
+            outcome = action(arguments, report=report, progress=progress)
+    return tell(place, outcome.text, code=outcome.exit_code)
+
+
+def hostfile(argv: Sequence[str], place: Place) -> int:
+    from hvd_train.arguments import HostfileCheckArguments, HostfileConvertArguments
+    from hvd_train.launch import hostfile_forms
+
+    verbs = {
+        "check": "the hosts of a file, and which launcher reads it as it is",
+        "convert": "write it for one launcher",
+    }
+    name, rest = chosen("hostfile", verbs, argv, place)
+    if name == "check":
+        return tell(
+            place,
+            hostfile_forms.check(parse(HostfileCheckArguments, rest, place, prog="hvd-train hostfile check").hostfile),
+        )
+    arguments = parse(HostfileConvertArguments, rest, place, prog="hvd-train hostfile convert")
+    return tell(place, hostfile_forms.convert(arguments.hostfile, arguments.for_).rstrip("\n"))
+
+
 VERBS: dict[str, tuple[str, Callable[[Sequence[str], Place], int]]] = {
     "train": ("train a model, alone or on all the ranks that a launcher started", train),
     "evaluate": ("score a run's model on rows, beside the trivial baselines", evaluate),
     "predict": ("predict every row of a table", predict),
+    "data": ("fetch, convert, check and describe tables", data),
+    "hostfile": ("check a hostfile, or write it for another launcher", hostfile),
 }
 
 
@@ -133,18 +175,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def usage() -> str:
     """What `hvd-train --help` says."""
-    width = max(map(len, VERBS))
-    lines = [f"  {name:<{width}}  {summary}" for name, (summary, _) in VERBS.items()]
-    return "\n".join(
-        [
-            "usage: hvd-train VERB [OPTIONS]      (hvd-train VERB --help tells more)",
-            "",
-            "Train 1-D convolutional networks on tables of numbers with Horovod, Open MPI and Keras 3.",
-            "",
-            *lines,
-            "",
-            "On several ranks: horovodrun -np 4 -H host1:2,host2:2 hvd-train train [OPTIONS]",
-        ]
+    return (
+        "Train 1-D convolutional networks on tables of numbers with Horovod, Open MPI and Keras 3.\n\n"
+        + usage_of("", {name: summary for name, (summary, _) in VERBS.items()})
+        + "\n\nOn several ranks: horovodrun -np 4 -H host1:2,host2:2 hvd-train train [OPTIONS]"
     )
 
 

@@ -136,11 +136,11 @@ class ModelConfig:
     """Filters of each convolution; as many convolutions as numbers."""
     kernel_size: int = 3
     """Taps of each convolution, in positions."""
-    conv_dropout: float = 0.0
+    conv_dropout: float = 0.2
     """Share of a convolution's outputs dropped while training, after every second convolution."""
     dense_units: tuple[int, ...] = (128,)
     """Units of each dense layer between the convolutions and the output."""
-    dense_dropout: float = 0.2
+    dense_dropout: float = 0.5
     """Share of each dense layer's outputs dropped while training."""
 
     def __post_init__(self) -> None:
@@ -202,7 +202,7 @@ class TrainingConfig:
     """Rows of one step over all ranks. By default a power of two from 32 to 512 by the size of the table; never by the number of ranks."""
     local_batch_size: int | None = None
     """Rows of one step on each rank, instead of the global batch: then the number of ranks changes the experiment."""
-    num_epochs: int = 20
+    num_epochs: int = 30
     """Passes over the train split, at most."""
     seed: int = 0
     """Seed of the weights, the order of the rows and dropout."""

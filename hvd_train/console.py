@@ -6,13 +6,24 @@ and then instead of the bar. With hvd_train/cli.py the only place that prints. R
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from hvd_train import metrics
@@ -109,6 +120,7 @@ class ConsoleObserver(Observer):
         table = results_table(
             report.metrics["test"],
             report.baselines["test"],
+            report.optimum["test"],
             title=f"Test split, epoch {report.best_epoch} of {report.epochs}",
         )
         self._table(table)
@@ -155,21 +167,36 @@ def _figure(name: str, value: float) -> str:
 def print_evaluation(result: dict[str, Any]) -> None:
     """The result of `hvd-train evaluate`."""
     console = Console(highlight=False, soft_wrap=True)
-    console.print(results_table(result["metrics"], result["baselines"], title=f"{result['rows']:,} rows"))
+    console.print(
+        results_table(result["metrics"], result["baselines"], result["optimum"], title=f"{result['rows']:,} rows")
+    )
     console.print(f"The model is {result['verdict']}.", markup=False)
 
 
-def results_table(figures: dict[str, float], baselines: dict[str, float], *, title: str) -> Table:
-    """Each metric beside its trivial baseline."""
+def results_table(
+    figures: dict[str, float], baselines: dict[str, float], optimum: dict[str, float], *, title: str
+) -> Table:
+    """Each metric beside its trivial baseline and, where it is known, the best that is possible."""
     table = Table(title=title, title_justify="left")
-    for heading in ("metric", "model", "trivial baseline", ""):
+    headings = ["metric", "model", "trivial baseline", *(["best possible"] if optimum else []), ""]
+    for heading in headings:
         table.add_column(heading, justify="left" if heading in ("metric", "") else "right")
     for name, value in figures.items():
         better = metrics.beats(name, value, baselines[name])
-        table.add_row(
-            metrics.TITLES[name],
-            _figure(name, value),
-            _figure(name, baselines[name]),
-            "better" if better else "NO BETTER",
-        )
+        best = [_figure(name, optimum[name]) if name in optimum else ""] if optimum else []
+        cells = [metrics.TITLES[name], _figure(name, value), _figure(name, baselines[name]), *best]
+        table.add_row(*cells, "better" if better else "NO BETTER")
     return table
+
+
+@contextlib.contextmanager
+def told_and_drawn() -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
+    """Where long work on data tells of itself: a function for lines, and one for bytes (done, in all) that draws a bar."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield (
+            lambda text: console.print(text, markup=False),
+            lambda done, total: bar.update(task, completed=done, total=total or None),
+        )

@@ -62,6 +62,12 @@ def evaluate(world: World, infer: Infer, labels: Labels, rows: Rows, num_virtual
     return metrics.from_sums(labels.kind, over_all_ranks(world, own_sums(infer, labels, rows), num_virtual_shards))
 
 
+def best_possible(dataset: Dataset, split: Any) -> dict[str, float]:
+    """The Bayes-optimal figures by our metrics' names, where the data carries them; else empty. Pure."""
+    known = dataset.optimum(split) or {}
+    return {"within_5" if name == "accuracy_within_5" else name: figure for name, figure in known.items()}
+
+
 def baseline_of(world: World, dataset: Dataset, labels: Labels, split: Any, rows: Rows) -> dict[str, float]:
     """What constants from the train split score on `split`. All ranks where the labels are real values."""
     if labels.kind != "values":

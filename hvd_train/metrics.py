@@ -13,7 +13,8 @@ Shape letters: N rows, K outputs, V virtual shards.
 | values | loss, mae, rmse |
 
 `accuracy` is the share of rows whose most likely label is the true one: never Keras' binary accuracy, which scores
-1 - 1/K for a model that predicts nothing. `mae` and `rmse` are those of the expected label under the softmax.
+1 - 1/K for a model that predicts nothing. `mae` and `rmse` are those of the expected label under the softmax;
+`within_5` is the share of rows whose label lies within 5 of the one around which the softmax puts the most probability.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ LabelKind = Literal["years", "integers", "classes", "values"]
 
 # The columns of a row of sums.
 COLUMNS = ("rows", "loss", "exact", "within_5", "absolute_error", "squared_error")
+WITHIN = 5
 HIGHER_IS_BETTER = {"loss": False, "accuracy": True, "within_5": True, "mae": False, "rmse": False}
 TITLES = {
     "loss": "loss",
@@ -52,6 +54,11 @@ class Labels:
 
     kind: LabelKind
     values: np.ndarray
+
+    @property
+    def near(self) -> np.ndarray:
+        """(K, K): which labels are within 5 of each other."""
+        return np.asarray(np.abs(self.values[:, None] - self.values[None, :]) <= WITHIN)
 
     @classmethod
     def of(cls, kind: LabelKind, label_values: tuple[int | str, ...]) -> Labels:
@@ -88,8 +95,10 @@ def row_sums(labels: Labels, outputs_NK: np.ndarray, targets_N: np.ndarray) -> n
     terms[:, 2] = likeliest == targets_N
     if labels.kind != "classes":
         truth = labels.values[targets_N]
-        error = softmax(logits) @ labels.values - truth
-        terms[:, 3] = np.abs(labels.values[likeliest] - truth) <= 5
+        probabilities = softmax(logits)
+        error = probabilities @ labels.values - truth
+        center = labels.values[(probabilities @ labels.near).argmax(axis=1)]
+        terms[:, 3] = np.abs(center - truth) <= WITHIN
         terms[:, 4] = np.abs(error)
         terms[:, 5] = error**2
     return terms
@@ -132,10 +141,9 @@ class Baseline:
     def of(cls, labels: Labels, train_counts: np.ndarray) -> Baseline:
         """From the number of train rows of each label (K,)."""
         share = train_counts / train_counts.sum()
-        near = np.abs(labels.values[:, None] - labels.values[None, :]) <= 5
         return cls(
             most_common=int(train_counts.argmax()),
-            best_window=int((near @ train_counts).argmax()),
+            best_window=int((labels.near @ train_counts).argmax()),
             mean=float(share @ labels.values),
             median=float(labels.values[np.searchsorted(np.cumsum(share), 0.5)]),
             log_frequency=np.log((train_counts + 1) / (train_counts + 1).sum()),
@@ -148,7 +156,7 @@ class Baseline:
         every = {
             "loss": float(-share @ self.log_frequency),
             "accuracy": float(share[self.most_common]),
-            "within_5": float(share @ (distance <= 5)),
+            "within_5": float(share @ (distance <= WITHIN)),
             "mae": float(share @ np.abs(labels.values - self.median)),
             "rmse": float(np.sqrt(share @ (labels.values - self.mean) ** 2)),
         }

@@ -1,38 +1,125 @@
 """One rank's rows as a tf.data pipeline: resident once, gathered in each epoch's order, no Python per step.
 
-Shape letters: N rows of this rank, F features, S steps, B local batch.
+Only augmentation is drawn in numpy, batch by batch, in the pipeline's own thread; without it nothing of Python runs
+between two epochs. Shape letters: N rows of this rank, F features, K outputs, S steps, B local batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from hvd_train.data import Rows
+from hvd_train.config import DataConfig
+from hvd_train.data import Dataset, Rows
+from hvd_train.data.augment import Augmentation, Mixup
+from hvd_train.data.balance import loss_weights
+from hvd_train.data.targets import make_target_table
 
 PREFETCHED_BATCHES = 4
 
 
-def epochs_dataset(rows: Rows, order: Callable[[], np.ndarray], num_steps: int) -> Any:
-    """A finite tf.data.Dataset of `num_steps` batches (x (B, F), y (B,)); each iteration asks `order` anew.
+@dataclass(frozen=True)
+class Objective:
+    """What a row is trained towards. `table` (K, K) is None for the label itself; `weights` (K,) None for equal ones."""
 
-    `order()` returns this epoch's positions into `rows`, int32 (S, B). It is called once per iteration of the dataset,
-    which in `model.fit` is once per epoch.
+    table: np.ndarray | None
+    weights: np.ndarray | None
+
+    @classmethod
+    def of(cls, dataset: Dataset, config: DataConfig) -> Objective:
+        """From the config, or ConfigError where it does not go with this kind of label. Pure."""
+        is_values = dataset.schema.label_kind == "values"
+        soft = config.targets != "one-hot" or (config.mixup_alpha > 0 and not is_values)
+        return cls(make_target_table(dataset.schema, config) if soft else None, loss_weights(dataset, config))
+
+
+class TrainRows:
+    """This rank's train rows with the config's targets, weights and augmentation. `epoch` says which epoch it is."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: DataConfig,
+        rows: Rows,
+        objective: Objective,
+        *,
+        seed: int,
+        epoch: Callable[[], int],
+    ) -> None:
+        statistics, schema = dataset.statistics, dataset.schema
+        self.rows, self.objective, self._epoch = rows, objective, epoch
+        self.augmentation = Augmentation.of(
+            config, seed=seed, center=statistics.mean.astype(np.float32), scale=statistics.std.astype(np.float32)
+        )
+        self.mixup: Mixup | None = None
+        if config.mixup_alpha > 0:
+            numeric = schema.label_kind in ("years", "integers")
+            values = (
+                np.asarray(schema.label_values, np.float64)[rows.labels] if numeric else rows.labels.astype(np.float64)
+            )
+            self.mixup = Mixup(
+                values,
+                rows.row_ids,
+                rows.shard_starts,
+                seed=seed,
+                alpha=config.mixup_alpha,
+                # Names have no neighbours: a row is mixed with one of its own class.
+                distance=0.0 if schema.label_kind == "classes" else config.mixup_distance,
+            )
+
+    def targets(self, positions_B: np.ndarray) -> np.ndarray:
+        """(B, K) soft labels or (B,) labels of these rows."""
+        labels_B = self.rows.labels[positions_B]
+        return np.asarray(labels_B if self.objective.table is None else self.objective.table[labels_B])
+
+    def augmented(self, positions_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Features (B, F) and targets of these rows in this epoch: pure in (seed, epoch, row id)."""
+        assert self.augmentation is not None
+        epoch, rows = self._epoch(), self.rows
+        partner = None
+        if self.mixup is not None:
+            others_B, weight_B = self.mixup.pairs(epoch, positions_B)
+            partner = (rows.features[others_B], self.targets(others_B).astype(np.float32), weight_B)
+        ids_B = rows.row_ids[positions_B]
+        targets = self.targets(positions_B)
+        x_BF, y = self.augmentation.apply(rows.features[positions_B], targets, ids_B, epoch, partner=partner)
+        return np.asarray(x_BF, np.float32), np.asarray(y, targets.dtype)
+
+
+def epochs_dataset(train: TrainRows, order: Callable[[], np.ndarray], num_steps: int) -> Any:
+    """A finite tf.data.Dataset of `num_steps` batches (x (B, F), y (B,) or (B, K)[, weights (B,)]).
+
+    `order()` returns this epoch's positions into the rows, int32 (S, B). It is called once per iteration of the
+    dataset, which in `model.fit` is once per epoch.
     """
-    features_NF, labels_N = tf.constant(rows.features), tf.constant(rows.labels)
+    rows, table, weights = train.rows, train.objective.table, train.objective.weights
     local_batch_size = order().shape[1]
+    labels_N = tf.constant(rows.labels)
+    if train.augmentation is None:
+        features_NF = tf.constant(rows.features)
+        table_KK = None if table is None else tf.constant(table)
 
     def positions(_: Any) -> Any:
         drawn = tf.numpy_function(order, [], tf.int32, stateful=True)
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(drawn, (num_steps, local_batch_size)))
 
-    def gather(positions_B: Any) -> Any:
-        return tf.gather(features_NF, positions_B), tf.gather(labels_N, positions_B)
+    def batch(positions_B: Any) -> Any:
+        labels_B = tf.gather(labels_N, positions_B)
+        if train.augmentation is not None:
+            y_type = labels_N.dtype if table is None else tf.float32
+            x, y = tf.numpy_function(train.augmented, [positions_B], (tf.float32, y_type))
+            x = tf.ensure_shape(x, (local_batch_size, rows.features.shape[1]))
+            y = tf.ensure_shape(y, (local_batch_size,) if table is None else (local_batch_size, table.shape[1]))
+        else:
+            x = tf.gather(features_NF, positions_B)
+            y = labels_B if table_KK is None else tf.gather(table_KK, labels_B)
+        return (x, y) if weights is None else (x, y, tf.gather(tf.constant(weights), labels_B))
 
-    dataset = tf.data.Dataset.from_tensors(0).flat_map(positions).map(gather).prefetch(PREFETCHED_BATCHES)
+    dataset = tf.data.Dataset.from_tensors(0).flat_map(positions).map(batch).prefetch(PREFETCHED_BATCHES)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_steps))
     return dataset.with_options(steady_options())
 

@@ -16,7 +16,7 @@ from hvd_train import checkpoint, config_io, metrics
 from hvd_train.config import Split
 from hvd_train.data import Dataset, own_shards, prepare, read_table_for_prediction
 from hvd_train.errors import DataError
-from hvd_train.evaluate import inference, over_all_ranks, own_sums
+from hvd_train.evaluate import best_possible, inference, over_all_ranks, own_sums
 from hvd_train.export import Trained, load_trained
 from hvd_train.metrics import Labels
 from hvd_train.rundir import RunDir
@@ -87,7 +87,7 @@ def evaluate_split(trained: Trained, world: World, directory: Path, split: Split
         )
     rows = dataset.load(split, own_shards(world.rank, world.size, V))
     sums = over_all_ranks(world, own_sums(inference(trained.model), trained.labels, rows), V)
-    return figures(trained, world, sums, rows.labels)
+    return figures(trained, world, sums, rows.labels) | {"optimum": best_possible(dataset, split)}
 
 
 def figures(trained: Trained, world: World, sums: np.ndarray, own_targets: np.ndarray) -> dict[str, Any]:
@@ -104,6 +104,7 @@ def figures(trained: Trained, world: World, sums: np.ndarray, own_targets: np.nd
         "rows": int(np.atleast_2d(sums)[:, 0].sum()),
         "metrics": found,
         "baselines": baseline,
+        "optimum": {},
         "verdict": metrics.verdict(found, baseline),
     }
 

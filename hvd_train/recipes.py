@@ -9,7 +9,7 @@ DEFAULT = RunConfig()
 
 DEBUG = DEFAULT.replace(
     data={"num_songs": 4000},
-    model={"filters": (8, 8), "dense_units": (32,), "dense_dropout": 0.0},
+    model={"filters": (8, 8), "dense_units": (32,), "conv_dropout": 0.0, "dense_dropout": 0.0},
     training={"num_epochs": 3, "check_equal_weights": True},
 )
 

@@ -19,6 +19,7 @@ import numpy as np
 import hvd_train
 from hvd_train import metrics
 from hvd_train.checkpoint import Progress
+from hvd_train.config import SPLITS
 from hvd_train.optimizers import scaled_learning_rate
 from hvd_train.ranks import Place
 from hvd_train.rundir import RunDir, write_json, write_text
@@ -40,6 +41,8 @@ class Report:
     metrics: dict[str, dict[str, float]]
     """By split ("val", "test"), then by name."""
     baselines: dict[str, dict[str, float]]
+    optimum: dict[str, dict[str, float]]
+    """What no model can beat on average, by split and name; only where the data's true posterior is known."""
     verdict: str
     """In words, on the test split."""
     epochs: int
@@ -51,6 +54,8 @@ class Report:
     """Over all ranks: the median of the epochs'."""
     history: list[dict[str, float]]
     data_checksum: str
+    rows: dict[str, int]
+    """In each split."""
     versions: dict[str, str]
     hosts: dict[str, int]
     """Ranks on each host."""
@@ -68,6 +73,7 @@ class Report:
         found: dict[str, str],
         figures: dict[str, dict[str, float]],
         baselines: dict[str, dict[str, float]],
+        optimum: dict[str, dict[str, float]],
         *,
         wall_s: float,
     ) -> Report:
@@ -86,6 +92,7 @@ class Report:
             },
             metrics=figures,
             baselines=baselines,
+            optimum=optimum,
             verdict=metrics.verdict(figures["test"], baselines["test"]),
             epochs=progress.epoch,
             best_epoch=progress.best_epoch,
@@ -95,6 +102,7 @@ class Report:
             samples_per_s=float(np.median(rates)) if rates else float("nan"),
             history=progress.history,
             data_checksum=parts.dataset.checksum,
+            rows={split: parts.dataset.num_rows(split) for split in SPLITS},
             versions=versions(),
             hosts=dict(Counter(world.allgather(world.place.host))),
             size=world.size,

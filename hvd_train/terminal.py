@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import tyro
 
+from hvd_train.errors import UserError
 from hvd_train.ranks import Place
 
 T = TypeVar("T")
@@ -46,3 +47,20 @@ def parse(kind: type[T], argv: Sequence[str], place: Place, *, prog: str, defaul
         options["default"] = default
     parsed: T = tyro.cli(kind, **options)
     return parsed
+
+
+def usage_of(verb: str, verbs: Mapping[str, str]) -> str:
+    """A usage line and what each verb is for."""
+    program = f"hvd-train {verb}".strip()
+    width = max(map(len, verbs))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in verbs.items()]
+    return "\n".join([f"usage: {program} VERB [OPTIONS]      ({program} VERB --help tells more)", "", *lines])
+
+
+def chosen(verb: str, verbs: Mapping[str, str], argv: Sequence[str], place: Place) -> tuple[str, Sequence[str]]:
+    """The verb under `verb` that was asked for, and its arguments; SystemExit after help, UserError for another word."""
+    if not argv or argv[0] in ("-h", "--help"):
+        raise SystemExit(tell(place, usage_of(verb, verbs), code=0 if argv else 2))
+    if argv[0] not in verbs:
+        raise UserError(f"{argv[0]!r} is not something hvd-train {verb} does. It does: {', '.join(verbs)}.")
+    return argv[0], argv[1:]

@@ -17,16 +17,17 @@ from hvd_train.batches import BatchPlan, plan_batches, shards_for_batch
 from hvd_train.checkpoint import Progress
 from hvd_train.config import RunConfig
 from hvd_train.data import Dataset, EpochPlan, own_shards, prepare
+from hvd_train.data.balance import make_plan
 from hvd_train.epochs import EpochLoop, Loop, require_equal_weights, set_plateau_factor
 from hvd_train.errors import CheckpointError, DataError
-from hvd_train.evaluate import baseline_of, evaluate, inference
+from hvd_train.evaluate import baseline_of, best_possible, evaluate, inference
 from hvd_train.export import save_model
 from hvd_train.metrics import Baseline, Labels
 from hvd_train.models.heads import HeadSpec
 from hvd_train.models.inputs import InputSpec
 from hvd_train.observer import Observer
 from hvd_train.optimizers import make_optimizer, make_schedule
-from hvd_train.pipeline import epochs_dataset
+from hvd_train.pipeline import Objective, TrainRows, epochs_dataset
 from hvd_train.report import Report, facts, write_report
 from hvd_train.rundir import RunDir, write_text
 from hvd_train.watch import Watch
@@ -44,6 +45,7 @@ class Parts:
     batches: BatchPlan
     labels: Labels
     plan: EpochPlan
+    objective: Objective
     model: Any
     loss_scale: float
 
@@ -94,7 +96,8 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
     """The model, compiled with the distributed optimizer. All ranks (without a collective)."""
     training, schema = config.training, dataset.schema
     labels = Labels.of(schema.label_kind, schema.label_values)
-    plan = EpochPlan(training.seed, dataset.shard_sizes("train"), batches.rows_per_shard_step)
+    plan = make_plan(dataset, config.data, seed=training.seed, rows_per_shard_step=batches.rows_per_shard_step)
+    objective = Objective.of(dataset, config.data)
     keras.utils.set_random_seed(training.seed)
     spec = InputSpec(dataset.statistics.mean, dataset.statistics.std, schema.layout)
     head = head_spec(dataset, labels)
@@ -112,7 +115,9 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
         loss_scale = (dataset.statistics.label_std or 1.0) ** 2
         loss: Any = keras.losses.MeanSquaredError()
     else:
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        soft = objective.table is not None
+        kind = keras.losses.CategoricalCrossentropy if soft else keras.losses.SparseCategoricalCrossentropy
+        loss = kind(from_logits=True)
     model.compile(
         optimizer,
         loss,
@@ -121,7 +126,7 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
         jit_compile=False,  # the collectives cannot be compiled, and on CPUs XLA was slower
     )
     optimizer.build(model.trainable_variables)
-    return Parts(config, dataset, batches, labels, plan, model, loss_scale)
+    return Parts(config, dataset, batches, labels, plan, objective, model, loss_scale)
 
 
 def head_spec(dataset: Dataset, labels: Labels) -> HeadSpec:
@@ -160,16 +165,25 @@ def fit(parts: Parts, world: World, loop: Loop) -> None:
     rows = parts.dataset.load("train", shards)
 
     def order_from(first_step: int) -> np.ndarray:
-        return parts.plan.order(loop.progress.epoch, shards, rows.shard_starts)[first_step:]
+        return parts.plan.order(loop.progress.epoch, shards, rows.shard_starts, labels=rows.labels)[first_step:]
+
+    train = TrainRows(
+        parts.dataset,
+        config.data,
+        rows,
+        parts.objective,
+        seed=config.training.seed,
+        epoch=lambda: loop.progress.epoch,
+    )
 
     callback = EpochLoop(loop)
     settings: dict[str, Any] = {"verbose": 0, "shuffle": False, "callbacks": [callback]}
     if progress.step:  # a checkpoint from the middle of an epoch: first the rest of that one
         first_step = progress.step
-        rest = epochs_dataset(rows, lambda: order_from(first_step), parts.plan.num_steps - first_step)
+        rest = epochs_dataset(train, lambda: order_from(first_step), parts.plan.num_steps - first_step)
         parts.model.fit(rest, epochs=progress.epoch + 1, initial_epoch=progress.epoch, **settings)
     if loop.progress.epoch < config.training.num_epochs and not loop.progress.stopped_early:
-        dataset = epochs_dataset(rows, lambda: order_from(0), parts.plan.num_steps)
+        dataset = epochs_dataset(train, lambda: order_from(0), parts.plan.num_steps)
         parts.model.fit(dataset, epochs=config.training.num_epochs, initial_epoch=loop.progress.epoch, **settings)
 
 
@@ -237,12 +251,13 @@ def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[
     world.together(lambda: checkpoint.restore(checkpoint.load(run_dir.best), parts.variables), on="root")
     world.broadcast_variables(parts.model.weights)
     infer = inference(parts.model)
-    dataset, figures, baselines = parts.dataset, {}, {}
+    dataset, figures, baselines, optimum = parts.dataset, {}, {}, {}
     for split in ("val", "test"):
         rows = dataset.load(split, own_shards(world.rank, world.size, dataset.num_virtual_shards))
         figures[split] = evaluate(world, infer, parts.labels, rows, dataset.num_virtual_shards)
+        optimum[split] = best_possible(dataset, split)
         baselines[split] = baseline_of(world, dataset, parts.labels, split, rows)
-    report = Report.of(parts, world, loop.progress, found, figures, baselines, wall_s=wall_s)
+    report = Report.of(parts, world, loop.progress, found, figures, baselines, optimum, wall_s=wall_s)
 
     def write() -> None:
         save_model(parts.model, dataset, run_dir)

@@ -88,11 +88,12 @@ def test_metrics_equal_scikit_learn_s_on_the_gathered_predictions(
     assert len(targets) == dataset.num_rows("test")
     years = np.arange(1922, 2012)
     truth, expected_year, likeliest = years[targets], probabilities @ years, probabilities.argmax(1)
+    windows = np.stack([probabilities[:, max(0, k - 5) : k + 6].sum(axis=1) for k in range(90)], axis=1)
     assert report.metrics["test"] == pytest.approx(
         {
             "loss": log_loss(targets, probabilities, labels=range(90)),
             "accuracy": accuracy_score(targets, likeliest),
-            "within_5": np.mean(np.abs(years[likeliest] - truth) <= 5),
+            "within_5": np.mean(np.abs(years[windows.argmax(1)] - truth) <= 5),
             "mae": mean_absolute_error(truth, expected_year),
             "rmse": root_mean_squared_error(truth, expected_year),
         },

@@ -24,10 +24,11 @@ def expected(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     probabilities = np.exp(logits.astype(np.float64))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     years, truth = YEARS.values, YEARS.values[targets]
+    windows = np.stack([probabilities[:, max(0, k - 5) : k + 6].sum(axis=1) for k in range(22)], axis=1)
     return {
         "loss": log_loss(targets, probabilities, labels=range(22)),
         "accuracy": accuracy_score(targets, logits.argmax(1)),
-        "within_5": np.mean(np.abs(years[logits.argmax(1)] - truth) <= 5),
+        "within_5": np.mean(np.abs(years[windows.argmax(1)] - truth) <= 5),
         "mae": mean_absolute_error(truth, probabilities @ years),
         "rmse": root_mean_squared_error(truth, probabilities @ years),
     }
