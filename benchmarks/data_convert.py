@@ -81,6 +81,7 @@ def summary(table: Path, runs: list[dict[str, float]]) -> dict[str, Any]:
 
 def in_process(*what: str | Path) -> dict[str, float]:
     command = [sys.executable, __file__, "--measure", *map(str, what)]
+    os.sync()  # what was written before is not this one's to wait for
     started = time.perf_counter()
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(finished.stdout)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_helpers import all_rows, converted, frame, write_lines
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hvd_train.data import read_table_for_prediction
@@ -236,6 +236,7 @@ def mangled(draw: st.DrawFn) -> str:
 
 
 @given(mangled())
+@example("\r\r\n\n" + "\n".join(GOOD[:12]))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_mangled_tables_are_refused_by_place_or_read_right(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     tmp_path = tmp_path_factory.mktemp("fuzz")

@@ -103,7 +103,8 @@ class CsvTable(Table):
             if file.peek(3)[:3] == b"\xef\xbb\xbf":
                 file.read(3)
             for _ in range(self._header_lines):
-                if b"\r" in file.readline(BLOCK_BYTES).rstrip(b"\r\n"):
+                # Where a carriage return alone ends a line, lines must be counted as the careful reader counts them.
+                if b"\r" in file.readline(MAX_BLOCK_BYTES).removesuffix(b"\n").removesuffix(b"\r"):
                     raise pa.ArrowInvalid("lines end with a carriage return alone: for the careful reader")
             reader = pyarrow.csv.open_csv(
                 pa.PythonFile(file, "r"),
