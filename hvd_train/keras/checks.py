@@ -2,7 +2,7 @@
 
 Gradients meet by position. Ranks with different models would average unrelated tensors where the shapes happen to
 agree, and hang where the number of tensors differs; so names, shapes, types and the kind of each gradient are compared
-first. The check costs one collective of 40 bytes per rank; only when it fails is the text of the descriptions sent.
+first. The check costs one collective of 40 bytes per rank; only where it finds a difference are the descriptions sent.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def gradient_kind(gradient: Any) -> str:
 
 
 def describe(variables: Sequence[Any], gradients: Sequence[Any] | None = None) -> list[str]:
-    """One line per variable: name, shape, type and, where `gradients` is given, the kind of its gradient."""
+    """One line per variable: name, a tab, shape, type and, where `gradients` is given, the kind of its gradient."""
     names = _without_running_numbers([str(getattr(v, "path", None) or v.name) for v in variables])
-    lines = [f"{name} {tuple(v.shape)} {tf.as_dtype(v.dtype).name}" for name, v in zip(names, variables, strict=True)]
+    lines = [f"{name}\t{tuple(v.shape)} {tf.as_dtype(v.dtype).name}" for name, v in zip(names, variables, strict=True)]
     if gradients is None:
         return lines
     return [f"{line} ({gradient_kind(g)} gradient)" for line, g in zip(lines, gradients, strict=True)]
@@ -57,7 +57,10 @@ def agree(lines: Sequence[str], *, number: int, process_set: Any) -> int:
         if (gathered[:, :-1] == gathered[0, :-1]).all():
             return int(gathered[:, -1].max())
         everyone = allgather_object(list(lines), name="hvd_train.keras.check.lines", process_set=process_set)
-    raise ModelMismatchError(_first_difference(everyone, process_set))
+    difference = _first_difference(everyone, process_set)
+    if difference is not None:
+        raise ModelMismatchError(difference)
+    return int(gathered[:, -1].max())
 
 
 def _without_running_numbers(names: Sequence[str]) -> list[str]:
@@ -75,17 +78,42 @@ def _without_running_numbers(names: Sequence[str]) -> list[str]:
     return ["/".join(f"{word}_{i}" if (i := place[word, int(n)]) else word for word, n in parts) for parts in split]
 
 
-def _first_difference(everyone: Sequence[Sequence[str]], process_set: Any) -> str:
+def _first_difference(everyone: Sequence[Sequence[str]], process_set: Any) -> str | None:
     ranks = process_set.ranks or range(len(everyone))
     reference = everyone[0]
     for rank, lines in zip(ranks, everyone, strict=True):
         for i in range(max(len(reference), len(lines))):
             here = reference[i] if i < len(reference) else "missing"
             there = lines[i] if i < len(lines) else "missing"
-            if here != there:
+            if not _same_line(here, there):
                 return (
                     f"The ranks build different models. Variable {i} is {here} on rank {ranks[0]}, and {there} on rank "
                     f"{rank} ({len(reference)} and {len(lines)} variables in all). Gradients are averaged by position, "
                     "so every rank must build the same layers, of the same sizes, in the same order."
-                )
-    raise AssertionError("digests differ, lines do not")
+                ).replace("\t", " ")
+    return None
+
+
+def _same_line(here: str, there: str) -> bool:
+    """Whether two lines tell of the same variable.
+
+    The names need not be equal: a model that was loaded, or built at its first step, leaves the model's own name out of
+    its variables' paths ("dense/kernel", "sequential/dense/kernel"), and an optimizer's slots are called after them
+    ("adam/dense_1_kernel_momentum").
+    """
+    if here == there:
+        return True
+    (name, _, rest), (other, _, other_rest) = here.partition("\t"), there.partition("\t")
+    if rest != other_rest:
+        return False
+    parts, others = name.split("/"), other.split("/")
+    if _one_within_the_other(parts, others):
+        return True
+    words, other_words = ([w for w in p[-1].split("_") if not w.isdigit()] for p in (parts, others))
+    is_slot = len(parts) == len(others) > 1 and parts[-1] != others[-1]
+    return is_slot and parts[:-1] == others[:-1] and _one_within_the_other(words, other_words)
+
+
+def _one_within_the_other(a: Sequence[str], b: Sequence[str]) -> bool:
+    short, rest = (a, iter(b)) if len(a) <= len(b) else (b, iter(a))
+    return all(word in rest for word in short)  # `in` moves the iterator on: the order counts

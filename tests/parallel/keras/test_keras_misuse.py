@@ -104,6 +104,22 @@ def test_automatic_names_may_have_other_numbers() -> None:
     assert lines("net/dense/kernel", "net/dense_1/bias", "net/conv_4/kernel") != first
 
 
+@pytest.mark.parametrize(
+    ("here", "there", "same"),
+    [
+        ("sequential/dense/kernel", "dense/kernel", True),
+        ("adam/sequential_1_dense_3_kernel_momentum", "adam/dense_kernel_momentum", True),
+        ("dense/kernel", "dense/bias", False),
+        ("net/tower_1/kernel", "net/tower/kernel", False),
+        ("adam/dense_kernel_momentum", "adam/dense_kernel_velocity", False),
+        ("adam/dense_kernel_momentum", "sgd/dense_kernel_momentum", False),
+    ],
+)
+def test_which_names_are_the_same_variable(here: str, there: str, same: bool) -> None:
+    assert checks._same_line(f"{here}\t(2,) float32", f"{there}\t(2,) float32") == same
+    assert not checks._same_line(f"{here}\t(2,) float32", f"{there}\t(3,) float32")
+
+
 def test_jit_compile_auto_is_handled_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     basics._said.clear()
     with caplog.at_level(logging.WARNING):

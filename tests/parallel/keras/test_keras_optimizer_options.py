@@ -348,6 +348,10 @@ def test_optimizers_made_in_another_number_on_each_rank() -> None:
     for _ in range(RANK):
         small_model()
         hvd.DistributedOptimizer(optimizers.SGD())
+    model = small_model()
+    model.compile(hvd.DistributedOptimizer(optimizers.Adam(0.01)), "mse")
+    model.optimizer.build(model.trainable_variables)
+    hvd.broadcast_variables([*model.variables, *model.optimizer.variables], root_rank=0)
     assert_same_training(trained_together(optimizers.Adam(0.01)), trained_alone(optimizers.Adam(0.01)))
 
 
