@@ -81,6 +81,14 @@ class PredictArguments:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoctorArguments:
+    """Look at Python, TensorFlow, Horovod, MPI, cores, memory and network; say what is wrong and the way out."""
+
+    trial: bool = True
+    """Also start two ranks under mpirun."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostfileCheckArguments:
     """Read a hostfile as horovodrun and mpirun users write it; say its hosts, and which launcher takes it as it is."""
 

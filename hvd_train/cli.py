@@ -137,11 +137,21 @@ def hostfile(argv: Sequence[str], place: Place) -> int:
     return tell(place, hostfile_forms.convert(arguments.hostfile, arguments.for_).rstrip("\n"))
 
 
+def doctor(argv: Sequence[str], place: Place) -> int:
+    from hvd_train.arguments import DoctorArguments
+    from hvd_train.launch.doctor import diagnose
+
+    arguments = parse(DoctorArguments, argv, place, prog="hvd-train doctor")
+    found = diagnose(trial=arguments.trial)
+    return tell(place, found.text, code=found.exit_code)
+
+
 VERBS: dict[str, tuple[str, Callable[[Sequence[str], Place], int]]] = {
     "train": ("train a model, alone or on all the ranks that a launcher started", train),
     "evaluate": ("score a run's model on rows, beside the trivial baselines", evaluate),
     "predict": ("predict every row of a table", predict),
     "data": ("fetch, convert, check and describe tables", data),
+    "doctor": ("say what is wrong with this machine or cluster", doctor),
     "hostfile": ("check a hostfile, or write it for another launcher", hostfile),
 }
 

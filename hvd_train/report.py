@@ -205,6 +205,8 @@ def learning_curve(report: Report, path: Path) -> None:
     right.plot(epochs, [row[f"val_{second}"] for row in history], marker=".", color="C1", label="validation")
     for axes, name in ((left, "loss"), (right, second)):
         axes.axhline(report.baselines["val"][name], color="gray", linestyle="--", label="trivial baseline")
+        if name in report.optimum["val"]:
+            axes.axhline(report.optimum["val"][name], color="green", linestyle="-.", label="best possible")
         axes.axvline(
             report.best_epoch, color="gray", linestyle=":", linewidth=1, label=f"best epoch ({report.best_epoch})"
         )
