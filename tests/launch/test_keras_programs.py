@@ -1,0 +1,73 @@
+"""Whole programs that use hvd_train.keras, started as users start them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from processes import Finished, horovodrun, mpirun, run
+
+HERE = Path(__file__).parent
+ENVIRONMENT = {"PYTHONPATH": str(HERE.parents[1]), "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+def ends(finished: Finished) -> list[tuple[str, ...]]:
+    return re.findall(r"end rank=(\d+) accuracy=(\S+) weights=(\S+)", finished.stdout)
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize(("launch", "np"), [(horovodrun, 2), (mpirun, 3)], ids=["horovodrun 2", "mpirun 3"])
+def test_script_of_keras_2(tmp_path: Path, launch: object, np: int) -> None:
+    """It learns; all ranks end with the same metrics and weights; what Keras 3 would refuse is said once each."""
+    command = launch(np, sys.executable, HERE / "keras_digits.py", tmp_path)  # type: ignore[operator]
+    finished = run(command, timeout_s=140, env=ENVIRONMENT, cwd=tmp_path)
+    found = ends(finished)
+    assert sorted(rank for rank, *_ in found) == [str(rank) for rank in range(np)], str(finished)
+    assert len({rest for _, *rest in map(tuple, found) for rest in [tuple(rest)]}) == 1, str(finished)
+    assert float(found[0][1]) > 0.9
+    assert finished.output.count("finished gradual learning rate warmup") == 1
+    for words in ("Keras 3 has no `lr`", "Keras 3 has no `experimental_run_tf_function`", 'jit_compile="auto"'):
+        assert finished.output.count(words) == 1, str(finished)
+    assert sorted(p.name for p in tmp_path.glob("*.h5")) == [f"checkpoint-{n}.h5" for n in (1, 2, 3, 4)]
+
+
+UNINITIALIZED = """
+import keras, numpy as np
+import hvd_train.keras as hvd
+v = keras.Variable([1.0])
+model = keras.Sequential([keras.Input((1,)), hvd.SyncBatchNormalization()])
+model.compile(keras.optimizers.SGD(), "mse", jit_compile=False)
+state = lambda: hvd.elastic.KerasState(model)
+fit = lambda *callbacks: model.fit(np.ones((2, 1)), np.ones((2, 1)), verbose=0, callbacks=list(callbacks))
+calls = {
+    "rank": hvd.rank, "size": hvd.size,
+    "allreduce": lambda: hvd.allreduce(1.0), "allgather": lambda: hvd.allgather([1.0]),
+    "broadcast": lambda: hvd.broadcast(1.0, 0), "reducescatter": lambda: hvd.reducescatter([1.0]),
+    "broadcast_variables": lambda: hvd.broadcast_variables([v], 0),
+    "broadcast_global_variables": lambda: hvd.broadcast_global_variables(0),
+    "DistributedOptimizer": lambda: hvd.DistributedOptimizer(keras.optimizers.SGD()),
+    "PartialDistributedOptimizer": lambda: hvd.PartialDistributedOptimizer(keras.optimizers.SGD()),
+    "DistributedGradientTape": lambda: hvd.DistributedGradientTape(None),
+    "load_model": lambda: hvd.load_model("no.keras"), "KerasState": state, "SyncBatchNormalization": fit,
+    "BroadcastGlobalVariablesCallback": lambda: fit(hvd.callbacks.BroadcastGlobalVariablesCallback(0)),
+    "MetricAverageCallback": lambda: fit(hvd.callbacks.MetricAverageCallback()),
+    "LearningRateWarmupCallback": lambda: fit(hvd.callbacks.LearningRateWarmupCallback(0.1)),
+}
+for name, call in calls.items():
+    try:
+        call()
+    except ValueError as error:
+        assert "has not been initialized" in str(error), (name, error)
+        print("loud:", name)
+    else:
+        print("silent:", name)
+"""
+
+
+@pytest.mark.timeout(100)
+def test_everything_says_that_horovod_is_not_initialized() -> None:
+    finished = run([sys.executable, "-c", UNINITIALIZED], timeout_s=90, env=ENVIRONMENT)
+    assert "silent" not in finished.stdout, str(finished)
+    assert finished.stdout.count("loud:") == 17, str(finished)
