@@ -1,8 +1,6 @@
 """The optimizer of a run, and the learning rate as a function of the global batch and the step.
 
-The rate depends on the global batch alone, never on the number of ranks. Linear scaling with warm-up: Goyal et al.
-2017, "Accurate, Large Minibatch SGD" (arXiv 1706.02677); square root for adaptive methods: Malladi et al. 2022, "On the
-SDEs and Scaling Rules for Adaptive Gradient Algorithms" (arXiv 2205.10287).
+How the rate follows the global batch is `hvd_train.rates`'.
 """
 
 from __future__ import annotations
@@ -13,16 +11,7 @@ from typing import Any
 import keras
 
 from hvd_train.config import OptimizerConfig
-
-# A cosine ends at this share of the rate.
-COSINE_FLOOR = 0.01
-
-
-def scaled_learning_rate(config: OptimizerConfig, global_batch_size: int) -> float:
-    """The rate after warm-up for this global batch, in the config's units."""
-    ratio = global_batch_size / config.reference_batch_size
-    factor = {"linear": ratio, "sqrt": math.sqrt(ratio), "none": 1.0}[config.rate_scaling]
-    return config.base_learning_rate * factor
+from hvd_train.rates import COSINE_FLOOR, num_warmup_steps, scaled_learning_rate
 
 
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
@@ -61,8 +50,7 @@ def make_schedule(
 ) -> WarmupSchedule:
     """The rate of each step of a run."""
     total_steps = steps_per_epoch * num_epochs
-    # Warm-up longer than the run would never reach the rate.
-    warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), max(1, total_steps // 2))
+    warmup_steps = num_warmup_steps(config, steps_per_epoch, num_epochs)
     rate = scaled_learning_rate(config, global_batch_size)
     return WarmupSchedule(rate, warmup_steps=warmup_steps, total_steps=total_steps, schedule=config.schedule)
 

@@ -20,8 +20,8 @@ import hvd_train
 from hvd_train import metrics
 from hvd_train.checkpoint import Progress
 from hvd_train.config import SPLITS
-from hvd_train.optimizers import scaled_learning_rate
 from hvd_train.ranks import Place
+from hvd_train.rates import scaled_learning_rate
 from hvd_train.rundir import RunDir, write_json, write_text
 
 if TYPE_CHECKING:

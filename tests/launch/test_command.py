@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import Finished, horovodrun, mpirun, run
+from processes import REPOSITORY, Finished, horovodrun, mpirun, run
 
 from hvd_train.cli import main
 
@@ -190,3 +191,52 @@ def test_a_full_disk_is_one_message(small_disk: Path, finished: Path) -> None:
     assert "No space left on device" in done.output
     assert "Traceback" not in done.output
     assert not list((small_disk / "run" / "checkpoints").glob(".*")), "a half-written checkpoint was left"
+
+
+def test_missing_cells_and_constant_columns_are_handled_and_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = table(400)
+    for index, row in enumerate(rows):
+        row.append("always" if index == 0 else 7)
+        if index in (5, 9):
+            row[2] = ""
+    path = write(tmp_path / "gaps.csv", rows)
+    flags = ["--recipe", "debug", "--data", str(path), "--run-dir", str(tmp_path / "run"), "--cache-dir", str(tmp_path)]
+    assert main(["train", *flags]) == 0
+    out = capfd.readouterr().out
+    assert "1 constant columns count for nothing" in out
+    assert "missing cells of the train split are taken as their column's mean" in out
+    assert "nan" not in (tmp_path / "run" / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize("package", ["horovod"])
+def test_without_horovod_several_ranks_are_told_how_to_get_it_and_one_rank_trains(tmp_path: Path, package: str) -> None:
+    broken = tmp_path / "broken" / package
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text(f"raise ImportError('No module named {package}')")
+    env = {"PYTHONPATH": str(tmp_path / "broken")}
+    done = run(mpirun(2, "hvd-train", "train", *TINY, "--run-dir", tmp_path / "pair"), timeout_s=60, env=env, ok=False)
+    assert done.code == 3
+    assert "make setup" in done.output
+    assert "Traceback" not in done.output
+    run(["hvd-train", "train", *TINY, "--run-dir", str(tmp_path / "alone")], timeout_s=60, env=env)
+
+
+def test_an_installed_package_has_all_its_files(tmp_path: Path) -> None:
+    """`pip install .`: what is not Python code comes along, or the embedded songs would be missing."""
+    from zipfile import ZipFile
+
+    source = tmp_path / "source"  # a copy: setuptools leaves a build directory behind
+    shutil.copytree(REPOSITORY / "hvd_train", source / "hvd_train")
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(REPOSITORY / name, source)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    run([*pip, "-w", str(tmp_path), "."], timeout_s=120, cwd=source)
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(ZipFile(wheel).namelist())
+    tracked = subprocess.run(
+        ["git", "ls-files", "hvd_train"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert set(tracked.stdout.split()) <= packed
+    assert "entry_points.txt" in " ".join(packed)

@@ -151,3 +151,16 @@ def test_resume_from_the_middle_of_an_epoch_ends_where_the_whole_run_does(
     assert resumed.epochs == whole.epochs
     for a, b in zip(resumed.history, whole.history, strict=True):
         assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_schedule_in_the_graph_is_the_arithmetic(world: World, schedule: str) -> None:
+    from hvd_train.optimizers import WarmupSchedule
+    from hvd_train.rates import rate_at
+
+    shape = {"warmup_steps": 7, "total_steps": 60, "schedule": schedule}
+    in_graph = WarmupSchedule(0.02, **shape)
+    for step in (0, 3, 6, 7, 30, 59, 60, 100):
+        assert float(in_graph(step)) == pytest.approx(rate_at(step, 0.02, **shape), rel=1e-5)
+    in_graph.factor.assign(0.5)
+    assert float(in_graph(30)) == pytest.approx(0.5 * rate_at(30, 0.02, **shape), rel=1e-5)
