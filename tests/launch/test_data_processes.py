@@ -32,7 +32,7 @@ except DataError as error:
     sys.exit(f"refused: {error}")
 """
 CONVERT = """
-import resource, sys
+import sys
 from pathlib import Path
 from hvd_train.config import DataConfig
 from hvd_train.data import convert
@@ -41,16 +41,18 @@ try:
     convert(Path(sys.argv[1]), Path(sys.argv[2]), DataConfig())
 except DataError as error:
     print(f"refused: {error}")
-print("MiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Not rusage's maximum: that begins with the one of the process that started this.
+print("MiB", int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 1024)
 """
 LOAD = """
-import resource, sys
+import sys
 from pathlib import Path
 from hvd_train.data import Dataset
+largest = lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 dataset = Dataset.open(Path(sys.argv[1]))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = largest()
 rows = dataset.load("train", range(0, dataset.num_virtual_shards, int(sys.argv[2])))
-print("KiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, rows.features.nbytes // 1024)
+print("KiB", largest() - before, rows.features.nbytes // 1024)
 """
 
 
