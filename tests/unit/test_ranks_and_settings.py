@@ -88,6 +88,12 @@ def test_the_user_s_own_variables_win() -> None:
     assert environment["OMPI_MCA_mpi_yield_when_idle"] == "1"
 
 
+def test_under_srun_no_warning_about_munge() -> None:
+    srun = dataclasses.replace(place(), launcher="srun")
+    assert settings.choose(srun, (0, 1), {}).variables["PMIX_MCA_psec"] == "native"
+    assert "PMIX_MCA_psec" not in settings.choose(place(), (0, 1), {}).variables
+
+
 def test_a_launcher_s_binding_is_kept() -> None:
     for cores in ((1,), (2, 3)):
         bound = settings.choose(place(1), cores, {"OMPI_MCA_orte_bound_at_launch": "1"})
