@@ -76,6 +76,9 @@ def summary(table: Path, runs: list[dict[str, float]]) -> dict[str, Any]:
         "table_mb": round(megabytes, 1),
         "mb_per_s_median": round(statistics.median(speeds), 1),
         "mb_per_s_all": [round(speed, 1) for speed in speeds],
+        "load_before_all": [run["load_before"] for run in runs],
+        # What other processes take from the wall clock they do not take from this one.
+        "mb_per_cpu_s_median": round(megabytes / statistics.median(run["cpu_s"] for run in runs), 1),
         "cpu_s_median": round(statistics.median(run["cpu_s"] for run in runs), 2),
         "largest_resident_mib": max(run["resident_mib"] for run in runs),
     }
@@ -84,10 +87,10 @@ def summary(table: Path, runs: list[dict[str, float]]) -> dict[str, Any]:
 def in_process(*what: str | Path) -> dict[str, float]:
     command = [sys.executable, __file__, "--measure", *map(str, what)]
     os.sync()  # what was written before is not this one's to wait for
-    started = time.perf_counter()
+    load, started = os.getloadavg()[0], time.perf_counter()
     finished = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(finished.stdout)
-    return found | {"wall_s": round(time.perf_counter() - started, 2)}
+    return found | {"wall_s": round(time.perf_counter() - started, 2), "load_before": round(load, 1)}
 
 
 def measure(what: str, *paths: str) -> dict[str, float]:
