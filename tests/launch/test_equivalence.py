@@ -9,6 +9,7 @@ import csv
 import json
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,34 @@ from processes import horovodrun, run, started
 
 NUM_EPOCHS = 3
 # No dropout and no batch statistics: those are drawn or computed by each rank for itself.
-FLAGS = ["train", "--recipe", "debug", "--num-epochs", str(NUM_EPOCHS), "--base-learning-rate", "0.003"]
+WHOLE = ("--num-epochs", str(NUM_EPOCHS), "--base-learning-rate", "0.003")
+# One step is an epoch, so the first epoch's training loss is the loss of step 1.
+ONE_STEP = ("--num-epochs", "1", "--num-songs", "2000", "--global-batch-size", "1536")
+AUGMENTED = (*WHOLE, "--num-songs", "2000", "--noise", "0.2", "--feature-dropout", "0.1", "--mixup-alpha", "0.3",
+             "--targets", "gaussian", "--balance", "repeat", "--balance-evenness", "0.5")  # fmt: skip
 STEP_1 = 1e-6
 CURVE = 1e-3
 
+Trained = Callable[..., Path]
 
-def command(np: int, run_dir: Path, *flags: str) -> list[str]:
-    program = ["hvd-train", *FLAGS, "--run-dir", str(run_dir), *flags]
+
+def command(np: int, *flags: str | Path) -> list[str]:
+    program = ["hvd-train", "train", *map(str, flags)]
     return program if np == 1 else horovodrun(np, *program)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The directory of a run with these flags at this np, trained once for the module."""
+    done: dict[tuple[object, ...], Path] = {}
+
+    def train(np: int, *flags: str) -> Path:
+        if (np, flags) not in done:
+            run_dir = done[np, flags] = tmp_path_factory.mktemp("runs") / f"np{np}"
+            run(command(np, "--recipe", "debug", "--run-dir", run_dir, *flags), timeout_s=240)
+        return done[np, flags]
+
+    return train
 
 
 def curve(run_dir: Path) -> list[dict[str, float]]:
@@ -35,59 +56,39 @@ def report(run_dir: Path) -> dict:
     return json.loads((run_dir / "report.json").read_text())
 
 
-def assert_same_curve(one: list[dict[str, float]], other: list[dict[str, float]], rel: float) -> None:
-    assert [row["epoch"] for row in one] == [row["epoch"] for row in other]
-    for a, b in zip(one, other, strict=True):
-        for name in ("loss", "val_loss", "val_rmse", "val_mae", "learning_rate"):
-            assert a[name] == pytest.approx(b[name], rel=rel), f"{name} of epoch {a['epoch']:g}"
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """A run directory for each number of ranks."""
-    runs = {}
-    for np in (1, 2, 4):
-        runs[np] = tmp_path_factory.mktemp("runs") / f"np{np}"
-        run(command(np, runs[np]), timeout_s=240)
-    return runs
-
-
-@pytest.mark.parametrize("np", [2, 4])
-def test_the_curve_is_the_same_at_any_number_of_ranks(uninterrupted: dict[int, Path], np: int) -> None:
-    assert len(curve(uninterrupted[1])) == NUM_EPOCHS
-    assert_same_curve(curve(uninterrupted[np]), curve(uninterrupted[1]), CURVE)
-    for split in ("val", "test"):
-        assert report(uninterrupted[np])["metrics"][split] == pytest.approx(
-            report(uninterrupted[1])["metrics"][split], rel=CURVE
-        )
-        # Every row of a split counts exactly once: the baselines, counts of the metadata alone, are equal.
-        assert report(uninterrupted[np])["baselines"] == report(uninterrupted[1])["baselines"]
-    assert report(uninterrupted[np])["size"] == np
-
-
-@pytest.mark.parametrize("np", [2, 4])
-def test_the_loss_of_step_1_is_the_same_to_1e_6(tmp_path: Path, np: int) -> None:
-    """With one step an epoch, the first epoch's training loss is the loss of step 1."""
-    first = {}
-    for size in (1, np):
-        run_dir = tmp_path / f"np{size}"
-        run(
-            command(size, run_dir, "--num-epochs", "1", "--num-songs", "2000", "--global-batch-size", "1536"),
-            timeout_s=240,
-        )
-        (row,) = curve(run_dir)
-        first[size] = row["loss"]
-    assert first[np] == pytest.approx(first[1], rel=STEP_1)
-
-
-def test_interrupted_at_np_2_and_resumed_at_np_1_and_4_is_the_same_run(
-    uninterrupted: dict[int, Path], tmp_path: Path
+def assert_same_run(
+    one: Path, other: Path, *, names: tuple[str, ...] = ("loss", "val_loss", "val_rmse", "learning_rate")
 ) -> None:
+    assert len(curve(one)) == len(curve(other)) == NUM_EPOCHS
+    for a, b in zip(curve(one), curve(other), strict=True):
+        for name in names:
+            assert a[name] == pytest.approx(b[name], rel=CURVE), f"{name} of epoch {a['epoch']:g}"
+    for split in ("val", "test"):
+        assert report(one)["metrics"][split] == pytest.approx(report(other)["metrics"][split], rel=CURVE)
+
+
+@pytest.mark.parametrize("np", [2, 4])
+def test_the_curve_is_the_same_at_any_number_of_ranks(trained: Trained, np: int) -> None:
+    assert_same_run(trained(np, *WHOLE), trained(1, *WHOLE))
+    assert report(trained(np, *WHOLE))["size"] == np
+    # The weights of the end were compared bit for bit by the run itself: tests/parallel plants a difference.
+    assert report(trained(np, *WHOLE))["config"]["training"]["check_equal_weights"]
+
+
+@pytest.mark.parametrize("np", [2, 4])
+def test_the_loss_of_step_1_is_the_same_to_1e_6(trained: Trained, np: int) -> None:
+    (alone,), (together,) = curve(trained(1, *ONE_STEP)), curve(trained(np, *ONE_STEP))
+    assert together["loss"] == pytest.approx(alone["loss"], rel=STEP_1)
+
+
+def test_augmentation_and_balancing_do_not_depend_on_it_either(trained: Trained) -> None:
+    assert_same_run(trained(2, *AUGMENTED), trained(1, *AUGMENTED))
+
+
+def test_interrupted_at_np_2_and_resumed_at_np_1_and_4_is_the_same_run(trained: Trained, tmp_path: Path) -> None:
     run_dir = tmp_path / "interrupted"
-    # Epochs long enough to be hit in the middle: a pause after each step's end would be no real run.
-    with started(
-        command(2, run_dir, "--checkpoint-every-steps", "4", "--steps-per-execution", "1"), timeout_s=240
-    ) as job:
+    flags = (*WHOLE, "--checkpoint-every-steps", "4", "--steps-per-execution", "1")
+    with started(command(2, "--recipe", "debug", "--run-dir", run_dir, *flags), timeout_s=240) as job:
         job.wait_for("epoch  1/3", timeout_s=200)
         job.signal(signal.SIGTERM)
         finished = job.wait(60)
@@ -97,13 +98,6 @@ def test_interrupted_at_np_2_and_resumed_at_np_1_and_4_is_the_same_run(
     for np in (1, 4):
         resumed = tmp_path / f"resumed{np}"
         shutil.copytree(run_dir, resumed)
-        program = ["hvd-train", "train", "--resume", str(resumed)]
-        run(program if np == 1 else horovodrun(np, *program), timeout_s=240)
-        assert len(curve(resumed)) == NUM_EPOCHS
-        # The epoch that was cut shows the training loss of its second part alone; validation is of the whole.
-        for a, b in zip(curve(resumed), curve(uninterrupted[1]), strict=True):
-            for name in ("val_loss", "val_rmse", "learning_rate"):
-                assert a[name] == pytest.approx(b[name], rel=CURVE), f"np = {np}: {name} of epoch {a['epoch']:g}"
-        assert report(resumed)["metrics"]["test"] == pytest.approx(
-            report(uninterrupted[1])["metrics"]["test"], rel=CURVE
-        )
+        run(command(np, "--resume", resumed), timeout_s=240)
+        # An epoch that was cut shows the training loss of its second part alone; validation is of the whole.
+        assert_same_run(resumed, trained(1, *WHOLE), names=("val_loss", "val_rmse", "learning_rate"))
