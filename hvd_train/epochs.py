@@ -59,6 +59,8 @@ class Loop:
     save: Callable[[bool], None]
     observer: Observer
     watch: Watch
+    first_steps_at: float | None = None
+    """When, by the monotonic clock, the first execution of steps was done."""
     loss_scale: float = 1.0
     """What the training loss is multiplied by to be in the units of the validation loss."""
 
@@ -98,6 +100,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         if self._timed_from is None:
             # The first execution of a run holds the tracing of the graph; the rate is measured after it.
             self._timed_from = (now, self._step)
+            loop.first_steps_at = loop.first_steps_at or now
         else:
             self.samples_per_s = (
                 (self._step - self._timed_from[1]) * loop.global_batch_size / (now - self._timed_from[0])

@@ -8,6 +8,7 @@ import io
 import platform
 import socket
 import subprocess
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -18,13 +19,13 @@ import numpy as np
 
 import hvd_train
 from hvd_train import metrics
-from hvd_train.checkpoint import Progress
 from hvd_train.config import SPLITS
 from hvd_train.ranks import Place
 from hvd_train.rates import scaled_learning_rate
 from hvd_train.rundir import RunDir, write_json, write_text
 
 if TYPE_CHECKING:
+    from hvd_train.epochs import Loop
     from hvd_train.train import Parts
     from hvd_train.world import World
 
@@ -50,6 +51,10 @@ class Report:
     stopped_early: bool
     train_seconds: float
     wall_seconds: float
+    import_seconds: float
+    """Of the root, for importing TensorFlow with Keras and, on several ranks, starting Horovod."""
+    first_steps_seconds: float | None
+    """From then to the end of the first steps; None where a resumed run had none left."""
     samples_per_s: float
     """Over all ranks: the median of the epochs'."""
     history: list[dict[str, float]]
@@ -69,15 +74,16 @@ class Report:
         cls,
         parts: Parts,
         world: World,
-        progress: Progress,
+        loop: Loop,
         found: dict[str, str],
         figures: dict[str, dict[str, float]],
         baselines: dict[str, dict[str, float]],
         optimum: dict[str, dict[str, float]],
         *,
-        wall_s: float,
+        started: float,
     ) -> Report:
         """Put together from a run's parts. All ranks (gathers the hosts' names)."""
+        progress, first = loop.progress, loop.first_steps_at
         rates = [row["samples_per_s"] for row in progress.history]
         chosen = world.settings
         return cls(
@@ -98,7 +104,9 @@ class Report:
             best_epoch=progress.best_epoch,
             stopped_early=progress.stopped_early,
             train_seconds=progress.seconds,
-            wall_seconds=wall_s,
+            wall_seconds=time.monotonic() - started,
+            import_seconds=world.import_seconds,
+            first_steps_seconds=first - started if first else None,
             samples_per_s=float(np.median(rates)) if rates else float("nan"),
             history=progress.history,
             data_checksum=parts.dataset.checksum,

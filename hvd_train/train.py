@@ -240,10 +240,10 @@ def train_and_evaluate(
         loss_scale=parts.loss_scale,
     )
     fit(parts, world, loop)
-    return finish(parts, world, run_dir, loop, found, wall_s=time.monotonic() - started)
+    return finish(parts, world, run_dir, loop, found, started=started)
 
 
-def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[str, str], *, wall_s: float) -> Report:
+def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[str, str], *, started: float) -> Report:
     """Load the best epoch, evaluate it, write model and report. All ranks; the root reads and writes."""
     watch = loop.watch
     watch.phase("the final evaluation", waits_for_others=True)
@@ -257,7 +257,7 @@ def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[
         figures[split] = evaluate(world, infer, parts.labels, rows, dataset.num_virtual_shards)
         optimum[split] = best_possible(dataset, split)
         baselines[split] = baseline_of(world, dataset, parts.labels, split, rows)
-    report = Report.of(parts, world, loop.progress, found, figures, baselines, optimum, wall_s=wall_s)
+    report = Report.of(parts, world, loop, found, figures, baselines, optimum, started=started)
 
     def write() -> None:
         save_model(parts.model, dataset, run_dir)

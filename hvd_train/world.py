@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -40,6 +41,8 @@ class World(ABC):
 
     def __init__(self, place: Place, chosen: settings.Settings) -> None:
         self.place = place
+        self.import_seconds = 0.0
+        """For importing TensorFlow with Keras and starting Horovod; set by `open_world`."""
         self.settings = chosen
 
     @property
@@ -180,11 +183,15 @@ def open_world(environment: Mapping[str, str] | None = None) -> World:
     prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
     chosen = settings.choose(place, settings.usable_cores(), environment, prefix=prefix)
     settings.apply(chosen)
+    started = time.monotonic()
     with quiet_stderr():
+        import keras  # noqa: F401  (TensorFlow loads it late; its second belongs here, not to the first step)
         import tensorflow as tf
     tf.config.threading.set_intra_op_parallelism_threads(chosen.num_threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    return (HorovodWorld if place.size > 1 else SoloWorld)(place, chosen)
+    world = (HorovodWorld if place.size > 1 else SoloWorld)(place, chosen)
+    world.import_seconds = time.monotonic() - started
+    return world
 
 
 @contextlib.contextmanager
