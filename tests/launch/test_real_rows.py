@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-from processes import REPOSITORY, horovodrun, run
+from processes import horovodrun, run
+from real_rows import REAL_ROWS, needs_real_rows
 
-DATA = REPOSITORY.parent / "shared" / "data"
-pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason="no real rows beside the checkout (../shared/data): quality is not tested"
-)
+pytestmark = needs_real_rows
 
 
 def trained(tmp_path: Path, *flags: str) -> dict:
@@ -24,7 +21,7 @@ def trained(tmp_path: Path, *flags: str) -> dict:
 
 def test_songs_end_above_their_baselines(tmp_path: Path) -> None:
     """800 songs in the order of the file, the last 80 held out: errors in years are what so few rows can show."""
-    report = trained(tmp_path, "--data", str(DATA / "msd_head.csv"))
+    report = trained(tmp_path, "--data", str(REAL_ROWS / "msd_head.csv"))
     assert report["size"] == 2
     assert sum(report["rows"].values()) == 800
     for name in ("mae", "rmse"):
@@ -33,7 +30,7 @@ def test_songs_end_above_their_baselines(tmp_path: Path) -> None:
 
 def test_leaves_end_above_their_baselines(tmp_path: Path) -> None:
     flags = ["--label", "species", "--drop", "id", "--layout", "64x3"]
-    report = trained(tmp_path, "--data", str(DATA / "leaf.csv"), *flags)
+    report = trained(tmp_path, "--data", str(REAL_ROWS / "leaf.csv"), *flags)
     assert sum(report["rows"].values()) == 792
     assert report["metrics"]["test"]["accuracy"] > 0.8
     assert report["metrics"]["test"]["loss"] < 0.5 * report["baselines"]["test"]["loss"]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from bad_inputs import BAD_INPUTS, BadInput
 
 from hvd_train import recipes
 from hvd_train.errors import UserError
 from hvd_train.rundir import RunDir
 from hvd_train.train import train_and_evaluate
 from hvd_train.world import World
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from bad_inputs import BAD_INPUTS, BadInput
 
 
 @pytest.mark.parametrize("bad", BAD_INPUTS, ids=lambda bad: bad.name)

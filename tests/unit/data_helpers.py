@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from hvd_train.config import SPLITS, DataConfig
 from hvd_train.data import Dataset, convert
-
-REAL_ROWS = Path(os.environ.get("HVD_TRAIN_REAL_ROWS", "no-real-rows"))
-needs_real_rows = pytest.mark.skipif(
-    not REAL_ROWS.is_dir(),
-    reason="HVD_TRAIN_REAL_ROWS names no directory with msd_head.csv, msd_subset_54.csv, leaf.csv",
-)
 
 
 def frame(num_rows: int = 200, num_features: int = 5, seed: int = 0) -> pd.DataFrame:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from data_helpers import REAL_ROWS, all_rows, converted, frame, needs_real_rows
+from data_helpers import all_rows, converted, frame
+from real_rows import REAL_ROWS, needs_real_rows
 
 from hvd_train.data import read_table_for_prediction
 from hvd_train.errors import DataError
