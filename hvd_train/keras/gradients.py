@@ -43,6 +43,9 @@ class Reduction:
         if isinstance(self.groups, int) and self.groups < 1:
             raise ValueError("groups should be a positive integer or a list of lists of variables.")
 
+        if self.process_set.process_set_id is None:
+            raise ValueError("The process set is not known to Horovod: give it to hvd.init() or hvd.add_process_set().")
+
     def needs_communication(self) -> bool:
         """Whether this rank has somebody to average with. In an elastic job the answer can change, so it is yes."""
         members = self.process_set

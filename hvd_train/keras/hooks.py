@@ -102,9 +102,20 @@ def _wrap_compile(original: Any) -> Any:
                     'collectives. Give jit_compile=False, or leave it "auto".'
                 )
             register_model(self)
+            _warn_of_unsynchronized_layers(self)
         original(*given.args, **given.kwargs)
 
     return compile
+
+
+def _warn_of_unsynchronized_layers(model: Any) -> None:
+    """What was saved as SyncBatchNormalization and opened by plain Keras takes each rank's own statistics."""
+    for layer in model._flatten_layers():
+        if type(layer) is keras.layers.BatchNormalization and layer.synchronized:
+            say_once(
+                f"{layer.name} is a BatchNormalization with synchronized=True, which Keras does not carry out under "
+                "Horovod. Open the model with hvd.load_model(), or build it with hvd.SyncBatchNormalization."
+            )
 
 
 def _wrap_check_finite(original: Any) -> Any:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from hvd_train.keras.basics import key, require_initialized
 from hvd_train.keras.gradients import Reduction
-from hvd_train.keras.optimizer import mark_reduced
+from hvd_train.keras.mixin import mark_reduced
 
 
 class _DistributedGradientTape(tf.GradientTape):  # type: ignore[misc]

@@ -52,9 +52,12 @@ def test_every_stock_optimizer_is_in_the_list() -> None:
     assert stock - {name.split()[0] for name in OPTIMIZERS} == {"LossScaleOptimizer"}  # see test_loss_scale.py
 
 
-@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
-def test_stock_optimizer(make: Callable[[], Any]) -> None:
-    assert_same_training(trained_together(make()), trained_alone(make()))
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_stock_optimizer(name: str) -> None:
+    make = OPTIMIZERS[name]
+    # Keras' ScheduleFreeAdamW starts its slots from the weights only where it is built outside a graph.
+    options = {"run_eagerly": name != "ScheduleFreeAdamW"}
+    assert_same_training(trained_together(make()), trained_alone(make(), **options))
 
 
 @pytest.mark.parametrize("options", [{"run_eagerly": True}, {"steps_per_execution": 4}], ids=str)

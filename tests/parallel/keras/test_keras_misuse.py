@@ -37,6 +37,7 @@ def test_wrapped_twice_is_refused() -> None:
         ({"op": hvd.Sum, "gradient_predivide_factor": 2.0}, ValueError, "op != Average"),
         ({"gradient_predivide_factor": 0.0}, ValueError, "positive"),
         ({"groups": 0}, ValueError, "groups"),
+        ({"process_set": hvd.ProcessSet([0])}, ValueError, "not known to Horovod"),
         ({"backward_passes_per_step": 0}, ValueError, "must be > 0"),
         ({"optimizer": object()}, TypeError, "Keras 3 optimizer"),
     ],
@@ -133,6 +134,13 @@ def test_jit_compile_auto_is_handled_and_said_once(caplog: pytest.LogCaptureFixt
     assert plain.jit_compile is True  # it is the distributed optimizer alone that forbids it
     with pytest.raises(ValueError, match="jit_compile=True"):
         small_model().compile(hvd.DistributedOptimizer(optimizers.SGD()), "mse", jit_compile=True)
+
+
+def test_batch_normalization_that_is_not_synchronized_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    basics._said.clear()
+    model = keras.Sequential([keras.Input((4,)), layers.BatchNormalization(synchronized=True)])
+    model.compile(hvd.DistributedOptimizer(optimizers.SGD()), "mse", jit_compile=False)
+    assert caplog.text.count("synchronized=True") == (1 if RANK == 0 else 0)
 
 
 def test_distributed_optimizer_set_after_compile() -> None:

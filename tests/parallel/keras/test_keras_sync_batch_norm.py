@@ -1,6 +1,6 @@
 """SyncBatchNormalization equals BatchNormalization on the ranks' batches put together.
 
-Tolerance in float32: 1e-5 on outputs, input gradients and moving statistics; 5e-5 on weight gradients, which are sums.
+Tolerance in float32: 1e-5 on outputs, input gradients and moving statistics; 5e-4 on weight gradients, sums of many terms of 1 to 10.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def test_equals_batch_normalization_of_all_rows(shape: tuple[int, ...], options:
     np.testing.assert_allclose(out, share(expected.numpy()), atol=1e-5)
     np.testing.assert_allclose(dx, share(expected_dx.numpy()), atol=1e-5)
     for ours, theirs in zip(dw, expected_dw, strict=True):
-        np.testing.assert_allclose(hvd.allreduce(ours, op=hvd.Sum), theirs, rtol=1e-5, atol=5e-5)
+        np.testing.assert_allclose(hvd.allreduce(ours, op=hvd.Sum), theirs, rtol=1e-5, atol=5e-4)
     for ours, theirs in zip(sync.non_trainable_variables, plain.non_trainable_variables, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
         assert_alike(ours.numpy())
