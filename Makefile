@@ -59,3 +59,31 @@ clean: ## remove what runs and tests left
 
 distclean: clean ## and the environment too (the cached Horovod wheel stays)
 	rm -rf $(VENV)
+
+# --- Docker: one image, and clusters of containers (docs/docker.md) ---------------------------------------------------
+# Settings: NP=2 ranks, HOSTS=2 containers, DATA=/abs/songs.csv, ARGS="..." for hvd-train train; needs an engine, and
+# nothing else of this machine: `make setup` is for docker-test alone.
+HOSTS ?= 2
+CLUSTER_OF := NP="$(NP)" HOSTS="$(HOSTS)" scripts/docker-cluster.sh
+.PHONY: docker-image docker-train docker-up docker-shell docker-logs docker-down docker-size
+
+docker-image: ## build the image
+	@$(CLUSTER_OF) image
+
+docker-train: ## train NP ranks on a cluster of HOSTS containers; the run is copied to runs/, nothing else stays
+	@$(CLUSTER_OF) train $(ARGS)
+
+docker-up: ## a cluster of HOSTS containers that stays up
+	@$(CLUSTER_OF) up
+
+docker-shell: ## a shell on the first host of the cluster
+	@$(CLUSTER_OF) shell
+
+docker-logs: ## what the cluster's hosts said
+	@$(CLUSTER_OF) logs
+
+docker-down: ## take down the cluster, and whatever else of ours was left behind
+	@$(CLUSTER_OF) down
+
+docker-size: ## the image's size by layer
+	@scripts/docker-size.sh
