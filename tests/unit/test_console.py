@@ -1,0 +1,88 @@
+"""What a run looks like: plain lines where nobody draws bars, each figure beside its baseline, the same in the log."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from hvd_train import console as module
+from hvd_train.console import ConsoleObserver
+from hvd_train.rundir import RunDir
+
+ROW = {
+    "epoch": 2,
+    "loss": 3.1,
+    "val_loss": 3.2,
+    "val_accuracy": 0.081,
+    "val_rmse": 9.4,
+    "samples_per_s": 41234.0,
+    "seconds": 1.25,
+}
+REPORT = SimpleNamespace(
+    metrics={"test": {"loss": 3.3, "accuracy": 0.07, "rmse": 9.5}},
+    baselines={"test": {"loss": 3.4, "accuracy": 0.074, "rmse": 10.5}},
+    optimum={"test": {"rmse": 8.7}},
+    verdict="no better than the trivial baseline in: exact accuracy",
+    best_epoch=2,
+    epochs=4,
+    samples_per_s=41000.0,
+    train_seconds=5.0,
+    wall_seconds=6.0,
+)
+
+
+def shown(tmp_path: Path, *, terminal: bool = False) -> tuple[str, str]:
+    """What a whole run prints, and its log."""
+    out = io.StringIO()
+    run_dir = RunDir(tmp_path / "run")
+    observer = ConsoleObserver(
+        run_dir, Console(file=out, force_terminal=terminal, width=120, highlight=False, soft_wrap=True)
+    )
+    observer.note("before the directory is there")
+    run_dir.create()
+    observer.found({"ranks": "2 on lab1 (2)", "batch": "256 rows a step"})
+    observer.epoch_begins(2, 4, 124)
+    observer.steps_done(64, 124, 40000.0, 3.15)
+    observer.epoch_ended(ROW, best=True)
+    observer.finished(REPORT)
+    observer.close()
+    return out.getvalue(), run_dir.log.read_text()
+
+
+def test_plain_lines_without_a_terminal(tmp_path: Path) -> None:
+    out, log = shown(tmp_path)
+    assert "\x1b" not in out
+    assert "ranks  2 on lab1 (2)" in out
+    assert (
+        "epoch  2/4  train loss 3.1000  validation: loss 3.2000  accuracy 8.10 %  rmse 9.4000  41,234 samples/s  1.2 s  best"
+        in out
+    )
+    assert "NO BETTER" in out
+    assert "best possible" in out
+    assert "The model is no better than the trivial baseline in: exact accuracy." in out
+    for line in ("before the directory is there", "ranks  2 on lab1 (2)", "epoch  2/4", "NO BETTER"):
+        assert line in log, line
+
+
+def test_a_bar_with_steps_and_rate_on_a_terminal(tmp_path: Path) -> None:
+    out, log = shown(tmp_path, terminal=True)
+    assert "64/124" in out
+    assert "40,000 samples/s" in out
+    assert "\x1b" not in log
+
+
+def test_long_epochs_show_a_plain_line_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PLAIN_EVERY_S", 0.0)
+    out, log = shown(tmp_path)
+    assert "epoch 2/4  step 64/124  loss 3.15  40,000 samples/s" in out
+    assert "step 64/124" not in log
+
+
+def test_under_a_launcher_whose_output_is_tagged_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    assert not module.plain_or_live().is_terminal  # the parent here is no mpirun on a terminal
