@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -55,16 +56,25 @@ class Parts:
         return [*self.model.weights, *self.model.optimizer.variables]
 
 
-def open_dataset(config: RunConfig, world: World, observer: Observer) -> Dataset:
+def open_dataset(config: RunConfig, world: World, observer: Observer, watch: Watch) -> Dataset:
     """The run's dataset: converted by one rank a host if need be, the same on all. All ranks."""
     data = config.data
     wanted = shards_for_batch(config.training, world.size)
     if data.num_virtual_shards is None and wanted is not None:
         data = replace(data, num_virtual_shards=wanted)
     report = observer.note if world.is_root else None
-    world.together(lambda: prepare(data, report=report), on="local root")
-    # By now it lies ready on every host; this finds it.
-    dataset = world.together(lambda: Dataset.open(prepare(data)))
+
+    def convert() -> Path:
+        # A long conversion is no stall: it tells the watchdog that it gets on.
+        where = "the conversion of the table"
+        return prepare(data, report=report, progress=lambda *_: watch.phase(where, waits_for_others=False))
+
+    watch.phase("the wait for the data", waits_for_others=True)
+    converted = world.together(convert, on="local root")
+    watch.phase("the opening of the data", waits_for_others=True)
+    found = world.allgather((world.place.host, converted))
+    directories = {host: directory for host, directory in found if directory is not None}
+    dataset = world.together(lambda: Dataset.open(directories[world.place.host]))
     assert dataset is not None
     checksums = world.allgather((dataset.checksum, world.place.host))
     others = sorted({host for checksum, host in checksums if checksum != checksums[0][0]})
@@ -202,8 +212,7 @@ def train_and_evaluate(
     """
     observer, watch = observer or Observer(), watch or Watch()
     started = time.monotonic()
-    watch.phase("preparing the data", waits_for_others=False)
-    dataset = open_dataset(config, world, observer)
+    dataset = open_dataset(config, world, observer, watch)
     config, batches = resolve(config, dataset, world)
     parts = build(config, dataset, batches, world)
     text = config_io.dumps(config)
