@@ -33,6 +33,8 @@ from hvd_train.rundir import RunDir
 
 # Without a terminal, seconds between two lines of progress inside an epoch.
 PLAIN_EVERY_S = 10.0
+# ... and columns of a table.
+PLAIN_WIDTH = 110
 
 
 def plain_or_live() -> Console:
@@ -44,7 +46,12 @@ def plain_or_live() -> Console:
     """
     place = place_from(os.environ)
     live = None if not place.launcher else _mpirun_shows_terminal()
-    return Console(highlight=False, soft_wrap=True, force_terminal=live)
+    console = Console(highlight=False, soft_wrap=True, force_terminal=live)
+    return (
+        console
+        if console.is_terminal
+        else Console(highlight=False, soft_wrap=True, force_terminal=live, width=PLAIN_WIDTH)
+    )
 
 
 def _mpirun_shows_terminal() -> bool:
@@ -145,7 +152,7 @@ class ConsoleObserver(Observer):
 
     def _table(self, table: Table) -> None:
         self.console.print(table)
-        plain = Console(width=100, no_color=True)
+        plain = Console(width=PLAIN_WIDTH, no_color=True)
         with plain.capture() as captured:
             plain.print(table)
         self._log(captured.get())
@@ -180,7 +187,7 @@ def results_table(
     table = Table(title=title, title_justify="left")
     headings = ["metric", "model", "trivial baseline", *(["best possible"] if optimum else []), ""]
     for heading in headings:
-        table.add_column(heading, justify="left" if heading in ("metric", "") else "right")
+        table.add_column(heading, justify="left" if heading in ("metric", "") else "right", no_wrap=True)
     for name, value in figures.items():
         better = metrics.beats(name, value, baselines[name])
         best = [_figure(name, optimum[name]) if name in optimum else ""] if optimum else []

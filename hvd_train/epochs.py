@@ -142,11 +142,11 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         loop.progress = after
         if loop.training.check_equal_weights:
             require_equal_weights(world, self.model.weights)
-        self._apply(before, after)
         best = after.best_epoch == after.epoch
         world.together(lambda: loop.save(best), on="root")
         if world.is_root:
             loop.observer.epoch_ended(row, best=best)
+        self._apply(before, after)
         self.samples_per_s = math.nan
 
     def _apply(self, before: Progress, after: Progress) -> None:
