@@ -173,7 +173,7 @@ def _figure(name: str, value: float) -> str:
 
 def print_evaluation(result: dict[str, Any]) -> None:
     """The result of `hvd-train evaluate`."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = plain_or_live()
     console.print(
         results_table(result["metrics"], result["baselines"], result["optimum"], title=f"{result['rows']:,} rows")
     )

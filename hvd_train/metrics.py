@@ -34,8 +34,8 @@ TITLES = {
     "loss": "loss",
     "accuracy": "exact accuracy",
     "within_5": "within 5",
-    "mae": "mean absolute error",
-    "rmse": "root mean squared error",
+    "mae": "mean abs. error",
+    "rmse": "root mean sq. error",
 }
 # Better than the baseline by less than this share of it is not called better.
 MARGIN = 1e-6
