@@ -67,19 +67,20 @@ class Reduction:
             local: keys of variables that belong to this rank alone; theirs are not sent, only scaled by 1/size.
         """
         result = list(gradients)
+        for i, g in enumerate(gradients):
+            # On one rank too: Keras' optimizers treat rows and full tensors differently.
+            if self.sparse_as_dense and isinstance(g, tf.IndexedSlices):
+                result[i] = tf.convert_to_tensor(g)
         if not self.needs_communication():
             return result
         sent = [i for i, g in enumerate(gradients) if g is not None and key(variables[i]) not in local]
-        for i in sent:
-            if self.sparse_as_dense and isinstance(result[i], tf.IndexedSlices):
-                result[i] = tf.convert_to_tensor(result[i])
+        dense = [i for i in sent if not isinstance(result[i], tf.IndexedSlices)]
         for i in (i for i in sent if isinstance(result[i], tf.IndexedSlices)):
             result[i] = self._reduce_sparse(result[i], _named(name, f"sparse.{i}"))
-        dense = [i for i in sent if not isinstance(gradients[i], tf.IndexedSlices) or self.sparse_as_dense]
         for number, members in enumerate(self._groups(dense, variables)):
             self._reduce_group(members, result, _named(name, f"dense.{number}"))
         if self.scale_local_gradients:
-            for i, g in enumerate(gradients):
+            for i, g in enumerate(result):
                 if g is not None and key(variables[i]) in local:
                     result[i] = _divide(g, self._size())
         return result

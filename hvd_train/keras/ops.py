@@ -33,6 +33,9 @@ def allreduce(
         compression: `Compression.fp16` halves what is sent.
     """
     require_initialized("hvd.allreduce()")
+    if op == _horovod.Adasum and _horovod.size() & (_horovod.size() - 1):
+        # Horovod looks only after the operation, which has ended the process by then.
+        raise NotImplementedError(f"Adasum needs a number of ranks that is a power of two, not {_horovod.size()}.")
     return _horovod.allreduce(
         _tensor(value),
         average=average,

@@ -121,7 +121,11 @@ def test_which_names_are_the_same_variable(here: str, there: str, same: bool) ->
     assert not checks._same_line(f"{here}\t(2,) float32", f"{there}\t(3,) float32")
 
 
-def test_jit_compile_auto_is_handled_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_jit_compile_auto_is_handled_and_said_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On CPUs alone Keras' "auto" is False by itself: be a machine where it is not.
+    monkeypatch.setattr(keras.Model, "_resolve_auto_jit_compile", lambda self: True)
     basics._said.clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
