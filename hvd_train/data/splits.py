@@ -143,7 +143,9 @@ def _grouped(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
         raise DataError(
             f"{given.path}: the column of --split {config.split} has {len(sizes)} groups; three splits need at least 3."
         )
-    order = generator(config.split_seed, _SPLIT_STREAM).permutation(len(sizes))
+    drawn = generator(config.split_seed, _SPLIT_STREAM).permutation(len(sizes))
+    # The largest group comes last, to train: with few groups, little would be left there if it were held out.
+    order = np.append(drawn[drawn != sizes.argmax()], sizes.argmax())
     num_val, num_test = _held_out(config, given.num_rows)
     middle = np.cumsum(sizes[order]) - sizes[order] / 2
     of_group = np.zeros(len(sizes), np.uint8)
