@@ -152,9 +152,9 @@ def _grouped(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
     of_group[order[middle <= num_test + num_val]] = VAL
     of_group[order[middle <= num_test]] = TEST
     # Large groups can jump over a small split: then it gets the first that would have come.
-    of_group[order[0]] = TEST
+    of_group[order[0]], of_group[order[-1]] = TEST, TRAIN
     if not (of_group == VAL).any():
-        of_group[order[np.flatnonzero(of_group[order] != TEST)[0]]] = VAL
+        of_group[order[1]] = VAL
     return of_group[groups]
 
 
