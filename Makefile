@@ -65,7 +65,7 @@ distclean: clean ## and the environment too (the cached Horovod wheel stays)
 # nothing else of this machine: `make setup` is for docker-test alone.
 HOSTS ?= 2
 CLUSTER_OF := NP="$(NP)" HOSTS="$(HOSTS)" scripts/docker-cluster.sh
-.PHONY: docker-image docker-train docker-up docker-shell docker-logs docker-down docker-size
+.PHONY: docker-image docker-train docker-up docker-shell docker-logs docker-down docker-test docker-reproduce docker-size
 
 docker-image: ## build the image
 	@$(CLUSTER_OF) image
@@ -84,6 +84,13 @@ docker-logs: ## what the cluster's hosts said
 
 docker-down: ## take down the cluster, and whatever else of ours was left behind
 	@$(CLUSTER_OF) down
+
+docker-test: setup ## the tests of the image and of clusters, then the parallel and launch tests inside one
+	@$(WITH_ENV) python -m pytest -q tests/docker
+	@scripts/docker-test.sh
+
+docker-reproduce: ## build the image twice from nothing, and compare every file
+	@scripts/docker-reproduce.sh
 
 docker-size: ## the image's size by layer
 	@scripts/docker-size.sh

@@ -12,6 +12,7 @@
 #     DATA=                 a table or dataset directory of this machine, seen by every host, as --data
 #     RUNS=runs             where run directories are kept on this machine
 #     IMAGE=hvd-train BASE_IMAGE=debian:bookworm-slim BUILD_ARGS="--network=host"
+#     BUILD=no              use IMAGE as it is
 #     CLUSTER=hvd-train     name of the cluster of `up`; `train` makes one of its own
 #     SHM=1g                /dev/shm of each host
 #     COMPOSE_EXTRA=        another compose file over docker/compose.yaml
@@ -173,7 +174,7 @@ standing() {
 
 # `--resume` without a value, or of a directory on this machine: that run goes into the first host. Fills `arguments`.
 send_resumed() {
-    local index run=
+    local index name run=
     for index in "${!arguments[@]}"; do
         case ${arguments[$index]} in
         --resume=*) run=${arguments[$index]#--resume=} ;;
@@ -192,9 +193,16 @@ send_resumed() {
         [ -d "$run" ] || fail 2 "--resume $run: there is no such directory"
         say "Going on with $run"
         arguments[index]="--resume=runs/$(basename "$run")"
-        tar -C "$(dirname "$run")" -c "$(basename "$run")" | docker exec -i "$head" tar -x --no-same-owner -C /work/runs
+        # The first host goes on writing there; the others read its settings.
+        send "$head" "$(dirname "$run")" "$(basename "$run")"
+        for name in "${nodes[@]:1}"; do send "$(container "$name")" "$(dirname "$run")" "$(basename "$run")/config.toml"; done
         return
     done
+}
+
+send() { # to container $1, from directory $2, path $3
+    docker exec "$1" mkdir -p /work/runs
+    tar -C "$2" -c "$3" | docker exec -i "$1" tar -x --no-same-owner -C /work/runs
 }
 
 train() {
@@ -275,13 +283,13 @@ image)
 train)
     need_engine
     plan
-    build_image
+    if [ "${BUILD:-yes}" != no ]; then build_image; fi
     train "$@"
     ;;
 up)
     need_engine
     plan
-    build_image
+    if [ "${BUILD:-yes}" != no ]; then build_image; fi
     trap 'code=$?; if [ $code != 0 ]; then down; fi; rm -rf "$scratch"; exit $code' EXIT
     up
     say "The cluster $CLUSTER is up: $host_list. make docker-shell, make docker-logs, make docker-down"
