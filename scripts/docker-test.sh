@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The parallel tests with a rank on each of two containers, then the launch tests inside the first; `make docker-test`.
-# Settings as for scripts/docker-cluster.sh. Left out are tests of `make setup` and of Docker itself, and namespaces, for root alone.
+# Settings as for scripts/docker-cluster.sh. Left out are tests of `make setup` and of Docker itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export IMAGE=${IMAGE:-hvd-train} BASE_IMAGE=${BASE_IMAGE:-debian:bookworm-slim}
@@ -29,5 +29,5 @@ hosts=(-e OMPI_MCA_orte_default_hostfile=/tmp/hostfile -e PYTEST_DEBUG_TEMPROOT=
 code=0
 timeout "$limit_s" docker exec "${hosts[@]}" "$head" scripts/parallel-tests.sh 2 || code=$?
 timeout "$limit_s" docker exec "$head" python -m pytest -q -p no:cacheprovider tests/launch \
-    --ignore-glob='*/test_setup*' --ignore-glob='*/test_docker*' --ignore-glob='*/test_namespaces*' || code=$?
+    --ignore-glob='*/test_setup*' --ignore-glob='*/test_docker*' || code=$?
 exit "$code"
