@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from hvd_train import config_io
 from hvd_train.config import RunConfig
 from hvd_train.rundir import latest_run
 
@@ -121,10 +122,20 @@ def preliminary(argv: Sequence[str]) -> list[str]:
     return kept
 
 
-def with_latest_run(argv: Sequence[str]) -> list[str]:
+# What a bare --resume stands for until the root has looked which run is the newest.
+NEWEST = Path("newest")
+
+
+def with_newest_run(argv: Sequence[str]) -> list[str]:
     """A bare `--resume` means the newest run."""
     argv = list(argv)
     for index, argument in enumerate(argv):
         if argument == "--resume" and (index + 1 == len(argv) or argv[index + 1].startswith("--")):
-            return [*argv[: index + 1], str(latest_run()), *argv[index + 1 :]]
+            return [*argv[: index + 1], str(NEWEST), *argv[index + 1 :]]
     return argv
+
+
+def run_to_resume(given: Path, base: RunConfig) -> tuple[Path, RunConfig]:
+    """The run that --resume means, and its config over `base`; CheckpointError or ConfigError where there is none. Root."""
+    run_dir = latest_run() if given == NEWEST else given
+    return run_dir, config_io.load(run_dir / "config.toml", base=base)

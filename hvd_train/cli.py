@@ -21,15 +21,15 @@ from hvd_train.terminal import chosen, end, parse, tell, usage_of
 
 def train(argv: Sequence[str], place: Place) -> int:
     from hvd_train import config_io, recipes
-    from hvd_train.arguments import TrainArguments, preliminary, with_latest_run
+    from hvd_train.arguments import TrainArguments, preliminary, run_to_resume, with_newest_run
 
-    argv = with_latest_run(argv)
+    argv = with_newest_run(argv)
     given = parse(TrainArguments, preliminary(argv), place, prog="hvd-train train")
     base = recipes.recipe(given.recipe)
-    source = given.config or (given.resume / "config.toml" if given.resume else None)
-    if source:
-        base = config_io.load(source, base=base)
-    arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
+    if given.config:
+        base = config_io.load(given.config, base=base)
+    if not given.resume:
+        arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
 
     from hvd_train.console import ConsoleObserver
     from hvd_train.guard import guarded, last_checkpoint_line
@@ -39,9 +39,17 @@ def train(argv: Sequence[str], place: Place) -> int:
     from hvd_train.world import open_world
 
     world = open_world()
-    wanted = arguments.resume or arguments.run_dir or new_run_dir(arguments.recipe)
+    if given.resume:
+        # The run directory is the root's: the other hosts may know nothing of it.
+        given_run = given.resume
+        found = world.together(lambda: run_to_resume(given_run, base), on="root")
+        assert found is not None
+        wanted, base = found
+        arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
+    else:
+        wanted = arguments.run_dir or new_run_dir(arguments.recipe)
     run_dir = RunDir(Path(world.broadcast(str(wanted))))
-    if not arguments.resume:
+    if not given.resume:
         world.together(run_dir.refuse_if_used, on="root")
     observer = ConsoleObserver(run_dir) if world.is_root else Observer()
 
@@ -49,8 +57,9 @@ def train(argv: Sequence[str], place: Place) -> int:
 
     try:
         with guarded(world, arguments.run.training, run_dir) as watch:
-            resume = arguments.resume is not None
-            train_and_evaluate(arguments.run, world, run_dir, resume=resume, observer=observer, watch=watch)
+            train_and_evaluate(
+                arguments.run, world, run_dir, resume=given.resume is not None, observer=observer, watch=watch
+            )
     except Stopped as stopped:
         observer.close()
         return end(place, stopped.exit_code, f"stopped by {stopped}. {last_checkpoint_line(run_dir)}")

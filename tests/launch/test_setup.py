@@ -16,7 +16,7 @@ import pytest
 import yaml
 from processes import REPOSITORY, Finished, run
 
-TOOLS = ("bash", "env", "cat", "cp", "cut", "dirname", "mkdir", "rm", "sha256sum", "tail")
+TOOLS = ("bash", "cat", "cp", "cut", "dirname", "env", "grep", "mkdir", "mv", "rm", "sed", "sha256sum", "tail")
 # Answers for python, pip and uv. FAKE_MINOR is the version it plays, FAKE_FAIL the call that fails.
 FAKE = """#!{bash}
 echo "${{0##*/}} $*" >>"$FAKE_LOG"
