@@ -29,7 +29,9 @@ KINDS = {
 
 def commands(page: str) -> list[str]:
     """The lines of its indented blocks that run hvd-train, from there on, without comment and redirection."""
-    lines = re.findall(r"^ {4}.*\bhvd-train (.+)$", (REPOSITORY / page).read_text(), re.MULTILINE)
+    text = (REPOSITORY / page).read_text()
+    # Not those of docker, where the image is called hvd-train too.
+    lines = re.findall(r"^ {4}(?:(?:horovodrun|mpirun|srun)\b.* )?hvd-train (.+)$", text, re.MULTILINE)
     return [re.split(r"\s+#|\s+>", line)[0] for line in lines]
 
 
