@@ -118,6 +118,7 @@ def test_when_the_converting_one_is_killed_the_waiting_one_takes_over(songs: Pat
     command = prepare_command(songs, tmp_path)
     with started(command, timeout_s=60) as first:
         first.wait_for("converting", timeout_s=30)
+        first.signal(signal.SIGSTOP)  # or it might be ready before the other one asks
         with started(command, timeout_s=60) as second:
             second.wait_for("waiting for process", timeout_s=30)
             first.signal(signal.SIGKILL)
@@ -198,7 +199,7 @@ def test_a_hundred_thousand_columns_in_bounded_memory(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("".join(f"{2000 + i % 5},{row}\n" for i in range(200)))
     mib, said = memory_mib(tmp_path / "t.csv", tmp_path / "out")
     assert "refused" not in said
-    assert mib < 1024
+    assert mib < 1280  # as docs/data.md states for so many columns
 
 
 def test_a_table_that_grows_while_it_is_read(songs: Path, tmp_path: Path) -> None:
