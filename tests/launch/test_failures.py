@@ -63,7 +63,10 @@ def test_a_rank_that_freezes_or_sleeps_is_named_after_the_limit(tmp_path: Path, 
 def assert_named(finished: Finished, rank: int) -> None:
     errors = [line for line in finished.output.splitlines() if "error: " in line]
     assert any(f"rank {rank} on host {HOST}" in line for line in errors), str(finished)
-    assert any("step" in line for line in errors), "where it was is not said"
+    # A rank says once a second where it is, so a frozen one was last heard somewhere before the step it froze in.
+    assert any(re.search(r"last heard in \w|after step \d|in step \d", line) for line in errors), (
+        "where it was is not said"
+    )
 
 
 def test_a_killed_rank_is_named(tmp_path: Path) -> None:
