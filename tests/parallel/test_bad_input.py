@@ -20,7 +20,7 @@ def test_bad_tables_raise_the_same_message_on_every_rank(world: World, shared_di
     path = world.broadcast(path)
     batch = int(bad.flags[1]) if bad.flags else None
     config = recipes.DEBUG.replace(
-        data={"path": path, "cache_dir": shared_dir / "cache", "num_virtual_shards": 48 if batch is None else None},
+        data={"path": path, "cache_dir": shared_dir / "cache", "num_virtual_shards": 48},
         training={"global_batch_size": batch},
     )
     run_dir = RunDir(shared_dir / "run")
