@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hvd_train.config import TrainingConfig
+from hvd_train.data.sharding import in_words, nearest_divisors, nearest_multiples
 from hvd_train.errors import ConfigError
 
 # The default global batch: about this many steps an epoch, within the limits.
@@ -52,7 +53,7 @@ def plan_batches(training: TrainingConfig, *, size: int, num_virtual_shards: int
     if V % size:
         raise ConfigError(
             f"{size} ranks cannot share {V} virtual shards equally: the number of ranks must divide the number of virtual shards. "
-            f"Nearest: {near(size, divisors(V))} ranks; or --num-virtual-shards {multiple_at_least(48, size)} "
+            f"Nearest: {in_words(nearest_divisors(size, of=V))} ranks; or --num-virtual-shards {multiple_at_least(48, size)} "
             f"(converts the table anew) with a --global-batch-size that it divides."
         )
     if training.local_batch_size is not None:
@@ -61,14 +62,14 @@ def plan_batches(training: TrainingConfig, *, size: int, num_virtual_shards: int
         if local % own:
             raise ConfigError(
                 f"local_batch_size = {local} cannot take equally from the {own} virtual shards of each rank. "
-                f"Nearest: {nearest_multiples(local, own)}."
+                f"Nearest: {in_words(nearest_multiples(local, of=own))}."
             )
         return _checked(BatchPlan(local * size, local, local // own, follows_size=True), V, num_train_rows)
     given = training.global_batch_size or default_global_batch_size(num_train_rows, V)
     if given % V:
         raise ConfigError(
-            f"global_batch_size = {given} cannot take equally from {V} virtual shards. Nearest: {nearest_multiples(given, V)}; "
-            f"or --num-virtual-shards {given & -given} (converts the table anew)."
+            f"global_batch_size = {given} cannot take equally from {V} virtual shards. "
+            f"Nearest: {in_words(nearest_multiples(given, of=V))}; or --num-virtual-shards {given & -given} (converts the table anew)."
         )
     return _checked(BatchPlan(given, given // size, given // V, follows_size=False), V, num_train_rows)
 
@@ -85,35 +86,6 @@ def _checked(plan: BatchPlan, num_virtual_shards: int, num_train_rows: int) -> B
             f"give more rows, or a smaller --num-virtual-shards."
         )
     return plan
-
-
-def divisors(number: int) -> list[int]:
-    """All divisors, ascending.
-
-    >>> divisors(12)
-    [1, 2, 3, 4, 6, 12]
-    """
-    return [d for d in range(1, number + 1) if number % d == 0]
-
-
-def near(given: int, allowed: list[int]) -> str:
-    """The allowed numbers next below and above `given`, in words.
-
-    >>> near(3, [1, 2, 4, 8])
-    '2 or 4'
-    """
-    below = [a for a in allowed if a < given][-1:]
-    above = [a for a in allowed if a > given][:1]
-    return " or ".join(map(str, below + above))
-
-
-def nearest_multiples(given: int, of: int) -> str:
-    """The positive multiples next below and above `given`, in words.
-
-    >>> nearest_multiples(100, 64)
-    '64 or 128'
-    """
-    return near(given, [m for m in (given // of * of, (given // of + 1) * of) if m > 0])
 
 
 def multiple_at_least(smallest: int, of: int) -> int:

@@ -35,7 +35,7 @@ def own_shards(rank: int, size: int, num_virtual_shards: int) -> range:
     if not 0 <= rank < size:
         raise ConfigError(f"rank {rank} of {size} ranks is not possible: ranks count from 0.")
     if num_virtual_shards % size:
-        nearest = " or ".join(str(n) for n in nearest_divisors(size, of=num_virtual_shards))
+        nearest = in_words(nearest_divisors(size, of=num_virtual_shards))
         raise ConfigError(
             f"{size} ranks cannot share {num_virtual_shards} virtual shards evenly: start {nearest} ranks, or convert "
             "the data with --num-virtual-shards set to a multiple of the number of ranks."
@@ -66,3 +66,12 @@ def nearest_multiples(number: int, *, of: int) -> tuple[int, ...]:
     if below == number and number > 0:
         return (number,)
     return (below, below + of) if below > 0 else (max(below, 0) + of,)
+
+
+def in_words(numbers: tuple[int, ...]) -> str:
+    """The numbers as a sentence has them.
+
+    >>> in_words((64, 128)), in_words((64,))
+    ('64 or 128', '64')
+    """
+    return " or ".join(map(str, numbers))

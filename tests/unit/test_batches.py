@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_train.batches import default_global_batch_size, near, plan_batches, shards_for_batch
+from hvd_train.batches import default_global_batch_size, plan_batches, shards_for_batch
 from hvd_train.config import TrainingConfig
 from hvd_train.errors import ConfigError
 
@@ -73,8 +73,3 @@ def test_a_given_batch_is_divided_by_the_shards_chosen_for_it(global_batch_size:
 def test_shards_for_no_batch_and_for_a_local_one() -> None:
     assert shards_for_batch(TrainingConfig(), size=4) is None
     assert shards_for_batch(TrainingConfig(local_batch_size=12), size=4) == 16
-
-
-def test_near() -> None:
-    assert near(5, [1, 2, 4, 8]) == "4 or 8"
-    assert near(9, [1, 2, 4, 8]) == "8"
