@@ -27,6 +27,8 @@ from typing import TextIO
 
 import psutil
 
+from hvd_train.launch.launcher import is_launcher
+
 PID_FILE = Path("/tmp/hvd-job.pid")
 SSH_LIMIT_S = 20.0
 # Ranks that ended by themselves and mpirun: how long it may take to notice; and how long anything may take to stop.
@@ -96,7 +98,7 @@ class Job:
     def stop(self, number: int, _frame: FrameType | None = None) -> None:
         """Hand a signal on: mpirun ends the ranks of all hosts, who save what is theirs to save."""
         self._asked_at = self._asked_at or time.monotonic()
-        mpirun = [p for p in self.below() if _name(p) in ("mpirun", "orterun")]
+        mpirun = [p for p in self.below() if is_launcher(p)]
         for process in mpirun:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(number)
@@ -142,13 +144,6 @@ class Job:
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
-
-
-def _name(process: psutil.Process) -> str:
-    try:
-        return str(process.name())
-    except psutil.Error:
-        return ""
 
 
 def _is_rank(process: psutil.Process) -> bool:

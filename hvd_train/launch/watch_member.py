@@ -66,6 +66,7 @@ class MemberLoop(Loop):
         self._root.send(beat.to_message())
 
     def tell(self, verdict: Verdict) -> None:
+        self.station.will_end(within_s=LONGEST_STAGGER_S)
         speaks_at = time.monotonic() + min((self.station.rank - 1) * STAGGER_S, LONGEST_STAGGER_S)
         while time.monotonic() < speaks_at:
             if self._orders:

@@ -24,6 +24,7 @@ from collections.abc import Callable
 
 from hvd_train.errors import RankFailure
 from hvd_train.launch.ending import end_process
+from hvd_train.launch.launcher import PATIENCE_S, end_launcher
 from hvd_train.launch.watch_loop import How, Loop
 from hvd_train.launch.watch_member import MemberLoop
 from hvd_train.launch.watch_root import RootLoop
@@ -165,9 +166,18 @@ class Watchdog(Watch):
     def doomed(self) -> None:
         """For the loop: the root has spoken a verdict; this rank goes in silence."""
         if self._on_failure is None:
+            self.will_end()
             leave = threading.Timer(LEFT_ALONE_S, os._exit, args=(RankFailure.exit_code,))
             leave.daemon = True
             leave.start()
+
+    def will_end(self, within_s: float = 0.0) -> None:
+        """For the loop: the job has to end, and somebody will have said why within `within_s`.
+
+        One rank of each host sees to it that mpirun ends too, if it is on that host.
+        """
+        if self._on_failure is None and os.environ.get("OMPI_COMM_WORLD_LOCAL_RANK", "0") == "0":
+            end_launcher(within_s + PATIENCE_S)
 
     def warn(self, message: str) -> None:
         """For the loop: something that the user should know."""
@@ -179,6 +189,7 @@ class Watchdog(Watch):
         if self._hint is not None:
             with contextlib.suppress(Exception):
                 hint = " " + self._hint()
+        end_launcher()
         end_process(f"error: {verdict.message}; ending the job.{hint}", RankFailure.exit_code)
 
 

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from processes import REPOSITORY, mpi_settings, run
+from processes import BIN, REPOSITORY, mpi_settings, run
 
 DOCKERFILE = REPOSITORY / "docker" / "Dockerfile"
 COMPOSE = REPOSITORY / "docker" / "compose.yaml"
@@ -209,6 +210,21 @@ def test_a_job_that_is_told_to_stop_and_does_not_is_ended(job: ModuleType, monke
         started.kill()
         started.close()
     assert started.process.poll() is not None
+
+
+def test_ctrl_c_reaches_mpirun_itself(job: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+    """horovodrun, which stands between, gives it a session of its own and kills it before the ranks can save."""
+    saves = "trap 'echo saved; exit 0' TERM; echo here; while :; do sleep 0.1; done"
+    started = job.Job(["bash", "-c", f'setsid --wait {BIN}/mpirun -np 1 --bind-to none bash -c "$0"; exit $?', saves])
+    try:
+        assert started.process.stdout is not None
+        assert started.process.stdout.readline() == b"here\n"
+        started.stop(signal.SIGINT)
+        assert job.supervise(started) != 0
+    finally:
+        started.kill()
+        started.close()
+    assert "saved" in capfd.readouterr().out
 
 
 def test_ranks_that_ended_under_an_mpirun_that_waits_are_the_end_of_the_job(

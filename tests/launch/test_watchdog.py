@@ -10,8 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from processes import Finished, Job, mpirun, started
+
+from hvd_train.launch.launcher import PATIENCE_S
+from hvd_train.launch.watch_member import LONGEST_STAGGER_S
 
 JOB = Path(__file__).with_name("watched.py")
 HOST = socket.gethostname()
@@ -126,3 +130,32 @@ def test_a_signal_is_no_death(number: signal.Signals, tmp_path: Path) -> None:
         os.kill(job.pid, number)
         finished = end_of(job, SLACK_S)
     assert "died" not in finished.output, finished
+
+
+@pytest.mark.parametrize("root_on_it", [False, True])
+def test_a_frozen_host_does_not_keep_mpirun(root_on_it: bool, tmp_path: Path) -> None:
+    """With its daemon frozen too, mpirun would wait for that one for ever. The "host" is a second daemon on this one."""
+    agent = tmp_path / "agent"
+    agent.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
+    agent.chmod(0o755)
+    # The name has no address, so mpirun takes it for another machine, and the agent starts its daemon here.
+    first, second = ("other.invalid", "localhost") if root_on_it else ("localhost", "other.invalid")
+    rank = [sys.executable, JOB, tmp_path, "60"]
+    options = ["-mca", "plm_rsh_agent", agent, "--bind-to", "none"]
+    with started(mpirun(1, *options, "-H", first, *rank, ":", "-np", "1", "-H", second, *rank)) as job:
+        frozen = psutil.Process(pids(job, tmp_path, 2)[0 if root_on_it else 1])
+        daemon = frozen.parent()
+        assert daemon is not None
+        assert daemon.name() == "orted"
+        for process in (daemon, frozen):
+            process.suspend()
+        began = time.monotonic()
+        finished = job.wait(40)
+    seconds = time.monotonic() - began
+    # A member may speak for the lost root only after those before it in line, so mpirun is given longer.
+    limit_s = FROZEN_S + PATIENCE_S + SLACK_S + (LONGEST_STAGGER_S if root_on_it else 0)
+    assert seconds < limit_s, f"{seconds:.1f} s\n{finished}"
+    assert finished.code != 0, finished
+    assert "has not answered for 1.5 s: frozen, or the network is cut" in the_message(finished)
+    # The frozen ones alone are left: nobody but their own host can end them.
+    assert all("orted" in line or JOB.name in line for line in finished.left_behind), finished.left_behind
