@@ -8,7 +8,7 @@ interpreter of the environment that will use the wheel: TensorFlow, the build to
 requirements/build.txt and (unless --mpi system) Open MPI must be installed there already.
 
 The cache is $XDG_CACHE_HOME/hvd_train/wheels (or ~/.cache/...), keyed by everything the binary
-depends on: Horovod, TensorFlow, Python, MPI, machine and this recipe. A build happens in a temporary
+depends on: Horovod, TensorFlow, Python, MPI, machine, this recipe and the C library. A build happens in a temporary
 directory and reaches the cache by one rename, so an interrupted one leaves nothing.
 
 Why a recipe at all: Horovod 0.28.1 does not compile against TensorFlow 2.21 as it is.
@@ -32,6 +32,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -108,7 +109,27 @@ def mpi_identity(mpi: str, wrapper: str) -> str:
 def wheel_key(mpi: str, wrapper: str) -> str:
     tensorflow = next((p for p in ("tensorflow-cpu", "tensorflow") if _is_installed(p)), "tensorflow-cpu")
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    return f"horovod{HOROVOD_VERSION}-{tensorflow}{installed(tensorflow)}-{python}-{mpi_identity(mpi, wrapper)}-{platform.machine()}-r{RECIPE}"
+    return f"horovod{HOROVOD_VERSION}-{tensorflow}{installed(tensorflow)}-{python}-{mpi_identity(mpi, wrapper)}-{platform.machine()}-r{RECIPE}-{libc()}"
+
+
+def libc() -> str:
+    """The C library, such as glibc2.36: what was linked against a newer one does not load with an older one."""
+    with contextlib.suppress(ValueError, OSError):
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").replace(" ", "") or "libc"
+    return "libc"
+
+
+def wheel_without_libc(folder: Path) -> Path | None:
+    """A wheel from before the C library stood in the key, if it asks for no newer one than is here."""
+    earlier = folder.with_name(folder.name.removesuffix(f"-{libc()}"))
+    wheel = cached_wheel(earlier) if earlier.is_dir() else None
+    here = re.fullmatch(r"glibc(\d+)\.(\d+)", libc())
+    if wheel is None or here is None:
+        return None
+    with zipfile.ZipFile(wheel) as archive:
+        libraries = [archive.read(name) for name in archive.namelist() if name.endswith(".so")]
+    asked = [tuple(map(int, v)) for library in libraries for v in re.findall(rb"GLIBC_(\d+)\.(\d+)", library)]
+    return wheel if max(asked, default=(0, 0)) <= tuple(map(int, here.groups())) else None
 
 
 def _is_installed(package: str) -> bool:
@@ -327,7 +348,8 @@ def main() -> int:
         wrapper = mpi_wrapper(arguments.mpi)
         folder = cache_dir() / wheel_key(arguments.mpi, wrapper)
         with locked(folder.parent / f"{folder.name}.lock"):
-            print(cached_wheel(folder) or build(arguments.mpi, wrapper, arguments.jobs, folder))
+            wheel = cached_wheel(folder) or wheel_without_libc(folder)
+            print(wheel or build(arguments.mpi, wrapper, arguments.jobs, folder))
     except BuildError as error:
         say(f"error: {error}")
         return 1

