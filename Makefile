@@ -61,16 +61,18 @@ distclean: clean ## and the environment too (the cached Horovod wheel stays)
 	rm -rf $(VENV)
 
 # --- Docker: one image, and clusters of containers (docs/docker.md) ---------------------------------------------------
-# Settings: NP=2 ranks, HOSTS=2 containers, DATA=/abs/songs.csv, ARGS="..." for hvd-train train; needs an engine, and
+# Settings: NP=4 ranks, HOSTS=2 containers, DATA=/abs/songs.csv, ARGS="..." for hvd-train train; needs an engine, and
 # nothing else of this machine: `make setup` is for docker-test alone.
 HOSTS ?= 2
-CLUSTER_OF := NP="$(NP)" HOSTS="$(HOSTS)" scripts/docker-cluster.sh
+# The default above is for one machine.
+CLUSTER_NP := $(if $(filter file,$(origin NP)),4,$(NP))
+CLUSTER_OF := NP="$(CLUSTER_NP)" HOSTS="$(HOSTS)" scripts/docker-cluster.sh
 .PHONY: docker-image docker-train docker-up docker-shell docker-logs docker-down docker-test docker-reproduce docker-size
 
 docker-image: ## build the image
 	@$(CLUSTER_OF) image
 
-docker-train: ## train NP ranks on a cluster of HOSTS containers; the run is copied to runs/, nothing else stays
+docker-train: ## train NP=4 ranks on a cluster of HOSTS=2 containers; the run is copied to runs/, nothing else stays
 	@$(CLUSTER_OF) train $(ARGS)
 
 docker-up: ## a cluster of HOSTS containers that stays up

@@ -193,16 +193,11 @@ send_resumed() {
         [ -d "$run" ] || fail 2 "--resume $run: there is no such directory"
         say "Going on with $run"
         arguments[index]="--resume=runs/$(basename "$run")"
-        # The first host goes on writing there; the others read its settings.
-        send "$head" "$(dirname "$run")" "$(basename "$run")"
-        for name in "${nodes[@]:1}"; do send "$(container "$name")" "$(dirname "$run")" "$(basename "$run")/config.toml"; done
+        # To the first host alone, which goes on writing there.
+        docker exec "$head" mkdir -p /work/runs
+        tar -C "$(dirname "$run")" -c "$(basename "$run")" | docker exec -i "$head" tar -x --no-same-owner -C /work/runs
         return
     done
-}
-
-send() { # to container $1, from directory $2, path $3
-    docker exec "$1" mkdir -p /work/runs
-    tar -C "$2" -c "$3" | docker exec -i "$1" tar -x --no-same-owner -C /work/runs
 }
 
 train() {

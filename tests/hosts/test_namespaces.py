@@ -185,8 +185,8 @@ def test_two_hosts_train_then_the_root_moves_and_then_the_link_is_cut(lab: Lab) 
     for host in (0, 1):
         assert list((lab.files(host) / "cache").rglob("metadata.json")), NAMES[host]
 
-    # The root moves to the other host, to which somebody has copied the run.
-    shutil.copytree(lab.files(0) / "run", lab.files(1) / "run")
+    # The root moves to the other host, to which somebody has taken the run.
+    shutil.move(lab.files(0) / "run", lab.files(1) / "run")
     hostfile = lab.root / "hostfile"
     hostfile.write_text("hostb slots=1\nhosta slots=1\n")
     command = [BIN / "mpirun", "-np", "2", "--hostfile", hostfile, "--bind-to", "none"]

@@ -283,6 +283,14 @@ def test_what_does_not_fit_is_refused_before_anything_is_built(engine: Path, env
     assert "up" not in asked.split()
 
 
+@pytest.mark.parametrize(("given", "ranks"), [([], "4"), (["NP=3"], "3")])
+def test_a_cluster_has_four_ranks_unless_told_otherwise(given: list[str], ranks: str) -> None:
+    command = ["make", "--no-print-directory", "-n", "docker-train", *given]
+    unset = {"MAKEFLAGS": None, "NP": None, "HOSTS": None}
+    asked = run(command, timeout_s=20, cwd=REPOSITORY, env=unset).stdout
+    assert f'NP="{ranks}" HOSTS="2" scripts/docker-cluster.sh train' in asked
+
+
 def test_without_an_engine_the_way_out_is_said(tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
