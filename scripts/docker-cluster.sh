@@ -167,6 +167,18 @@ down() {
     say "warning: of the cluster $CLUSTER this is left: $left"
 }
 
+# Clusters whose script is not there any more (SIGKILL, a lost terminal): their names hold its process id.
+orphans() {
+    local format='{{.Label "com.docker.compose.project"}}' label=label=hvd_train.cluster name
+    {
+        docker ps -a --filter "$label" --format "$format"
+        docker network ls --filter "$label" --format "$format"
+        docker volume ls --filter "$label" --format "$format"
+    } | sort -u | while read -r name; do
+        if [[ $name =~ ^hvd-train(-test)?-([0-9]+)(-[0-9]+)?$ ]] && ! ps -p "${BASH_REMATCH[2]}" >/dev/null; then echo "$name"; fi
+    done
+}
+
 standing() {
     head=$(container node1)
     [ -n "$head" ] || fail 2 "there is no cluster $CLUSTER: make docker-up"
@@ -308,8 +320,7 @@ logs)
     ;;
 down)
     need_engine
-    # Also what a `train` left that was killed.
-    for CLUSTER in $(docker ps -aq --filter label=hvd_train.cluster | xargs -r docker inspect -f '{{index .Config.Labels "com.docker.compose.project"}}' | sort -u) "$CLUSTER"; do down; done
+    for CLUSTER in "$CLUSTER" $(orphans); do down; done
     ;;
 *) fail 2 "usage: scripts/docker-cluster.sh image | train | up | run | shell | logs | down" ;;
 esac

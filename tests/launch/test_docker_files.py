@@ -303,6 +303,16 @@ def test_without_an_engine_the_way_out_is_said(tmp_path: Path) -> None:
     )
 
 
+def test_down_takes_what_killed_scripts_left_and_nothing_that_is_in_use(engine: Path) -> None:
+    listed = f"hvd-train-{os.getpid()}-1 hvd-train-999999999-7 hvd-train-test-999999998 mine"
+    text = (engine / "docker").read_text().replace("exit 0", f'case "$*" in *Label*) printf "%s\\n" {listed};; esac')
+    (engine / "docker").write_text(text + "exit 0\n")
+    assert cluster(engine, "down").returncode == 0
+    asked = (engine.parent / "asked").read_text()
+    taken = set(re.findall(r"com\.docker\.compose\.project=(\S+)", asked))
+    assert taken == {"hvd-train", "hvd-train-999999999-7", "hvd-train-test-999999998"}
+
+
 def test_a_verb_that_is_not_there_gets_the_list() -> None:
     done = cluster(None, "fly")
     assert done.returncode == 2
