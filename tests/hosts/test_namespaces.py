@@ -21,12 +21,12 @@ import pytest
 from processes import BIN, REPOSITORY, Finished, Job, started
 
 NAMES = ("hosta", "hostb")
+PORT = 2200
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 # The private network alone: docker0 has the same address on both hosts.
 INTERFACE = {
     "OMPI_MCA_btl_tcp_if_include": "10.77.0.0/24",
     "OMPI_MCA_oob_tcp_if_include": "10.77.0.0/24",
-    "OPAL_PREFIX": str(BIN.parent),
 }
 ENDS_WITHIN_S = 30.0
 
@@ -129,13 +129,14 @@ def prepare_ssh(lab: Lab) -> None:
         folder.mkdir()
     for name in (*NAMES, "user"):
         system("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", keys / name)
-    known = [f"{name} {(keys / f'{name}.pub').read_text()}" for name in NAMES]
+    known = [f"[{name}]:{PORT} {(keys / f'{name}.pub').read_text()}" for name in NAMES]
     (keys / "known_hosts").write_text("".join(known))
     (lab.root / "hosts").write_text("127.0.0.1 localhost\n10.77.0.1 hosta\n10.77.0.2 hostb\n")
-    options = (
-        f"-F none -i {keys}/user -o UserKnownHostsFile={keys}/known_hosts -o StrictHostKeyChecking=yes -o BatchMode=yes"
-    )
-    (lab.root / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} {options} "$@"\n')
+    # What would stand in ~/.ssh/config. horovodrun asks for StrictHostKeyChecking=no; the first word on it counts.
+    config = f"Host {' '.join(NAMES)}\n  Port {PORT}\n  User root\n  IdentityFile {keys}/user\n  BatchMode yes\n"
+    (lab.root / "config").write_text(config + f"  UserKnownHostsFile {keys}/known_hosts\n")
+    ssh = f"{shutil.which('ssh')} -F {lab.root}/config -o StrictHostKeyChecking=yes"
+    (lab.root / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {ssh} "$@"\n')
     (lab.root / "bin" / "ssh").chmod(0o755)
 
 
@@ -145,12 +146,12 @@ def sshd(lab: Lab, host: int) -> Iterator[None]:
     keys = lab.root / "keys"
     options = {
         "ListenAddress": f"10.77.0.{host + 1}",
+        "Port": PORT,
         "HostKey": keys / NAMES[host],
         "AuthorizedKeysFile": keys / "user.pub",
         "PidFile": "none",
         "StrictModes": "no",
         "UsePAM": "no",
-        "SetEnv": f"PATH={lab.root / 'bin'}:{BIN}:{os.defpath}",
     }
     flags = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
     assert SSHD is not None

