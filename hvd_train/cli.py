@@ -38,7 +38,7 @@ def train(argv: Sequence[str], place: Place) -> int:
     from hvd_train.rundir import RunDir, new_run_dir
     from hvd_train.world import open_world
 
-    world = open_world()
+    world = open_world(distributed_of(argv, base, place) if given.resume else arguments.run.distributed)
     if given.resume:
         # The run directory is the root's: the other hosts may know nothing of it.
         given_run = given.resume
@@ -65,6 +65,21 @@ def train(argv: Sequence[str], place: Place) -> int:
         return end(place, stopped.exit_code, f"stopped by {stopped}. {last_checkpoint_line(run_dir)}")
     world.close()
     return 0
+
+
+def distributed_of(argv: Sequence[str], base: Any, place: Place) -> Any:
+    """The distributed settings that a resumed run starts with: those of its flags and --config.
+
+    They come before TensorFlow and MPI start, and must be the same on hosts that do not have the run's config.toml.
+    """
+    from hvd_train.arguments import TrainArguments
+    from hvd_train.errors import ConfigError
+
+    try:
+        given = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
+    except ConfigError:  # flags that are right only beside the run's own settings
+        return base.distributed
+    return given.run.distributed
 
 
 def evaluate(argv: Sequence[str], place: Place) -> int:

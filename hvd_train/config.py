@@ -212,6 +212,8 @@ class TrainingConfig:
     """Epochs without a better validation loss after which the rate is multiplied by plateau_factor; 0: never."""
     plateau_factor: float = 0.5
     """What the rate is multiplied by on a plateau."""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """What products are computed in; weights, sums, losses and metrics stay float32. auto: bfloat16 where this machine has it and it is faster."""
     steps_per_execution: int | None = None
     """Steps between two returns to Python. By default 16, fewer where an epoch is short."""
     checkpoint_every_steps: int = 0
@@ -236,6 +238,42 @@ class TrainingConfig:
             require(getattr(self, key) >= 0, key, getattr(self, key), "it is not negative; 0 turns it off")
 
 
+Automatic = Literal["affinity", "threads", "mpi-yield", "cycle-time", "launch", "quiet"]
+AUTOMATIC: tuple[Automatic, ...] = ("affinity", "threads", "mpi-yield", "cycle-time", "launch", "quiet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistributedConfig:
+    """How ranks share a machine and exchange gradients. A variable that is set in the environment wins over a field here."""
+
+    automatic: tuple[Automatic, ...] = AUTOMATIC
+    """The settings that are made by themselves; with nothing after it, none is. docs/performance.md says what each does."""
+    threads_per_rank: int | None = None
+    """TensorFlow's threads for one operation on each rank. By default as many as the rank has cores."""
+    cycle_time_ms: float | None = None
+    """Milliseconds between two looks of Horovod at what is to be sent (HOROVOD_CYCLE_TIME). By default 0.2."""
+    fusion_threshold_mb: float | None = None
+    """The most that Horovod sends together (HOROVOD_FUSION_THRESHOLD). By default Horovod's own 128."""
+    allreduce: Literal["auto", "recursive-doubling", "ring", "segmented-ring", "rabenseifner"] = "auto"
+    """How Open MPI adds the ranks' gradients; auto: it decides by size."""
+    autotune: bool = False
+    """Let Horovod search its cycle time and fusion threshold while it trains (HOROVOD_AUTOTUNE)."""
+    gradient_groups: int = 1
+    """In how many groups gradients are sent; more start earlier, while the rest of the backward pass still runs."""
+    compression: Literal["none", "fp16"] = "none"
+    """fp16 sends gradients as 16 bits: half as much, and rounded."""
+    backward_passes_per_step: int = 1
+    """Steps whose gradients are averaged into one update and sent once: the global batch of an update is so many times larger."""
+
+    def __post_init__(self) -> None:
+        for key in ("threads_per_rank", "gradient_groups", "backward_passes_per_step"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, key, value, "it is at least 1")
+        cycle, fusion = self.cycle_time_ms, self.fusion_threshold_mb
+        require(cycle is None or cycle > 0, "cycle_time_ms", cycle, "a time is positive")
+        require(fusion is None or fusion >= 0, "fusion_threshold_mb", fusion, "it is not negative; 0 sends each alone")
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """One experiment. Two runs with equal RunConfigs and equal data are the same experiment at any number of ranks."""
@@ -244,6 +282,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
 
     def replace(self, **changes: object) -> RunConfig:
         """A copy with fields changed by their section: `config.replace(training=dict(num_epochs=3))`."""

@@ -111,7 +111,7 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
         steps_per_epoch=plan.num_steps,
         num_epochs=training.num_epochs,
     )
-    optimizer = world.distribute(make_optimizer(config.optimizer, schedule))
+    optimizer = world.distribute(make_optimizer(config.optimizer, schedule), config.distributed)
     loss_scale = 1.0
     if labels.kind == "values":
         # In units of the labels' variance, so that the gradient's size does not depend on the labels' units.

@@ -23,6 +23,7 @@ from hvd_train.config import SPLITS
 from hvd_train.ranks import Place
 from hvd_train.rates import scaled_learning_rate
 from hvd_train.rundir import RunDir, write_json, write_text
+from hvd_train.settings import Settings
 
 if TYPE_CHECKING:
     from hvd_train.epochs import Loop
@@ -95,6 +96,9 @@ class Report:
                 "set": chosen.variables,
                 "kept_from_user": chosen.kept,
                 "oversubscribed": chosen.oversubscribed,
+                "switched_off": chosen.switched_off,
+                "cpu_quota": chosen.quota,
+                "gpu_of_root": world.gpu,
             },
             metrics=figures,
             baselines=baselines,
@@ -160,8 +164,8 @@ def facts(parts: Parts, world: World, places: list[Place]) -> dict[str, str]:
     scaled = scaled_learning_rate(parts.config.optimizer, batches.global_batch_size)
     found = {
         "ranks": f"{world.size} on {', '.join(f'{host} ({n})' for host, n in hosts.items())}",
-        "cores": f"{chosen.num_threads} a rank"
-        + (" (oversubscribed: more ranks than cores)" if chosen.oversubscribed else ""),
+        "cores": cores_line(chosen, world.gpu),
+        "settings": chosen.describe(),
         "versions": f"{horovod}TensorFlow {tensorflow}, Keras {v.get('keras', '?')}, Python {v['python']}, hvd_train {v['hvd_train']}",
         "data": f"{parts.config.data.path or 'embedded synthetic songs'}: {rows}",
         "label": f"{schema.label_name} ({schema.label_kind}"
@@ -178,6 +182,14 @@ def facts(parts: Parts, world: World, places: list[Place]) -> dict[str, str]:
         cells = int(statistics.num_missing.sum())
         odd.append(f"{cells:,} missing cells of the train split are taken as their column's mean")
     return found | ({"columns": "; ".join(odd)} if odd else {})
+
+
+def cores_line(chosen: Settings, gpu: str | None) -> str:
+    """How much of the machine each rank has, and whether that is less than it needs. Pure."""
+    threads = "TensorFlow's own choice of threads" if chosen.num_threads is None else f"{chosen.num_threads} a rank"
+    over = " (oversubscribed: more ranks than cores)" if chosen.oversubscribed else ""
+    quota = f", of {chosen.quota:g} that the cgroup allows" if chosen.quota is not None else ""
+    return threads + over + quota + (f"; GPU {gpu} for the root" if gpu else "")
 
 
 def write_report(report: Report, run_dir: RunDir) -> None:

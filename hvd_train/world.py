@@ -20,7 +20,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from hvd_train import settings
-from hvd_train.errors import MissingEnvironment, UserError
+from hvd_train.config import DistributedConfig
+from hvd_train.cores import read_machine
+from hvd_train.devices import take_own_gpu
+from hvd_train.errors import ConfigError, MissingEnvironment, UserError
 from hvd_train.limits import time_limit
 from hvd_train.ranks import Place, place_from
 
@@ -43,6 +46,10 @@ class World(ABC):
         self.place = place
         self.import_seconds = 0.0
         """For importing TensorFlow with Keras and starting Horovod; set by `open_world`."""
+        self.init_seconds = 0.0
+        """Of these, for starting Horovod, which waits for the last rank to come."""
+        self.gpu: str | None = None
+        """Name of this rank's own GPU."""
         self.settings = chosen
 
     @property
@@ -74,8 +81,8 @@ class World(ABC):
         """Give every rank the root's values of these Keras variables. All ranks."""
 
     @abstractmethod
-    def distribute(self, optimizer: Any) -> Any:
-        """The Keras optimizer that averages gradients over all ranks before it applies them."""
+    def distribute(self, optimizer: Any, config: DistributedConfig | None = None) -> Any:
+        """The Keras optimizer that averages gradients over all ranks before it applies them, as `config` says how."""
 
     @abstractmethod
     def close(self) -> None:
@@ -123,7 +130,12 @@ class SoloWorld(World):
     def broadcast_variables(self, variables: list[Any]) -> None:
         pass
 
-    def distribute(self, optimizer: Any) -> Any:
+    def distribute(self, optimizer: Any, config: DistributedConfig | None = None) -> Any:
+        if config is not None and config.backward_passes_per_step > 1:
+            raise ConfigError(
+                f"backward_passes_per_step = {config.backward_passes_per_step} is for several ranks, which then send less often. "
+                f"On one rank give a --global-batch-size that is so many times larger."
+            )
         return optimizer
 
     def close(self) -> None:
@@ -142,7 +154,9 @@ class HorovodWorld(World):
                 f"{place.size} ranks were started, but Horovod cannot be loaded here ({error}). {HOW_TO_GET_HOROVOD}"
             ) from None
         with time_limit(START_TIMEOUT_S, f"all {place.size} ranks to start", who=str(place)):
+            started = time.monotonic()
             hvd.init()
+            self.init_seconds = time.monotonic() - started
         if (hvd.rank(), hvd.size()) != (place.rank, place.size):
             raise MissingEnvironment(
                 f"{place.launcher} started this process as rank {place.rank} of {place.size}, but Horovod sees rank {hvd.rank()} of "
@@ -166,30 +180,43 @@ class HorovodWorld(World):
 
         hvd_keras.broadcast_variables(variables, root_rank=0)
 
-    def distribute(self, optimizer: Any) -> Any:
+    def distribute(self, optimizer: Any, config: DistributedConfig | None = None) -> Any:
         from hvd_train import keras as hvd_keras
 
-        return hvd_keras.DistributedOptimizer(optimizer)
+        config = config or DistributedConfig()
+        return hvd_keras.DistributedOptimizer(
+            optimizer,
+            compression=getattr(hvd_keras.Compression, config.compression),
+            backward_passes_per_step=config.backward_passes_per_step,
+            average_aggregated_gradients=True,
+            groups=None if config.gradient_groups == 1 else config.gradient_groups,
+        )
 
     def close(self) -> None:
         with time_limit(END_TIMEOUT_S, "the other ranks to end", who=str(self.place)):
             self._hvd.shutdown()
 
 
-def open_world(environment: Mapping[str, str] | None = None) -> World:
-    """The world that this process was started in. All ranks; call it before anything imports TensorFlow."""
+def open_world(config: DistributedConfig | None = None, environment: Mapping[str, str] | None = None) -> World:
+    """The world that this process was started in, with the settings that `config` wants.
+
+    All ranks; call it before anything imports TensorFlow.
+    """
     environment = os.environ if environment is None else environment
     place = place_from(environment)
     prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
-    chosen = settings.choose(place, settings.usable_cores(), environment, prefix=prefix)
+    chosen = settings.choose(place, read_machine(), environment, prefix=prefix, config=config)
     settings.apply(chosen)
     started = time.monotonic()
     with quiet_stderr():
         import keras  # noqa: F401  (TensorFlow loads it late; its second belongs here, not to the first step)
         import tensorflow as tf
-    tf.config.threading.set_intra_op_parallelism_threads(chosen.num_threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    own_gpu = take_own_gpu(tf.config, place.local_rank)
+    if chosen.num_threads is not None and settings.INTER_OP in chosen.variables:
+        tf.config.threading.set_intra_op_parallelism_threads(chosen.num_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     world = (HorovodWorld if place.size > 1 else SoloWorld)(place, chosen)
+    world.gpu = own_gpu.name if own_gpu is not None else None
     world.import_seconds = time.monotonic() - started
     return world
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hvd_train import settings
+from hvd_train.config import AUTOMATIC, DistributedConfig
+from hvd_train.cores import Machine
 from hvd_train.ranks import Place, place_from
 
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 MPIRUN = {
     "OMPI_COMM_WORLD_RANK": "3",
     "OMPI_COMM_WORLD_SIZE": "4",
@@ -40,36 +41,26 @@ def test_place(environment: dict[str, str], expected: Place) -> None:
     assert place_from(environment, host="h") == expected
 
 
-@given(num_cores=st.integers(1, 128), local_size=st.integers(1, 128), first=st.integers(0, 9))
-def test_cores_are_inside_the_cpuset_and_disjoint_where_there_are_enough(
-    num_cores: int, local_size: int, first: int
-) -> None:
-    cores = tuple(range(first, first + num_cores * 2, 2))
-    parts = [settings.own_cores(cores, rank, local_size) for rank in range(local_size)]
-    assert all(part and set(part) <= set(cores) for part in parts)
-    if local_size <= num_cores:
-        assert sum(map(len, parts)) == len(set().union(*parts)) == num_cores
-        assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    else:
-        assert all(len(part) == 1 for part in parts)
-
-
 def place(local_rank: int = 0, local_size: int = 2, size: int = 2) -> Place:
     return Place(local_rank, size, local_rank, local_size, "h", "mpirun")
 
 
+def machine(*cpus: int, quota: float | None = None) -> Machine:
+    return Machine(cpus, quota=quota, launcher_cpus=cpus)
+
+
 def test_one_rank_keeps_all_cores_and_starts_nothing_of_mpi() -> None:
-    chosen = settings.choose(Place(0, 1, 0, 1, "h", ""), (0, 1, 2), {}, prefix="/env")
+    chosen = settings.choose(Place(0, 1, 0, 1, "h", ""), machine(0, 1, 2), {}, prefix="/env")
     assert chosen.cores is None
     assert chosen.num_threads == 3
-    assert set(chosen.variables) == {"OMP_NUM_THREADS", "TF_CPP_MIN_LOG_LEVEL"}
+    assert set(chosen.variables) == {*THREADS, "TF_NUM_INTEROP_THREADS", "TF_CPP_MIN_LOG_LEVEL"}
 
 
 def test_ranks_share_the_cores_and_get_the_measured_settings() -> None:
-    chosen = settings.choose(place(1), (0, 1, 2, 3), {}, prefix="/env")
+    chosen = settings.choose(place(1), machine(0, 1, 2, 3), {}, prefix="/env")
     assert (chosen.cores, chosen.num_threads, chosen.oversubscribed) == ((2, 3), 2, False)
-    assert chosen.variables == {
-        "OMP_NUM_THREADS": "2",
+    assert chosen.variables == dict.fromkeys(THREADS, "2") | {
+        "TF_NUM_INTEROP_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "HOROVOD_CYCLE_TIME": "0.2",
         "OMPI_MCA_mpi_yield_when_idle": "1",
@@ -78,28 +69,102 @@ def test_ranks_share_the_cores_and_get_the_measured_settings() -> None:
 
 
 def test_the_user_s_own_variables_win() -> None:
-    own = {"HOROVOD_CYCLE_TIME": "3", "OMP_NUM_THREADS": "7"}
-    chosen = settings.choose(place(), (0, 1), own)
+    own = {"HOROVOD_CYCLE_TIME": "3", "OMP_NUM_THREADS": "7", "TF_NUM_INTRAOP_THREADS": "5", "HOROVOD_AUTOTUNE": "0"}
+    chosen = settings.choose(place(), machine(0, 1), own, config=DistributedConfig(autotune=True, cycle_time_ms=9))
     assert chosen.kept == own
+    assert chosen.num_threads == 5
     assert not set(chosen.variables) & set(own)
     environment = dict(own)
     settings.apply(dataclasses.replace(chosen, cores=None), environment)
     assert environment["HOROVOD_CYCLE_TIME"] == "3"
     assert environment["OMPI_MCA_mpi_yield_when_idle"] == "1"
+    assert "kept as given: " in chosen.describe()
+    assert "HOROVOD_CYCLE_TIME=3" in chosen.describe()
+
+
+def test_with_everything_off_nothing_is_set() -> None:
+    off = DistributedConfig(automatic=())
+    for somewhere in (place(1), dataclasses.replace(place(), launcher="srun"), Place(0, 1, 0, 1, "h", "")):
+        chosen = settings.choose(somewhere, machine(0, 1, 2, 3), {}, prefix="/env", config=off)
+        assert (chosen.cores, chosen.num_threads, chosen.variables, chosen.kept) == (None, None, {}, {})
+        assert chosen.switched_off == AUTOMATIC
+
+
+@pytest.mark.parametrize("name", AUTOMATIC)
+def test_each_can_be_switched_off_by_itself(name: str) -> None:
+    srun = dataclasses.replace(place(1), launcher="srun")
+    whole = settings.choose(srun, machine(0, 1, 2, 3), {}, prefix="/env")
+    one_off = DistributedConfig(automatic=tuple(n for n in AUTOMATIC if n != name))
+    without = settings.choose(srun, machine(0, 1, 2, 3), {}, prefix="/env", config=one_off)
+    gone = set(whole.variables) - set(without.variables)
+    assert (
+        gone
+        == {
+            "affinity": set(),
+            "threads": {*THREADS, "TF_NUM_INTEROP_THREADS"},
+            "mpi-yield": {"OMPI_MCA_mpi_yield_when_idle"},
+            "cycle-time": {"HOROVOD_CYCLE_TIME"},
+            "launch": {"OPAL_PREFIX", "PMIX_MCA_psec"},
+            "quiet": {"TF_CPP_MIN_LOG_LEVEL"},
+        }[name]
+    )
+    assert (without.cores is None) == (name == "affinity")
+    assert without.switched_off == (name,)
+
+
+def test_the_config_s_own_settings_become_variables() -> None:
+    config = DistributedConfig(
+        threads_per_rank=3, cycle_time_ms=1.5, fusion_threshold_mb=0.5, allreduce="ring", autotune=True
+    )
+    variables = settings.choose(place(), machine(0, 1), {}, config=config).variables
+    assert variables["TF_NUM_INTRAOP_THREADS"] == "3"
+    assert variables["HOROVOD_CYCLE_TIME"] == "1.5"
+    assert variables["HOROVOD_FUSION_THRESHOLD"] == str(2**19)
+    assert variables["HOROVOD_AUTOTUNE"] == "1"
+    assert variables["OMPI_MCA_coll_tuned_use_dynamic_rules"] == "1"
+    assert variables["OMPI_MCA_coll_tuned_allreduce_algorithm"] == "4"
 
 
 def test_under_srun_no_warning_about_munge() -> None:
     srun = dataclasses.replace(place(), launcher="srun")
-    assert settings.choose(srun, (0, 1), {}).variables["PMIX_MCA_psec"] == "native"
-    assert "PMIX_MCA_psec" not in settings.choose(place(), (0, 1), {}).variables
+    assert settings.choose(srun, machine(0, 1), {}).variables["PMIX_MCA_psec"] == "native"
+    assert "PMIX_MCA_psec" not in settings.choose(place(), machine(0, 1), {}).variables
 
 
-def test_a_launcher_s_binding_is_kept() -> None:
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"OMPI_MCA_orte_bound_at_launch": "1"},
+        {"SLURM_STEP_NUM_TASKS": "2", "SLURM_CPU_BIND_TYPE": "mask_cpu:"},
+        {"I_MPI_PIN_INFO": "x0"},
+    ],
+)
+def test_a_launcher_s_binding_is_kept(environment: dict[str, str]) -> None:
     for cores in ((1,), (2, 3)):
-        bound = settings.choose(place(1), cores, {"OMPI_MCA_orte_bound_at_launch": "1"})
+        everywhere = Machine(cores, launcher_cpus=(0, 1, 2, 3))
+        bound = settings.choose(place(1), everywhere, environment)
         assert (bound.cores, bound.num_threads, bound.oversubscribed) == (None, len(cores), False)
+        assert settings.AFFINITY in bound.kept
+
+
+def test_ranks_that_the_launcher_bound_to_one_socket_share_its_cores() -> None:
+    socket = Machine(tuple(range(8)), launcher_cpus=tuple(range(16)))
+    bound = settings.choose(place(1, local_size=8, size=8), socket, {"OMPI_MCA_orte_bound_at_launch": "1"})
+    assert (bound.cores, bound.num_threads) == (None, 2)
+
+
+def test_a_job_script_s_binding_is_not_mpirun_s() -> None:
+    script = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_CPU_BIND_TYPE": "mask_cpu:", "OMPI_COMM_WORLD_SIZE": "2"}
+    assert settings.choose(place(1), machine(0, 1), script).cores == (1,)
 
 
 def test_more_ranks_than_cores_is_said() -> None:
-    chosen = settings.choose(place(3, local_size=4, size=4), (0, 1), {})
+    chosen = settings.choose(place(3, local_size=4, size=4), machine(0, 1), {})
     assert (chosen.cores, chosen.num_threads, chosen.oversubscribed) == ((1,), 1, True)
+    chosen = settings.choose(place(3, local_size=4, size=4), machine(0, 1, 2, 3, quota=2.0), {})
+    assert (chosen.cores, chosen.num_threads, chosen.oversubscribed) == ((3,), 1, True)
+
+
+def test_cores_are_written_as_linux_does() -> None:
+    assert settings.ranges((0, 1, 2, 5, 8, 9)) == "0-2,5,8-9"
+    assert settings.ranges(()) == ""

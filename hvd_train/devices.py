@@ -1,0 +1,36 @@
+"""GPUs: one for each rank of a host, in memory that grows as it is needed. Written by the rules; tried without a GPU alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def take_own_gpu(config: Any, local_rank: int) -> Any | None:
+    """Let this process see the GPU of its local rank alone; returns it, None where there is none.
+
+    `config` is `tf.config`. More ranks than GPUs share them in turn. To be called before TensorFlow touches a device.
+    """
+    gpus = config.list_physical_devices("GPU")
+    if not gpus:
+        return None
+    own = gpus[local_rank % len(gpus)]
+    config.set_visible_devices([own], "GPU")
+    # Otherwise the first of two ranks on a GPU takes all of its memory.
+    config.experimental.set_memory_growth(own, True)
+    return own
+
+
+def has_bfloat16(cpu_flags: set[str], compute_capability: tuple[int, int] | None) -> bool:
+    """Whether products in bfloat16 are the hardware's own: AVX512_BF16 or AMX on a CPU, Ampere and later on a GPU."""
+    if compute_capability is not None:
+        return compute_capability >= (8, 0)
+    return bool(cpu_flags & {"avx512_bf16", "amx_bf16"})
+
+
+def cpu_flags() -> set[str]:
+    """What this CPU can do, by Linux's names; empty where that cannot be read."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next((set(line.split(":", 1)[1].split()) for line in file if line.startswith("flags")), set())
+    except OSError:
+        return set()
