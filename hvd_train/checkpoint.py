@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,57 @@ class Checkpoint:
     data_checksum: str
 
 
+class Writer:
+    """Writes checkpoints while training goes on: a save costs the steps a copy of the variables, not the disk's time.
+
+    One thread writes in the order of the saves. Each save, and `finish`, first waits for the one before: so there is
+    never more than one copy, and what went wrong with it (a full disk) is raised there. Root only.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hvd_train checkpoint")
+        self._pending: Future[None] | None = None
+
+    def save(
+        self, paths: list[Path], variables: list[Any], progress: Progress, *, config: str, data_checksum: str
+    ) -> None:
+        """Write the same checkpoint to each of `paths`. Returns when everything that it holds is copied."""
+        self.finish()
+        arrays = contents(variables, progress, config=config, data_checksum=data_checksum)
+
+        def write() -> None:
+            for path in paths:
+                write_arrays(path, arrays)
+
+        self._pending = self._pool.submit(write)
+
+    def finish(self) -> None:
+        """Wait until everything is on disk; raises what went wrong."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """The last save is complete when the block is left, whatever ends it; an error of its own does not hide that."""
+        try:
+            self.finish()
+        except OSError:
+            if kind is None:
+                raise
+        finally:
+            self._pool.shutdown()
+
+
 def save(path: Path, variables: list[Any], progress: Progress, *, config: str, data_checksum: str) -> None:
     """Write a complete checkpoint to `path`, replacing an older one. Root only."""
+    write_arrays(path, contents(variables, progress, config=config, data_checksum=data_checksum))
+
+
+def contents(variables: list[Any], progress: Progress, *, config: str, data_checksum: str) -> dict[str, np.ndarray]:
+    """What a checkpoint holds, by its names in the file: copies, which no later step changes."""
     note = {
         "format": FORMAT,
         "progress": asdict(progress),
@@ -65,8 +115,14 @@ def save(path: Path, variables: list[Any], progress: Progress, *, config: str, d
         "data_checksum": data_checksum,
         "names": [describe(v) for v in variables],
     }
-    arrays = {f"v{i}": np.asarray(v) for i, v in enumerate(variables)}
+    # A copy: on CPUs an array of a variable can be the variable's own memory.
+    arrays = {f"v{i}": np.asarray(v).copy() for i, v in enumerate(variables)}
     arrays["note"] = np.frombuffer(json.dumps(note).encode(), dtype=np.uint8)
+    return arrays
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """A whole .npz at `path`, or the one before."""
     write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 

@@ -5,12 +5,14 @@ All ranks call these with equal arguments and get equal parts but for the rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from hvd_train import models
 from hvd_train.batches import BatchPlan, plan_batches, shards_for_batch
@@ -23,9 +25,10 @@ from hvd_train.models.heads import HeadSpec
 from hvd_train.models.inputs import InputSpec
 from hvd_train.observer import Observer
 from hvd_train.optimizers import make_optimizer, make_schedule
-from hvd_train.pipeline import Objective
+from hvd_train.pipeline import Objective, steady_options
+from hvd_train.precision import computing_in, hardware_has_bfloat16, resolve_auto
 from hvd_train.watch import Watch
-from hvd_train.world import World
+from hvd_train.world import SoloWorld, World
 
 MOST_STEPS_PER_EXECUTION = 16
 
@@ -95,6 +98,38 @@ def resolve(config: RunConfig, dataset: Dataset, world: World) -> tuple[RunConfi
     return replace(config, training=training, data=data), batches
 
 
+def resolve_precision(
+    config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World, observer: Observer
+) -> RunConfig:
+    """The config with `precision = "auto"` decided by the root. All ranks."""
+    if config.training.precision != "auto":
+        return config
+
+    def train_step(candidate: RunConfig) -> Callable[[], None]:
+        one_step = candidate.replace(training={"steps_per_execution": 1}, distributed={"backward_passes_per_step": 1})
+        parts = build(one_step, dataset, batches, SoloWorld(world.place, world.settings))
+        # The same few rows again and again: only the time counts.
+        rows = dataset.load("train", range(1))
+        chosen = np.arange(batches.local_batch_size) % len(rows.labels)
+        labels, table, weights = rows.labels[chosen], parts.objective.table, parts.objective.weights
+        y = labels if table is None else table[labels]
+        batch = (rows.features[chosen], y) if weights is None else (rows.features[chosen], y, weights[labels])
+        batches_again = iter(tf.data.Dataset.from_tensors(batch).repeat().with_options(steady_options()))
+        parts.model.make_train_function()
+
+        def step() -> None:
+            float(parts.model.train_function(batches_again)["loss"])  # waits for it
+
+        return step
+
+    decided = world.together(lambda: resolve_auto(config, hardware_has_bfloat16(), train_step), on="root")
+    assert decided is not None
+    resolved, why = decided
+    if world.is_root:
+        observer.note(why)
+    return resolved
+
+
 def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World) -> Parts:
     """The model, compiled with the distributed optimizer. All ranks (without a collective)."""
     training, schema = config.training, dataset.schema
@@ -104,7 +139,8 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
     keras.utils.set_random_seed(training.seed)
     spec = InputSpec(dataset.statistics.mean, dataset.statistics.std, schema.layout)
     head = head_spec(dataset, labels)
-    model = models.build(config.model, spec, head, seed=training.seed, rank=world.rank)
+    with computing_in(training.precision):
+        model = models.build(config.model, spec, head, seed=training.seed, rank=world.rank)
     schedule = make_schedule(
         config.optimizer,
         global_batch_size=batches.global_batch_size,

@@ -170,7 +170,7 @@ def facts(parts: Parts, world: World, places: list[Place]) -> dict[str, str]:
         "data": f"{parts.config.data.path or 'embedded synthetic songs'}: {rows}",
         "label": f"{schema.label_name} ({schema.label_kind}"
         + (f", {schema.num_outputs} outputs)" if schema.label_values else ")"),
-        "model": f"{parts.config.model.name}, {parts.model.count_params():,} weights, input {schema.layout[0]} x {schema.layout[1]}",
+        "model": f"{parts.config.model.name}, {parts.model.count_params():,} weights, input {schema.layout[0]} x {schema.layout[1]}, {parts.config.training.precision}",
         "batch": batch,
         "rate": f"{scaled:.3g} after {parts.config.optimizer.warmup_epochs:g} epochs of warm-up ({parts.config.optimizer.optimizer})",
     }

@@ -19,8 +19,9 @@ from hvd_train.errors import CheckpointError
 from hvd_train.evaluate import baseline_of, best_possible, evaluate, inference
 from hvd_train.export import save_model
 from hvd_train.observer import Observer
-from hvd_train.parts import Parts, build, open_dataset, resolve
+from hvd_train.parts import Parts, build, open_dataset, resolve, resolve_precision
 from hvd_train.pipeline import TrainRows, epochs_dataset
+from hvd_train.precision import in_float32
 from hvd_train.report import Report, facts, write_report
 from hvd_train.rundir import RunDir, write_text
 from hvd_train.watch import Watch
@@ -95,6 +96,7 @@ def train_and_evaluate(
     started = time.monotonic()
     dataset = open_dataset(config, world, observer, watch)
     config, batches = resolve(config, dataset, world)
+    config = resolve_precision(config, dataset, batches, world, observer)
     parts = build(config, dataset, batches, world)
     text = config_io.dumps(config)
     progress = begin(parts, world, run_dir if resume else None)
@@ -114,8 +116,8 @@ def train_and_evaluate(
     infer = inference(parts.model)
 
     def save(best: bool) -> None:
-        for path in [run_dir.last] + [run_dir.best] * best:
-            checkpoint.save(path, parts.variables, loop.progress, config=text, data_checksum=dataset.checksum)
+        paths = [run_dir.last] + [run_dir.best] * best
+        writer.save(paths, parts.variables, loop.progress, config=text, data_checksum=dataset.checksum)
 
     loop = Loop(
         world=world,
@@ -129,7 +131,9 @@ def train_and_evaluate(
         watch=watch,
         loss_scale=parts.loss_scale,
     )
-    fit(parts, world, loop)
+    with checkpoint.Writer() as writer:
+        fit(parts, world, loop)
+        world.together(writer.finish, on="root")
     return finish(parts, world, run_dir, loop, found, started=started)
 
 
@@ -140,7 +144,9 @@ def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[
     require_equal_weights(world, parts.model.weights)
     world.together(lambda: checkpoint.restore(checkpoint.load(run_dir.best), parts.variables), on="root")
     world.broadcast_variables(parts.model.weights)
-    infer = inference(parts.model)
+    # The figures are those of the model that is saved, which computes in float32 whatever it was trained in.
+    model = parts.model if parts.config.training.precision == "float32" else in_float32(parts.model)
+    infer = inference(model)
     dataset, figures, baselines, optimum = parts.dataset, {}, {}, {}
     for split in ("val", "test"):
         rows = dataset.load(split, own_shards(world.rank, world.size, dataset.num_virtual_shards))
@@ -150,7 +156,7 @@ def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[
     report = Report.of(parts, world, loop, found, figures, baselines, optimum, started=started)
 
     def write() -> None:
-        save_model(parts.model, dataset, run_dir)
+        save_model(model, dataset, run_dir)
         write_report(report, run_dir)
 
     world.together(write, on="root")

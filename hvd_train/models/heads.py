@@ -32,12 +32,12 @@ class HeadSpec:
 
 
 def outputs(x_NU: Any, head: HeadSpec, seed: int) -> Any:
-    """(N, U) -> (N, K) logits, or (N, 1) values."""
+    """(N, U) -> (N, K) logits, or (N, 1) values; in float32 whatever the network computes in, for losses and metrics."""
     kernel = keras.initializers.GlorotUniform(seed)
     if head.scale is None:
         bias = keras.initializers.Constant(head.bias.astype(np.float32).tolist())
         return keras.layers.Dense(
-            head.num_outputs, kernel_initializer=kernel, bias_initializer=bias, name=OUTPUTS_LAYER
+            head.num_outputs, kernel_initializer=kernel, bias_initializer=bias, name=OUTPUTS_LAYER, dtype="float32"
         )(x_NU)
-    z_N1 = keras.layers.Dense(1, kernel_initializer=kernel, name="standardised")(x_NU)
-    return keras.layers.Rescaling(head.scale, offset=float(head.bias[0]), name=OUTPUTS_LAYER)(z_N1)
+    z_N1 = keras.layers.Dense(1, kernel_initializer=kernel, name="standardised", dtype="float32")(x_NU)
+    return keras.layers.Rescaling(head.scale, offset=float(head.bias[0]), name=OUTPUTS_LAYER, dtype="float32")(z_N1)

@@ -33,7 +33,8 @@ def positions_and_channels(x_NF: Any, spec: InputSpec) -> Any:
     """(N, F) plain rows -> (N, L, C) normalised, missing values at their column's mean."""
     num_positions, num_channels = spec.layout
     variance = np.where(spec.std > 0, spec.std**2, CONSTANT_VARIANCE)
-    x_NF = keras.layers.Normalization(mean=spec.mean, variance=variance, name="normalise")(x_NF)
+    # In float32 whatever the network computes in: 8 bits of a feature far from zero would leave nothing of its spread.
+    x_NF = keras.layers.Normalization(mean=spec.mean, variance=variance, name="normalise", dtype="float32")(x_NF)
     # After normalisation a column's mean is zero.
     x_NF = keras.ops.nan_to_num(x_NF, nan=0.0)
     x_NCL = keras.layers.Reshape((num_channels, num_positions), name="channels")(x_NF)

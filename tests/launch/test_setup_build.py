@@ -168,6 +168,7 @@ def test_the_key_holds_all_that_the_binary_depends_on(recipe: ModuleType, world:
     key = f"horovod0.28.1-tensorflow-cpu2.21.0-{python}-openmpi4.1.8-{platform.machine()}-r{recipe.RECIPE}-{recipe.libc()}"
     assert re.search(r"-glibc2\.\d+$", key), "Linux with another C library than GNU's has no TensorFlow"
     assert recipe.wheel_key("openmpi", "unused") == key
+    assert recipe.wheel_key("openmpi", "unused", "nccl") != key
     system = recipe.wheel_key("system", str(tmp_path / "mpi" / "mpicxx"))
     assert "-system-mpirun-open-mpi-4.1.4-" in system
     program(tmp_path / "other" / "mpicxx")
@@ -233,3 +234,8 @@ def test_a_second_build_waits_and_says_so(
     with recipe.locked(lock, timeout_s=10):
         assert "waiting for it" in capsys.readouterr().err
     release.join()
+
+
+def test_nccl_is_asked_for_by_an_option_alone(recipe: ModuleType) -> None:
+    assert "HOROVOD_GPU_OPERATIONS" not in recipe.build_environment("mpicxx", 2)
+    assert recipe.build_environment("mpicxx", 2, "nccl")["HOROVOD_GPU_OPERATIONS"] == "NCCL"

@@ -109,3 +109,35 @@ def test_sweep_removes_what_an_interrupted_save_left(tmp_path: Path) -> None:
     (path.parent / ".last.npz.x7f3").write_bytes(b"half")
     checkpoint.sweep(path.parent)
     assert [p.name for p in path.parent.iterdir()] == [checkpoint.LAST]
+
+
+def test_a_writer_s_checkpoint_holds_what_was_there_at_the_save(tmp_path: Path) -> None:
+    """Written in the background, in order; what a later step does to the variables is not in it."""
+    variable = FakeVariable("w", np.zeros(3, np.float32))
+    with checkpoint.Writer() as writer:
+        for epoch in (1, 2):
+            variable.value[:] = epoch
+            writer.save([tmp_path / "last.npz", tmp_path / "best.npz"], [variable], Progress(epoch=epoch),
+                        config="", data_checksum="")  # fmt: skip
+            variable.value[:] = -1
+    for name in ("last.npz", "best.npz"):
+        loaded = checkpoint.load(tmp_path / name)
+        assert (loaded.progress.epoch, loaded.variables[0].tolist()) == (2, [2, 2, 2])
+
+
+def test_what_goes_wrong_in_the_background_is_raised_by_the_next_call(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    writer = checkpoint.Writer()
+    nowhere = tmp_path / "file" / "last.npz"
+    writer.save([nowhere], [], Progress(), config="", data_checksum="")
+    with pytest.raises(OSError, match="file"):
+        writer.finish()
+    writer.finish()
+
+    def interrupted() -> None:
+        with writer:
+            writer.save([nowhere], [], Progress(), config="", data_checksum="")
+            raise KeyError
+
+    with pytest.raises(KeyError):  # the error that ended the block is the one to tell
+        interrupted()
