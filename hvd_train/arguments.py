@@ -82,6 +82,43 @@ class PredictArguments:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BenchArguments:
+    """Measure how fast a recipe trains here and where the time goes. Starts its own ranks; nothing else should run.
+
+    Examples:
+
+        hvd-train bench
+
+        hvd-train bench --np 2 --measure throughput --recipe leaves --data leaf.csv
+
+        hvd-train bench --np 1 2 4 --measure scaling --local-batch-size 64
+    """
+
+    measure: tuple[Literal["throughput", "efficiency", "scaling", "allreduce"], ...] = (
+        "throughput",
+        "efficiency",
+        "scaling",
+        "allreduce",
+    )
+    """throughput: rates, step times, shares, start-up; efficiency: against as many independent processes; scaling: over --np; allreduce: by message size."""
+    np: tuple[int, ...] = ()
+    """Numbers of ranks. By default 1, 2, 4 ... up to the cores of this machine."""
+    seconds: float = 2.0
+    """Of each measurement."""
+    repeats: int = 5
+    """Measurements of each kind, by turns with the others."""
+    out: Path = Path("bench")
+    """Directory for bench.json and the pictures."""
+    hostfile: Path | None = None
+    """The hosts, for mpirun; by default this one. Independent processes run on this one alone."""
+    recipe: str = "default"
+    """A named RunConfig to start from: default, debug or leaves."""
+    config: Path | None = None
+    """A TOML file over the recipe's values."""
+    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
 class DoctorArguments:
     """Look at Python, TensorFlow, Horovod, MPI, cores, memory and network; say what is wrong and the way out."""
 

@@ -122,6 +122,27 @@ def predict(argv: Sequence[str], place: Place) -> int:
     return 0
 
 
+def over_recipe(kind: Any, argv: Sequence[str], place: Place, *, prog: str) -> Any:
+    """Arguments whose `run` starts from their --recipe and --config."""
+    from hvd_train import config_io, recipes
+    from hvd_train.arguments import preliminary
+
+    given = parse(kind, preliminary(argv), place, prog=prog)
+    base = recipes.recipe(given.recipe)
+    if given.config:
+        base = config_io.load(given.config, base=base)
+    return parse(kind, argv, place, prog=prog, default=kind(run=base))
+
+
+def bench(argv: Sequence[str], place: Place) -> int:
+    from hvd_train import cli_bench
+    from hvd_train.arguments import BenchArguments
+    from hvd_train.console import plain_or_live
+
+    arguments = over_recipe(BenchArguments, argv, place, prog="hvd-train bench")
+    return cli_bench.bench(arguments, place, plain_or_live())
+
+
 def data(argv: Sequence[str], place: Place) -> int:
     from hvd_train import cli_data
     from hvd_train.console import told_and_drawn
@@ -175,6 +196,7 @@ VERBS: dict[str, tuple[str, Callable[[Sequence[str], Place], int]]] = {
     "evaluate": ("score a run's model on rows, beside the trivial baselines", evaluate),
     "predict": ("predict every row of a table", predict),
     "data": ("fetch, convert, check and describe tables", data),
+    "bench": ("measure how fast a recipe trains here, and where the time goes", bench),
     "doctor": ("say what is wrong with this machine or cluster", doctor),
     "hostfile": ("check a hostfile, or write it for another launcher", hostfile),
 }

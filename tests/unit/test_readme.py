@@ -17,6 +17,7 @@ KINDS = {
     "train": arguments.TrainArguments,
     "evaluate": arguments.EvaluateArguments,
     "predict": arguments.PredictArguments,
+    "bench": arguments.BenchArguments,
     "doctor": arguments.DoctorArguments,
     "data fetch": cli_data.FetchArguments,
     "data convert": cli_data.ConvertArguments,

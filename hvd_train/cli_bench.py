@@ -1,0 +1,82 @@
+"""What `hvd-train bench` and `hvd-train tune` do around their measuring: refuse, tell, write, and end in good order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+
+from hvd_train.arguments import BenchArguments
+from hvd_train.errors import UserError
+from hvd_train.launch.stop import Stopped, stop_handler
+from hvd_train.ranks import Place
+from hvd_train.rundir import write_json
+
+T = TypeVar("T")
+
+
+def refuse_under_a_launcher(place: Place, verb: str) -> None:
+    """UserError on a rank of many: these verbs start ranks of their own."""
+    if place.size > 1:
+        raise UserError(
+            f"hvd-train {verb} starts its own ranks: run it once, without {place.launcher}, and say --np {place.size}."
+        )
+
+
+def stoppable(action: Callable[[], T]) -> T:
+    """`action`, during which a signal raises Stopped, so that what it has started is ended with it."""
+    with stop_handler(lambda: "stopped") as stop:
+        try:
+            return action()
+        except Stopped:
+            stop.release()
+            raise
+
+
+def make_folder(folder: Path) -> None:
+    """The directory for results, or UserError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}. Choose another with --out.") from None
+
+
+def bench(arguments: BenchArguments, place: Place, console: Console) -> int:
+    """Measure, show tables, write bench.json and the pictures."""
+    from hvd_train.bench import show
+    from hvd_train.bench.session import Plan, default_sizes, with_batch
+    from hvd_train.bench.session import bench as measured
+
+    refuse_under_a_launcher(place, "bench")
+    require_positive(arguments.np, arguments.seconds, arguments.repeats)
+    make_folder(arguments.out)
+    plan = Plan(
+        config=with_batch(arguments.run),
+        sizes=tuple(sorted(set(arguments.np or default_sizes()))),
+        seconds=arguments.seconds,
+        num_repeats=arguments.repeats,
+        hostfile=arguments.hostfile,
+    )
+    try:
+        result = stoppable(lambda: measured(plan, arguments.measure, console.print))
+    except Stopped as stopped:
+        console.print(f"stopped by {stopped}; nothing was written.")
+        return stopped.exit_code
+    write_json(arguments.out / "bench.json", result)
+    written = show.pictures(result, arguments.out)
+    for table in show.tables(result):
+        console.print(table)
+    console.print(f"Written: {', '.join(map(str, [arguments.out / 'bench.json', *written]))}")
+    return 0
+
+
+def require_positive(sizes: tuple[int, ...], seconds: float, repeats: int) -> None:
+    """UserError for numbers that mean nothing."""
+    if any(size < 1 for size in sizes):
+        raise UserError(f"--np {' '.join(map(str, sizes))} is not possible: a number of ranks is at least 1.")
+    if seconds <= 0:
+        raise UserError(f"--seconds {seconds:g} is not possible: a measurement takes some time.")
+    if repeats < 1:
+        raise UserError(f"--repeats {repeats} is not possible: it is at least 1.")
