@@ -12,6 +12,7 @@ import tyro
 from hvd_train import config_io
 from hvd_train.config import RunConfig
 from hvd_train.rundir import latest_run
+from hvd_train.tune.space import DIMENSIONS, Dimension
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,36 @@ class BenchArguments:
     """Directory for bench.json and the pictures."""
     hostfile: Path | None = None
     """The hosts, for mpirun; by default this one. Independent processes run on this one alone."""
+    recipe: str = "default"
+    """A named RunConfig to start from: default, debug or leaves."""
+    config: Path | None = None
+    """A TOML file over the recipe's values."""
+    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneArguments:
+    """Search the most suitable distributed settings for a recipe here. Starts its own ranks; nothing else should run.
+
+    Examples:
+
+        hvd-train tune --recipe leaves --data leaf.csv
+
+        hvd-train tune --np 1 2 --search np batch compression --seconds 5
+    """
+
+    np: tuple[int, ...] = ()
+    """Numbers of ranks to try; the largest is where the search starts. By default 1, 2, 4 ... up to the cores of this machine."""
+    search: tuple[Dimension, ...] = DIMENSIONS
+    """What is tried."""
+    seconds: float = 10.0
+    """Of training in a trial of the first rung; each further rung's are twice as long."""
+    rungs: int = 3
+    """How often the better half goes on."""
+    out: Path = Path("tuned")
+    """Directory for tuned.toml, tune.json and the picture."""
+    hostfile: Path | None = None
+    """The hosts, for mpirun; by default this one."""
     recipe: str = "default"
     """A named RunConfig to start from: default, debug or leaves."""
     config: Path | None = None

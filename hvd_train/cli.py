@@ -143,6 +143,15 @@ def bench(argv: Sequence[str], place: Place) -> int:
     return cli_bench.bench(arguments, place, plain_or_live())
 
 
+def tune(argv: Sequence[str], place: Place) -> int:
+    from hvd_train import cli_bench
+    from hvd_train.arguments import TuneArguments
+    from hvd_train.console import plain_or_live
+
+    arguments = over_recipe(TuneArguments, argv, place, prog="hvd-train tune")
+    return cli_bench.tune(arguments, place, plain_or_live())
+
+
 def data(argv: Sequence[str], place: Place) -> int:
     from hvd_train import cli_data
     from hvd_train.console import told_and_drawn
@@ -197,6 +206,7 @@ VERBS: dict[str, tuple[str, Callable[[Sequence[str], Place], int]]] = {
     "predict": ("predict every row of a table", predict),
     "data": ("fetch, convert, check and describe tables", data),
     "bench": ("measure how fast a recipe trains here, and where the time goes", bench),
+    "tune": ("search the most suitable distributed settings for a recipe here", tune),
     "doctor": ("say what is wrong with this machine or cluster", doctor),
     "hostfile": ("check a hostfile, or write it for another launcher", hostfile),
 }

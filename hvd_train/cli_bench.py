@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from rich.console import Console
 
-from hvd_train.arguments import BenchArguments
+from hvd_train.arguments import BenchArguments, TuneArguments
 from hvd_train.errors import UserError
 from hvd_train.launch.stop import Stopped, stop_handler
 from hvd_train.ranks import Place
@@ -70,6 +71,40 @@ def bench(arguments: BenchArguments, place: Place, console: Console) -> int:
         console.print(table)
     console.print(f"Written: {', '.join(map(str, [arguments.out / 'bench.json', *written]))}")
     return 0
+
+
+def tune(arguments: TuneArguments, place: Place, console: Console) -> int:
+    """Search, show the table, write tuned.toml, tune.json and the picture; also of what is known when it is interrupted."""
+    from hvd_train.bench.session import default_sizes
+    from hvd_train.tune import show
+    from hvd_train.tune.search import Plan, Tuning
+
+    refuse_under_a_launcher(place, "tune")
+    require_positive(arguments.np, arguments.seconds, arguments.rungs)
+    make_folder(arguments.out)
+    plan = Plan(
+        config=arguments.run,
+        sizes=tuple(sorted(set(arguments.np or default_sizes()))),
+        dimensions=arguments.search,
+        seconds=arguments.seconds,
+        num_rungs=arguments.rungs,
+        out=arguments.out,
+        hostfile=arguments.hostfile,
+    )
+    tuning, code = Tuning(plan, console.print, os.environ), 0
+    try:
+        stoppable(tuning.run)
+    except Stopped as stopped:
+        code = stopped.exit_code
+        console.print(f"stopped by {stopped}; what is known so far:")
+    tuned = tuning.write_tuned()
+    if tuned is None:
+        console.print("Nothing is known: no trial came to its end.")
+        return code or 1
+    console.print(show.table(tuning.search))
+    written = [tuned, arguments.out / "tune.json", show.picture(tuning.search, arguments.out / "tune.png")]
+    console.print(f"Written: {', '.join(map(str, written))}")
+    return code
 
 
 def require_positive(sizes: tuple[int, ...], seconds: float, repeats: int) -> None:

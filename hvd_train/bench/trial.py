@@ -68,7 +68,7 @@ def main(argv: list[str]) -> None:
     from hvd_train import config_io
     from hvd_train.world import open_world
 
-    config = config_io.from_mapping(_toml(spec.config))
+    config = config_io.from_mapping(parsed_toml(spec.config))
     world = open_world(config.distributed)
     marks["horovod"] = time.monotonic()
     marks["tensorflow"] = marks["horovod"] - world.init_seconds
@@ -204,7 +204,8 @@ def gate(spec: Spec) -> Callable[[], None]:
     return meet
 
 
-def _toml(text: str) -> dict[str, Any]:
+def parsed_toml(text: str) -> dict[str, Any]:
+    """The nested dictionaries of a config that travelled as text."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:

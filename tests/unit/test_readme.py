@@ -18,6 +18,7 @@ KINDS = {
     "evaluate": arguments.EvaluateArguments,
     "predict": arguments.PredictArguments,
     "bench": arguments.BenchArguments,
+    "tune": arguments.TuneArguments,
     "doctor": arguments.DoctorArguments,
     "data fetch": cli_data.FetchArguments,
     "data convert": cli_data.ConvertArguments,
@@ -36,7 +37,7 @@ def commands(page: str) -> list[str]:
     return [re.split(r"\s+#|\s+>", line)[0] for line in lines]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/data.md", "docs/clusters.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/data.md", "docs/clusters.md", "docs/performance.md"])
 def test_every_command_is_one(page: str) -> None:
     found = commands(page)
     assert found or page != "README.md"

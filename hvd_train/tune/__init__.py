@@ -1,0 +1,5 @@
+"""`hvd-train tune`: the most suitable distributed settings for one recipe on this cluster, by trying them.
+
+space.py has what is tried, halving.py how (both pure); trial.py runs inside a measured rank; search.py starts the trials
+and keeps what is known; show.py makes the table, the picture and tuned.toml of it.
+"""

@@ -1,0 +1,61 @@
+"""`hvd-train bench` and `hvd-train tune` as a user starts them, at the smallest size that means something."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from processes import mpirun, run, started
+
+TINY = ("--recipe", "debug", "--num-songs", "2000", "--num-virtual-shards", "16")
+
+
+@pytest.mark.timeout(400)
+def test_bench_at_tiny_size(tmp_path: Path) -> None:
+    flags = ("--np", "2", "--measure", "throughput", "allreduce", "--seconds", "0.2", "--repeats", "1")
+    done = run(["hvd-train", "bench", *TINY, *flags, "--out", str(tmp_path)], timeout_s=300)
+    result = json.loads((tmp_path / "bench.json").read_text())
+    (one,) = result["throughput"]
+    assert one["size"] == len(one["samples_per_s_by_rank"]) == 2
+    assert one["samples_per_s"] > 0
+    assert 0 < one["step_ms_median"] <= one["step_ms_p95"]
+    assert sum(one["shares"].values()) == pytest.approx(1)
+    assert one["start"]["all"] > one["start"]["tensorflow"] > 0
+    assert result["allreduce"][0]["memory_bytes_per_s"] > 0
+    assert (tmp_path / "allreduce.png").stat().st_size > 0
+    assert "Throughput" in done.stdout
+    assert result["about"]["versions"]["horovod"]
+
+
+@pytest.mark.timeout(400)
+def test_tune_at_tiny_size_goes_on_after_a_refusal_and_train_takes_its_file(tmp_path: Path) -> None:
+    """Three ranks cannot share 16 shards: that trial is refused, and the search comes to its end."""
+    search = ("--np", "2", "3", "--search", "np", "--seconds", "0.3", "--rungs", "1")
+    base = ("--np", "2", "--search", "compression", "--seconds", "0.3", "--rungs", "1")
+    refused = run(["hvd-train", "tune", *TINY, *search, "--out", str(tmp_path / "no")], timeout_s=200, ok=False)
+    assert "does not train on 3 ranks" in refused.output
+    done = run(["hvd-train", "tune", *TINY, *base, "--out", str(tmp_path)], timeout_s=300)
+    assert "Settings by time to the same validation loss" in done.stdout
+    for name in ("tuned.toml", "tune.json", "tune.png"):
+        assert (tmp_path / name).stat().st_size > 0
+    flags = ("--config", tmp_path / "tuned.toml", "--num-epochs", "1", "--run-dir", tmp_path / "run")
+    run(mpirun(2, "hvd-train", "train", *flags), timeout_s=120)
+
+
+def test_ctrl_c_ends_a_bench_with_all_it_started(tmp_path: Path) -> None:
+    flags = (*TINY, "--np", "2", "--measure", "efficiency", "--seconds", "30", "--out", str(tmp_path))
+    with started(["hvd-train", "bench", *flags], timeout_s=120) as job:
+        job.wait_for("2 ranks against 2 independent processes", timeout_s=60)
+        job.signal(signal.SIGINT)
+        finished = job.wait(30)
+    assert finished.code == 130, str(finished)
+    assert not finished.left_behind
+    assert "Traceback" not in finished.output
+
+
+def test_they_start_their_own_ranks(tmp_path: Path) -> None:
+    done = run(mpirun(2, "hvd-train", "bench", "--out", tmp_path), timeout_s=60, ok=False)
+    assert done.code == 2
+    assert done.output.count("starts its own ranks") == 1
