@@ -145,7 +145,11 @@ class Session:
     def throughput(self, size: int) -> dict[str, Any]:
         """Rates, step times and where the time goes, at this number of ranks."""
         self.told(f"throughput of {size} rank{'s' if size > 1 else ''}")
-        job = self.ranks(size, for_size(self.plan.config, size), parts=True, num_rounds=self.plan.num_repeats)
+        return self.throughput_of(size, self.plan.config)
+
+    def throughput_of(self, size: int, config: RunConfig) -> dict[str, Any]:
+        """The same of another config."""
+        job = self.ranks(size, config, parts=True, num_rounds=self.plan.num_repeats)
         found = figures.throughput(job["ranks"])
         return found | {"start": figures.start_up(job["ranks"]), "settings": job["settings"]}
 

@@ -1,0 +1,210 @@
+"""The same net, batch and cores with hvd_train and its peers, by turns.
+
+    benchmarks/peers/make_venvs.sh                                        # once
+    python benchmarks/peers/compare.py --repeats 5 --out benchmarks/results
+
+Run it where nothing else runs. In every repeat each row runs once, so all rows see the same hours of the machine. A row's
+ratio is ours of the same repeat divided by it. Each peer is there twice: as its documentation has it, and with the
+threads and the pinning that ours gives itself. hvd_train runs its whole train step with its own pipeline, the peers theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hvd_train.bench import figures
+from hvd_train.bench.session import Plan, Session, machine_line
+from hvd_train.recipes import DEFAULT
+from hvd_train.report import git_state, versions
+
+HERE = Path(__file__).resolve().parent
+NP, LOCAL_BATCH = 2, 256
+LIMIT_S = 180.0
+REFERENCE = DEFAULT.replace(
+    model={"filters": (32, 32), "dense_units": (128,), "conv_dropout": 0.0, "dense_dropout": 0.0},
+    training={"local_batch_size": LOCAL_BATCH},
+)
+PINNED = {"PEER_PINNED": "1", "OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+OURS = "hvd_train"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0, help="measured of each run, after the warm-up")
+    parser.add_argument("--venvs", type=Path, default=HERE.parents[1] / ".peers")
+    parser.add_argument("--only", nargs="*", help="some rows' names")
+    parser.add_argument("--out", type=Path, help="directory for the dated results")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        plan = Plan(config=REFERENCE, sizes=(1, NP), seconds=arguments.seconds, num_repeats=1)
+        with Session(plan, lambda _: None) as session:
+            rows = {**own_rows(session), **peer_rows(arguments.venvs.resolve(), arguments.seconds, Path(scratch))}
+            wanted = {name: row for name, row in rows.items() if not arguments.only or name in arguments.only}
+            rates = measured(wanted, arguments.repeats)
+    result = {
+        "date": datetime.datetime.now().isoformat(timespec="seconds"),
+        "machine": machine_line(),
+        "net": "input 90 x 1, Conv1D 32 x 3 twice, dense 128, softmax 90; Adam, float32, 256 rows a rank, 2 ranks",
+        "versions": versions() | peer_versions(arguments.venvs),
+        "git": git_state(),
+        "samples_per_s": rates,
+        "rows": summary(rates),
+    }
+    Console(width=120).print(table(result["rows"]))
+    if arguments.out:
+        path = arguments.out / f"peers_2-cores_{result['date'][:10]}.json"
+        path.write_text(json.dumps(result, indent=2) + "\n")
+        print(path)
+
+
+Row = Callable[[], float]
+
+
+def own_rows(session: Session) -> dict[str, Row]:
+    """Ours; ours with nothing automatic; processes that exchange nothing; one process with all cores."""
+    off = REFERENCE.replace(distributed={"automatic": ()})
+    one = REFERENCE.replace(training={"local_batch_size": LOCAL_BATCH})
+    return {
+        OURS: lambda: figures.samples_per_s(session.ranks(NP, REFERENCE)["ranks"]),
+        "independent processes": lambda: figures.samples_per_s_apart(session.independent(NP, REFERENCE)["ranks"]),
+        "hvd_train, nothing automatic": lambda: figures.samples_per_s(session.ranks(NP, off)["ranks"]),
+        "one process, all cores": lambda: figures.samples_per_s(session.independent(1, one, all_cores=True)["ranks"]),
+    }
+
+
+def peer_rows(venvs: Path, seconds: float, scratch: Path) -> dict[str, Row]:
+    tensorflow, pytorch = venvs / "tensorflow215" / "bin", venvs / "pytorch" / "bin"
+    base = {"PEER_SECONDS": f"{seconds:g}", "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+    def stock(extra: dict[str, str]) -> float:
+        mpi = {
+            "OPAL_PREFIX": str(tensorflow.parent),
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        }
+        command = [tensorflow / "horovodrun", "-np", NP, tensorflow / "python", HERE / "stock_horovod.py"]
+        return total([command], [environment(tensorflow, base | mpi | extra)], scratch)
+
+    def mirrored(extra: dict[str, str]) -> float:
+        workers = [f"127.0.0.1:{free_port()}" for _ in range(NP)]
+        configs = [
+            json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": n}}) for n in range(NP)
+        ]
+        command = [tensorflow / "python", HERE / "multi_worker_mirrored.py"]
+        environments = [environment(tensorflow, base | {"TF_CONFIG": config} | extra) for config in configs]
+        return total([command] * NP, environments, scratch)
+
+    def ddp(extra: dict[str, str]) -> float:
+        command = [pytorch / "torchrun", "--standalone", "--nproc-per-node", NP, HERE / "pytorch_ddp.py"]
+        return total([command], [environment(pytorch, base | extra)], scratch)
+
+    peers = {"stock Horovod, TF 2.15": stock, "MultiWorkerMirrored, TF 2.15": mirrored, "PyTorch DDP, gloo": ddp}
+    rows: dict[str, Row] = {}
+    for name, run in peers.items():
+        rows[name] = lambda run=run: run({})
+        rows[f"{name}, pinned"] = lambda run=run: run(PINNED)
+    return rows
+
+
+def environment(folder: Path, extra: dict[str, str]) -> dict[str, str]:
+    """A plain user's: nothing of this environment's settings for MPI, Horovod and threads."""
+    ours = ("OMPI_", "HOROVOD_", "OPAL_", "PMIX_", "OMP_", "TF_", "VIRTUAL_ENV")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    return kept | {"PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} | extra
+
+
+def total(commands: list[list[Any]], environments: list[dict[str, str]], scratch: Path) -> float:
+    """Samples a second over the ranks of programs that run side by side; RuntimeError with their output if one fails."""
+    outputs = [scratch / f"{n}" for n in range(len(commands))]
+    started = []
+    try:
+        for command, env, path in zip(commands, environments, outputs, strict=True):
+            with path.open("w") as out:
+                started.append(subprocess.Popen([str(part) for part in command], env=env, stdout=out,
+                                                stderr=subprocess.STDOUT, start_new_session=True))  # fmt: skip
+        codes = [process.wait(LIMIT_S) for process in started]
+    finally:
+        for process in started:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                process.wait()
+    text = "".join(path.read_text(errors="replace") for path in outputs)
+    told = [json.loads(line[line.index("{") :]) for line in text.splitlines() if '"samples_per_s"' in line]
+    if any(codes) or len(told) != NP:
+        raise RuntimeError(f"{commands[0]}: exit codes {codes}, {len(told)} answers\n{text[-3000:]}")
+    return float(sum(one["samples_per_s"] for one in told))
+
+
+def measured(rows: dict[str, Row], repeats: int) -> dict[str, list[float]]:
+    rates: dict[str, list[float]] = {name: [] for name in rows}
+    for repeat in range(repeats):
+        for name, row in rows.items():
+            rates[name].append(row())
+            print(f"{repeat + 1}/{repeats}  {name:<34} {rates[name][-1]:>9,.0f}", file=sys.stderr, flush=True)
+    return rates
+
+
+def summary(rates: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for name, values in rates.items():
+        ours = rates.get(OURS, values)
+        ratios = [a / b for a, b in zip(ours, values, strict=True)]
+        found[name] = {"samples_per_s": figures.spread(values), "ours_to_it": figures.spread(ratios)}
+    return found
+
+
+def table(rows: dict[str, dict[str, Any]]) -> Table:
+    shown = Table(title="Samples/s over two ranks on two cores, median (min to max)", title_justify="left")
+    for name in ("", "samples/s", "hvd_train is faster by"):
+        shown.add_column(name, justify="right" if name else "left")
+    for name, row in sorted(rows.items(), key=lambda item: -statistics.median(rates_of(item[1]))):
+        rate, ratio = row["samples_per_s"], row["ours_to_it"]
+        shown.add_row(
+            name,
+            f"{rate['median']:,.0f} ({rate['min']:,.0f} to {rate['max']:,.0f})",
+            f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})",
+        )
+    return shown
+
+
+def rates_of(row: dict[str, Any]) -> list[float]:
+    return [row["samples_per_s"]["median"]]
+
+
+def peer_versions(venvs: Path) -> dict[str, str]:
+    code = "import importlib.metadata as m, json; print(json.dumps({n: m.version(n) for n in %r}))"
+    packages = {"tensorflow215": ["tensorflow-cpu", "keras", "horovod"], "pytorch": ["torch"]}
+    found = {}
+    for venv, names in packages.items():
+        done = subprocess.run([venvs / venv / "bin" / "python", "-c", code % names], capture_output=True, text=True)
+        if done.returncode == 0:
+            found |= {f"{name} of {venv}": version for name, version in json.loads(done.stdout).items()}
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Write the tables of docs/performance.md from the newest results in benchmarks/results.
+
+    python benchmarks/performance_tables.py            (--check: only say whether the page is up to date)
+
+Each table stands between `<!-- NAME -->` and `<!-- end -->`; no figure of the page is typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE, RESULTS = ROOT / "docs" / "performance.md", ROOT / "benchmarks" / "results"
+
+
+def newest(pattern: str) -> dict[str, Any]:
+    """The result whose file name, which ends with the date, comes last."""
+    path = sorted(RESULTS.glob(pattern))[-1]
+    return {**json.loads(path.read_text()), "file": path.name}
+
+
+def rows(*lines: tuple[str, ...]) -> str:
+    head, *body = lines
+    rule = "|" + "|".join(["---", *["--:"] * (len(head) - 1)]) + "|"
+    return "\n".join(["| " + " | ".join(head) + " |", rule, *("| " + " | ".join(line) + " |" for line in body)])
+
+
+def thousands(figures: dict[str, float]) -> str:
+    return f"{figures['median']:,.0f} ({figures['min']:,.0f} to {figures['max']:,.0f})"
+
+
+def ratio(figures: dict[str, float]) -> str:
+    return f"{figures['median']:.2f} ({figures['min']:.2f} to {figures['max']:.2f})"
+
+
+def source(result: dict[str, Any]) -> str:
+    machine = result.get("machine") or result["about"]["machine"]
+    date = result.get("date") or result["about"]["date"]
+    return f"\n\n{machine}; {date[:10]}; `benchmarks/results/{result['file']}`."
+
+
+def peers(found: dict[str, Any]) -> str:
+    result = found["peers"]
+    ordered = sorted(result["rows"].items(), key=lambda item: -item[1]["samples_per_s"]["median"])
+    lines = [(name, thousands(row["samples_per_s"]), ratio(row["ours_to_it"])) for name, row in ordered]
+    repeats = ordered[0][1]["samples_per_s"]["repeats"]
+    head = ("", "samples/s over both ranks", f"hvd_train is so many times as fast (median and range of {repeats})")
+    return rows(head, *lines) + source(result)
+
+
+def settings(found: dict[str, Any]) -> str:
+    result = found["settings"]
+    measured = result["samples_per_s"]
+    lines = []
+    for name, share in result["ratio"].items():
+        middle = sorted(measured[name])[len(measured[name]) // 2]
+        lines.append((name, f"{middle:,.0f}", f"{share['median']:.3f} ({share['min']:.3f} to {share['max']:.3f})"))
+    return rows(("", "samples/s over all ranks", "of the settings as they come"), *lines) + source(result)
+
+
+def shares(found: dict[str, Any]) -> str:
+    result = found["settings"]
+    lines = []
+    for name, part in result["two ranks"].items():
+        split = tuple(f"{100 * part['shares'][what]:.1f} %" for what in ("compute", "allreduce", "input"))
+        lines.append((name, f"{part['step_ms_median']:.2f} ms", *split, f"{100 * part['idle']:.1f} %"))
+    head = ("rows a rank", "a step", "compute", "allreduce and waiting", "input", "cores idle")
+    return rows(head, *lines) + source(result)
+
+
+def start(found: dict[str, Any]) -> str:
+    result = found["settings"]
+    split = next(iter(result["two ranks"].values()))["start"]
+    return rows(tuple(split), tuple(f"{seconds:.2f}" for seconds in split.values())) + source(result)
+
+
+def targets(found: dict[str, Any]) -> str:
+    """The aims and what was measured; whether it is met is computed, not judged."""
+    peer, setting = found["peers"]["rows"], found["settings"]["ratio"]
+
+    def over(name: str) -> float:
+        return float(peer[name]["ours_to_it"]["median"])
+
+    def against(name: str, other: str) -> float:
+        """Median over the repeats of one row's rate divided by another's."""
+        pairs = zip(found["settings"]["samples_per_s"][name], found["settings"]["samples_per_s"][other], strict=True)
+        values = sorted(a / b for a, b in pairs)
+        return float(values[len(values) // 2])
+
+    tuned = [n for n in setting if n.startswith(("cycle", "fusion", "response", "allreduce")) or "groups" in n]
+    best = max(tuned, key=lambda name: setting[name]["median"])
+    aims = [
+        ("two independent processes", over("independent processes"), 0.97),
+        ("stock Horovod on TensorFlow 2.15", over("stock Horovod, TF 2.15"), 2.5),
+        ("MultiWorkerMirroredStrategy on 2.15", over("MultiWorkerMirrored, TF 2.15"), 4.0),
+        ("PyTorch DDP with gloo", over("PyTorch DDP, gloo"), 2.3),
+        (f"the best that was tuned by hand ({best})", 1 / setting[best]["median"], 0.97),
+        ("bfloat16 against float32", setting["bfloat16"]["median"], 1.3),
+        ("32 rows a rank, against independent", against("batch 32", "batch 32, independent"), 0.85),
+        ("4 ranks on two cores against 2", setting["4 ranks"]["median"], 0.90),
+        ("one core against its matrix-product rate", found["settings"]["share_of_matmul_rate"], 0.75),
+    ]
+    lines = [
+        (name, f"{aim:.2f}", f"{value:.2f}", "yes" if value >= aim else f"no, {100 * (1 - value / aim):.0f} % below")
+        for name, value, aim in aims
+    ]
+    return rows(("hvd_train against", "aim, at least", "measured", "met"), *lines)
+
+
+def scaling(found: dict[str, Any]) -> str:
+    result = found["bench"]
+    sizes = sorted({row["size"] for row in result["scaling"]})
+    lines = []
+    for size in sizes:
+        by_kind = {row["kind"]: row["samples_per_s"] for row in result["scaling"] if row["size"] == size}
+        lines.append((str(size), thousands(by_kind["weak"]), thousands(by_kind["strong"])))
+    return rows(("ranks", "weak, samples/s", "strong, samples/s"), *lines) + source(result)
+
+
+def allreduce(found: dict[str, Any]) -> str:
+    one = found["bench"]["allreduce"][0]
+    lines = [
+        (
+            f"{line['bytes'] / 1024:,.0f} KiB",
+            f"{1000 * line['horovod']:.2f} ms",
+            f"{line['horovod_bus_bytes_per_s'] / 1e9:.2f}",
+            f"{1000 * line['mpi']:.2f} ms",
+            f"{line['mpi_bus_bytes_per_s'] / 1e9:.2f}",
+        )
+        for line in one["sizes"]
+    ]
+    text = rows(("message", "Horovod", "GB/s", "MPI alone", "GB/s"), *lines)
+    memory = one["memory_bytes_per_s"] / 1e9
+    return f"{text}\n\nBoth ranks at once copy memory at {memory:.1f} GB/s together.{source(found['bench'])}"
+
+
+TABLES = {f.__name__: f for f in (peers, settings, shares, start, targets, scaling, allreduce)}
+
+
+def filled(page: str) -> str:
+    found = {
+        "peers": newest("peers_*.json"),
+        "settings": newest("settings_*.json"),
+        "bench": newest("bench_*.json"),
+    }
+
+    def block(match: re.Match[str]) -> str:
+        return f"<!-- {match[1]} -->\n{TABLES[match[1]](found)}\n<!-- end -->"
+
+    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    page = PAGE.read_text()
+    text = filled(page)
+    if check:
+        return int(text != page)
+    PAGE.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

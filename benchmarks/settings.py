@@ -1,0 +1,162 @@
+"""What each setting is worth: the reference CNN on two ranks, with one thing changed at a time, by turns.
+
+    python benchmarks/settings.py --repeats 3 --out benchmarks/results
+
+Run it where nothing else runs. In every repeat each row runs once; a row's figure is its samples/s divided by that of the
+settings as they come in the same repeat. Also: small batches, twice as many ranks as cores, bfloat16, the share of a
+core's matrix-product rate, and where a step's time goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hvd_train.bench import figures
+from hvd_train.bench.session import Plan, Session, machine_line
+from hvd_train.config import AUTOMATIC
+from hvd_train.recipes import DEFAULT
+from hvd_train.report import git_state, versions
+
+REFERENCE = DEFAULT.replace(
+    model={"filters": (32, 32), "dense_units": (128,), "conv_dropout": 0.0, "dense_dropout": 0.0},
+    training={"local_batch_size": 256},
+)
+NP = 2
+AS_IT_COMES = "as it comes"
+Row = Callable[[Session], float]
+
+MATMUL = """
+import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+import time, tensorflow as tf
+n = 2048
+a = tf.random.normal((n, n)); f = tf.function(lambda x: tf.matmul(x, a)); f(a)
+best = 1e9
+for _ in range(12):
+    t = time.perf_counter(); f(a).numpy(); best = min(best, time.perf_counter() - t)
+print(2 * n**3 / best)
+"""
+
+
+def ranks(size: int = NP, env: dict[str, str] | None = None, **changes: Any) -> Row:
+    config = REFERENCE.replace(**changes)
+    return lambda session: figures.samples_per_s(session.ranks(size, config, env=env)["ranks"])
+
+
+def apart(**changes: Any) -> Row:
+    config = REFERENCE.replace(**changes)
+    return lambda session: figures.samples_per_s_apart(session.independent(NP, config)["ranks"])
+
+
+def without(*names: str) -> dict[str, Any]:
+    return {"distributed": {"automatic": tuple(n for n in AUTOMATIC if n not in names)}}
+
+
+SMALL = {"training": {"local_batch_size": 32}}
+BFLOAT16 = {"training": {"precision": "bfloat16"}}
+ROWS: dict[str, Row] = {
+    AS_IT_COMES: ranks(),
+    "independent processes": apart(),
+    **{f"without {name}": ranks(**without(name)) for name in ("affinity", "threads", "mpi-yield", "cycle-time")},
+    "with nothing automatic": ranks(distributed={"automatic": ()}),
+    **{f"cycle time {ms:g} ms": ranks(distributed={"cycle_time_ms": ms}) for ms in (0.05, 0.1, 0.5, 1.0, 2.0)},
+    **{f"fusion threshold {mb:g} MB": ranks(distributed={"fusion_threshold_mb": mb}) for mb in (0, 1, 16)},
+    # scripts/mpi.env switches it off for containers; a user without that file has it where the kernel allows it.
+    "single copies between ranks (CMA)": ranks(env={"OMPI_MCA_btl_vader_single_copy_mechanism": "cma"}),
+    "512 KiB fragments between ranks": ranks(env={"OMPI_MCA_btl_vader_max_send_size": str(2**19)}),
+    "response cache off": ranks(env={"HOROVOD_CACHE_CAPACITY": "0"}),
+    **{f"{n} groups of gradients": ranks(distributed={"gradient_groups": n}) for n in (2, 4)},
+    **{f"allreduce {a}": ranks(distributed={"allreduce": a}) for a in ("recursive-doubling", "ring", "rabenseifner")},
+    "fp16 gradients": ranks(distributed={"compression": "fp16"}),
+    "bfloat16": ranks(**BFLOAT16),
+    "bfloat16, independent": apart(**BFLOAT16),
+    "batch 32": ranks(**SMALL),
+    "batch 32, independent": apart(**SMALL),
+    "4 ranks": ranks(4),
+}
+
+
+def flop_per_sample() -> float:
+    """Multiplications and additions of a training step of the reference CNN: forward, and twice that backward but for the input."""
+    (first, second), (units,) = REFERENCE.model.filters, REFERENCE.model.dense_units
+    taps, length, classes = REFERENCE.model.kernel_size, 90, 90
+    conv_1, conv_2 = 2 * length * taps * first, 2 * length * taps * first * second
+    dense, output = 2 * length * second * units, 2 * units * classes
+    return 3 * (conv_1 + conv_2 + dense + output) - conv_1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--only", nargs="*", help="some rows' names")
+    parser.add_argument("--out", type=Path, help="directory for the dated results")
+    arguments = parser.parse_args()
+    rows = {name: row for name, row in ROWS.items() if not arguments.only or name in (AS_IT_COMES, *arguments.only)}
+    rates: dict[str, list[float]] = {name: [] for name in rows}
+    matmul: list[float] = []
+    plan = Plan(config=REFERENCE, sizes=(1, NP), seconds=arguments.seconds, num_repeats=arguments.repeats)
+    with Session(plan, lambda _: None) as session:
+        for repeat in range(arguments.repeats):
+            matmul.append(float(subprocess.run([sys.executable, "-c", MATMUL], capture_output=True, text=True, check=True,
+                                               timeout=120).stdout))  # fmt: skip
+            for name, row in rows.items():
+                rates[name].append(row(session))
+                print(f"{repeat + 1}  {name:<28} {rates[name][-1]:>9,.0f}", file=sys.stderr, flush=True)
+        parts = {f"batch {batch}": session.throughput_of(NP, REFERENCE.replace(training={"local_batch_size": batch}))
+                 for batch in (256, 32)}  # fmt: skip
+        one = session.throughput_of(1, REFERENCE)
+    result = {
+        "date": datetime.datetime.now().isoformat(timespec="seconds"),
+        "machine": machine_line(),
+        "versions": versions(),
+        "git": git_state(),
+        "samples_per_s": rates,
+        "ratio": ratios(rates),
+        "two ranks": parts,
+        "one process on one core": one,
+        "matmul_flop_per_s": figures.spread(matmul),
+        "flop_per_sample": flop_per_sample(),
+        "share_of_matmul_rate": one["samples_per_s"] * flop_per_sample() / figures.spread(matmul)["median"],
+    }
+    show(result)
+    if arguments.out:
+        path = arguments.out / f"settings_2-cores_{result['date'][:10]}.json"
+        path.write_text(json.dumps(result, indent=2) + "\n")
+        print(path)
+
+
+def ratios(rates: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    base = rates[AS_IT_COMES]
+    return {name: figures.spread([a / b for a, b in zip(values, base, strict=True)]) for name, values in rates.items()}
+
+
+def show(result: dict[str, Any]) -> None:
+    table = Table(title="Two ranks on two cores, 256 rows a rank", title_justify="left")
+    for name in ("", "samples/s", "of as it comes"):
+        table.add_column(name, justify="right" if name else "left")
+    for name, ratio in result["ratio"].items():
+        rate = figures.spread(result["samples_per_s"][name])
+        table.add_row(
+            name, f"{rate['median']:,.0f}", f"{ratio['median']:.3f} ({ratio['min']:.3f} to {ratio['max']:.3f})"
+        )
+    console = Console(width=100)
+    console.print(table)
+    for name, part in result["two ranks"].items():
+        shares = ", ".join(f"{what} {100 * share:.1f} %" for what, share in part["shares"].items())
+        console.print(f"{name}: {shares}; cores idle {100 * part['idle']:.1f} %")
+    console.print(f"One core: {100 * result['share_of_matmul_rate']:.0f} % of its matrix-product rate")
+
+
+if __name__ == "__main__":
+    main()
