@@ -29,13 +29,41 @@ class TrainArguments:
     """
 
     recipe: str = "default"
-    """A named RunConfig to start from: default, debug or leaves."""
+    """A named RunConfig to start from; --help lists them at its end."""
     config: Path | None = None
     """A TOML file over the recipe's values, such as a run's config.toml."""
     run_dir: Path | None = None
     """Where to write. By default runs/<recipe>-<time>."""
     resume: Path | None = None
     """Go on with this run from its last checkpoint, at any number of ranks. Without a value: the newest run in runs/."""
+    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleArguments:
+    """Train several models that differ in their seed alone, or join finished runs, and average what they say.
+
+    Members are trained one after the other by all ranks, in RUN_DIR/members; those that are finished are kept, one that
+    was interrupted goes on from its checkpoint: call it again with the same arguments. The average of the probabilities
+    (of the values, for losses that say values) is one model.keras, which evaluate and predict take like any run's.
+
+    Examples:
+
+        horovodrun -np 2 hvd-train ensemble --members 5 --recipe leaves --data leaf.csv --run-dir runs/leaves-5
+
+        hvd-train ensemble --runs runs/a runs/b runs/c --run-dir runs/abc
+    """
+
+    run_dir: Path
+    """Where to write. A new directory, or an ensemble's that was interrupted."""
+    members: int = 5
+    """How many models to train, with the seeds --seed, --seed + 1, ..."""
+    runs: tuple[Path, ...] = ()
+    """Finished runs on the same data to join, instead of training."""
+    recipe: str = "default"
+    """A named RunConfig to start from."""
+    config: Path | None = None
+    """A TOML file over the recipe's values."""
     run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
 
 

@@ -82,6 +82,46 @@ def distributed_of(argv: Sequence[str], base: Any, place: Place) -> Any:
     return given.run.distributed
 
 
+def ensemble(argv: Sequence[str], place: Place) -> int:
+    from hvd_train import config_io, recipes
+    from hvd_train.arguments import EnsembleArguments, preliminary
+
+    given = parse(EnsembleArguments, [*preliminary(argv), "--run-dir", "."], place, prog="hvd-train ensemble")
+    base = recipes.recipe(given.recipe)
+    if given.config:
+        base = config_io.load(given.config, base=base)
+    default = EnsembleArguments(run_dir=Path("."), run=base)
+    arguments = parse(EnsembleArguments, argv, place, prog="hvd-train ensemble", default=default)
+
+    from hvd_train.console import ConsoleObserver, print_evaluation
+    from hvd_train.guard import guarded
+    from hvd_train.launch.stop import Stopped
+    from hvd_train.observer import Observer
+    from hvd_train.rundir import RunDir
+    from hvd_train.world import open_world
+
+    world = open_world(arguments.run.distributed)
+
+    from hvd_train.ensemble import HOW_TO_GO_ON, join_runs, train_members
+
+    run_dir = RunDir(Path(world.broadcast(str(arguments.run_dir))))
+    observe: Callable[[RunDir], Observer] = ConsoleObserver if world.is_root else lambda _: Observer()
+    try:
+        if arguments.runs:
+            result = join_runs([RunDir(run) for run in arguments.runs], world, run_dir)
+        else:
+            with guarded(world, arguments.run.training, run_dir, hint=lambda: HOW_TO_GO_ON) as watch:
+                members = train_members(arguments.run, world, run_dir, arguments.members, observe=observe, watch=watch)
+            result = join_runs(members, world, run_dir)
+    except Stopped as stopped:
+        return end(place, stopped.exit_code, f"stopped by {stopped}. {HOW_TO_GO_ON}")
+    if world.is_root:
+        print_evaluation(result)
+        tell(place, f"Written to {run_dir.path}: model.keras, report.json")
+    world.close()
+    return 0
+
+
 def evaluate(argv: Sequence[str], place: Place) -> int:
     from hvd_train.arguments import EvaluateArguments
 
@@ -202,6 +242,7 @@ def doctor(argv: Sequence[str], place: Place) -> int:
 
 VERBS: dict[str, tuple[str, Callable[[Sequence[str], Place], int]]] = {
     "train": ("train a model, alone or on all the ranks that a launcher started", train),
+    "ensemble": ("train several models by seeds, or join runs, and average what they say", ensemble),
     "evaluate": ("score a run's model on rows, beside the trivial baselines", evaluate),
     "predict": ("predict every row of a table", predict),
     "data": ("fetch, convert, check and describe tables", data),

@@ -114,7 +114,7 @@ class DataConfig:
             parse_layout(self.layout)
 
 
-def parse_layout(text: str) -> tuple[int, int]:
+def parse_layout(text: str, *, key: str = "layout") -> tuple[int, int]:
     """Positions and channels of "64x3".
 
     >>> parse_layout("64x3")
@@ -122,7 +122,7 @@ def parse_layout(text: str) -> tuple[int, int]:
     """
     positions, _, channels = text.partition("x")
     well_formed = positions.isdecimal() and channels.isdecimal() and int(positions) > 0 and int(channels) > 0
-    require(well_formed, "layout", text, "it is written POSITIONSxCHANNELS, like 90x1 or 64x3")
+    require(well_formed, key, text, "it is written POSITIONSxCHANNELS, like 90x1 or 64x3")
     return int(positions), int(channels)
 
 
@@ -130,36 +130,96 @@ def parse_layout(text: str) -> tuple[int, int]:
 class ModelConfig:
     """The network."""
 
-    name: Annotated[Literal["seed_cnn"], tyro.conf.arg(name="model")] = "seed_cnn"
-    """seed_cnn: n x {Conv1D, ReLU}, dropout, dense layers, softmax or one value."""
+    name: Annotated[
+        Literal["seed_cnn", "deep_cnn", "residual_cnn", "expansive_cnn", "mlp", "linear"], tyro.conf.arg(name="model")
+    ] = "seed_cnn"
+    """seed_cnn: n x {Conv1D, ReLU}, dropout, dense layers. deep_cnn, residual_cnn: deeper and normalised. expansive_cnn: zero-padded, widening, of Zhou's theory. mlp: dense layers alone. linear: the output alone."""
     filters: tuple[int, ...] = (32, 32)
-    """Filters of each convolution; as many convolutions as numbers."""
+    """Filters of each convolution (residual_cnn and deep_cnn: of each stage); as many as numbers. Not for mlp, linear."""
     kernel_size: int = 3
     """Taps of each convolution, in positions."""
+    blocks: int = 1
+    """Blocks of two convolutions in each stage of deep_cnn and residual_cnn."""
     conv_dropout: float = 0.2
-    """Share of a convolution's outputs dropped while training, after every second convolution."""
+    """Share of a convolution's outputs dropped while training: after every second one of seed_cnn, in each block of deep_cnn and residual_cnn."""
     dense_units: tuple[int, ...] = (128,)
-    """Units of each dense layer between the convolutions and the output."""
+    """Units of each dense layer before the output; expansive_cnn and linear have none."""
     dense_dropout: float = 0.5
     """Share of each dense layer's outputs dropped while training."""
+    input_dropout: float = 0.0
+    """Share of the normalised inputs dropped while training."""
+    activation: Literal["relu", "gelu", "silu", "selu", "tanh"] = "relu"
+    """What follows each layer but the last."""
+    normalisation: Literal["none", "layer", "group"] = "none"
+    """Over a row's own values, never over a batch: the number of ranks does not matter. seed_cnn and expansive_cnn have none."""
+    pooling: Literal["flatten", "average", "max"] = "flatten"
+    """How deep_cnn and residual_cnn end: all positions side by side, or their mean or maximum by channel. Between stages positions are halved unless it is flatten."""
+    squeeze_ratio: int = 0
+    """residual_cnn: squeeze-and-excitation with channels / squeeze_ratio units in each block; 0: none."""
+    stochastic_depth: float = 0.0
+    """residual_cnn: chance that the last block is left out for a row while training; the blocks before it, linearly less."""
+    downsample_after: tuple[int, ...] = ()
+    """expansive_cnn: the convolutions, counted from 1, after which only every downsample_by-th position is kept."""
+    downsample_by: int = 2
+    """expansive_cnn: m of the downsampling x_m, x_2m, x_3m, ..."""
+    expansive_bias: Literal["shared", "ends", "free"] = "ends"
+    """expansive_cnn: one bias for all positions, one for each of the kernel_size - 1 positions at both ends and a shared one between (the theory's), or one for each."""
+    transform: Literal["standard", "signed-log", "quantile"] = "standard"
+    """What the columns go through first, fitted on the train split: standardised; then log(1 + |x|) with its sign; or mapped to a normal distribution by their quantiles."""
+    arrangement: Literal["columns", "covariance", "projection", "permutation"] = "columns"
+    """columns: by --layout. covariance: 90 song columns as the symmetric 12 x 12 covariance, the means as a 13th channel. projection, permutation: a learnt one to --projection, or of the columns."""
+    projection: str = "32x8"
+    """projection: POSITIONSxCHANNELS that a dense layer arranges the columns to."""
 
     def __post_init__(self) -> None:
         require(len(self.filters) > 0, "filters", self.filters, "there is at least one convolution")
         require(all(f > 0 for f in self.filters), "filters", self.filters, "each is a positive number of filters")
         require(all(u > 0 for u in self.dense_units), "dense_units", self.dense_units, "each is a positive number")
         require(self.kernel_size > 0, "kernel_size", self.kernel_size, "it is a positive number of positions")
-        require(0 <= self.conv_dropout < 1, "conv_dropout", self.conv_dropout, "it is a share, at least 0 and below 1")
+        require(self.blocks > 0, "blocks", self.blocks, "it is a positive number")
+        for key in ("conv_dropout", "dense_dropout", "input_dropout", "stochastic_depth"):
+            require(0 <= getattr(self, key) < 1, key, getattr(self, key), "it is a share, at least 0 and below 1")
+        require(self.squeeze_ratio >= 0, "squeeze_ratio", self.squeeze_ratio, "it is not negative; 0: none")
+        require(self.downsample_by >= 2, "downsample_by", self.downsample_by, "it is at least 2")
+        within = all(1 <= layer <= len(self.filters) for layer in self.downsample_after)
+        rule = f"each is one of the {len(self.filters)} convolutions, counted from 1"
+        require(within, "downsample_after", self.downsample_after, rule)
         require(
-            0 <= self.dense_dropout < 1, "dense_dropout", self.dense_dropout, "it is a share, at least 0 and below 1"
+            self.name != "expansive_cnn" or self.kernel_size >= 2,
+            "kernel_size",
+            self.kernel_size,
+            "expansive_cnn needs at least 2 taps to widen",
         )
+        parse_layout(self.projection, key="projection")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """What training makes small. Every choice ends in the same metrics, by its own best decoding."""
+
+    loss: Literal["auto", "cross-entropy", "focal", "coral", "corn", "mse", "mae", "huber", "gaussian"] = "auto"
+    """cross-entropy, focal: a softmax over the labels. coral, corn: ordered thresholds. mse, mae, huber: one value. gaussian: a mean and a deviation. auto: cross-entropy, or mse for real values."""
+    label_smoothing: float = 0.0
+    """Share of each target that is spread evenly over all labels."""
+    focal_gamma: float = 2.0
+    """focal: how strongly rows that are predicted well are left aside."""
+    huber_delta: float = 5.0
+    """huber: the error, in years or units of the label, from which the loss grows linearly."""
+    calibrate: bool = True
+    """Divide the trained logits by a temperature that is fitted on the validation split."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "it is at least 0 and below 1")
+        require(self.focal_gamma >= 0, "focal_gamma", self.focal_gamma, "it is not negative")
+        require(self.huber_delta > 0, "huber_delta", self.huber_delta, "an error's limit is positive")
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
     """How weights follow gradients."""
 
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    """The update rule; sgd is with Nesterov momentum."""
+    optimizer: Literal["adam", "adamw", "sgd", "lamb", "lars"] = "adam"
+    """The update rule; sgd is with Nesterov momentum; lamb and lars are adamw and sgd with a rate of each layer's own, for large batches."""
     base_learning_rate: float = 1e-3
     """The rate at the reference batch size; the rate in use is scaled from it by the global batch."""
     reference_batch_size: int = 256
@@ -168,12 +228,16 @@ class OptimizerConfig:
     """How the rate grows with the global batch: linear suits sgd, the square root suits adam and adamw."""
     warmup_epochs: float = 1.0
     """Epochs over which the rate rises from near zero to its value."""
-    schedule: Literal["constant", "cosine"] = "cosine"
-    """The rate after warm-up: constant, or falling to a hundredth along a cosine by the last epoch."""
+    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    """The rate after warm-up: constant, falling to a hundredth along a cosine by the last epoch, or in steps."""
+    step_epochs: tuple[float, ...] = ()
+    """step: the epochs after which the rate is multiplied by step_factor. By default at a half and at three quarters of the run."""
+    step_factor: float = 0.1
+    """step: what the rate is multiplied by."""
     momentum: float = 0.9
-    """Momentum of sgd."""
+    """Momentum of sgd and lars."""
     weight_decay: float = 0.0
-    """Decoupled weight decay per step (adamw, sgd), scaled by the rate."""
+    """Decoupled weight decay per step, scaled by the rate (adam has none); kernels only, never biases and normalisations."""
     clip_norm: float | None = None
     """Upper limit of the norm of the averaged gradient; none by default."""
 
@@ -182,6 +246,9 @@ class OptimizerConfig:
         require(
             self.reference_batch_size > 0, "reference_batch_size", self.reference_batch_size, "it is a number of rows"
         )
+        require(0 < self.step_factor < 1, "step_factor", self.step_factor, "it is between 0 and 1")
+        ordered = all(a < b for a, b in zip((0.0, *self.step_epochs), self.step_epochs, strict=False))
+        require(ordered, "step_epochs", self.step_epochs, "they are positive and grow")
         require(self.warmup_epochs >= 0, "warmup_epochs", self.warmup_epochs, "it is a number of epochs, or 0")
         require(0 <= self.momentum < 1, "momentum", self.momentum, "it is at least 0 and below 1")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "it is not negative")
@@ -214,6 +281,12 @@ class TrainingConfig:
     """What the rate is multiplied by on a plateau."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """What products are computed in; weights, sums, losses and metrics stay float32. auto: bfloat16 where this machine has it and it is faster."""
+    averaging: Literal["none", "ema", "swa"] = "none"
+    """Validate and keep averaged weights: ema, an exponential moving average over steps; swa, the mean over the last epochs."""
+    ema_momentum: float = 0.999
+    """ema: what is kept of the average at each step."""
+    swa_from: float = 0.75
+    """swa: the share of the run after which the mean begins."""
     steps_per_execution: int | None = None
     """Steps between two returns to Python. By default 16, fewer where an epoch is short."""
     checkpoint_every_steps: int = 0
@@ -234,6 +307,8 @@ class TrainingConfig:
         require(self.num_epochs >= 1, "num_epochs", self.num_epochs, "it is at least 1")
         require(0 <= self.seed < 2**31, "seed", self.seed, "it is between 0 and 2147483647")
         require(0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "it is between 0 and 1")
+        require(0 < self.ema_momentum < 1, "ema_momentum", self.ema_momentum, "it is between 0 and 1")
+        require(0 <= self.swa_from < 1, "swa_from", self.swa_from, "it is at least 0 and below 1")
         for key in ("early_stopping_patience", "plateau_patience", "checkpoint_every_steps", "watchdog_s", "stall_s"):
             require(getattr(self, key) >= 0, key, getattr(self, key), "it is not negative; 0 turns it off")
 
@@ -280,6 +355,7 @@ class RunConfig:
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     distributed: DistributedConfig = field(default_factory=DistributedConfig)

@@ -131,6 +131,8 @@ class ConsoleObserver(Observer):
             title=f"Test split, epoch {report.best_epoch} of {report.epochs}",
         )
         self._table(table)
+        if "decades" in report.details["test"]:
+            self._table(decades_table(report.details["test"]))
         self._line(f"The model is {report.verdict}.")
         self._line(
             f"{report.samples_per_s:,.0f} samples/s over all ranks; trained {report.train_seconds:.1f} s, all in all {report.wall_seconds:.1f} s"
@@ -177,6 +179,8 @@ def print_evaluation(result: dict[str, Any]) -> None:
     console.print(
         results_table(result["metrics"], result["baselines"], result["optimum"], title=f"{result['rows']:,} rows")
     )
+    if "decades" in result["details"]:
+        console.print(decades_table(result["details"]))
     console.print(f"The model is {result['verdict']}.", markup=False)
 
 
@@ -193,6 +197,26 @@ def results_table(
         best = [_figure(name, optimum[name]) if name in optimum else ""] if optimum else []
         cells = [metrics.TITLES[name], _figure(name, value), _figure(name, baselines[name]), *best]
         table.add_row(*cells, "better" if better else "NO BETTER")
+    return table
+
+
+def decades_table(details: dict[str, Any]) -> Table:
+    """Errors decade by decade, and as means in which each label counts alike however many rows it has."""
+    caption = f"mean over labels of their mean abs. error {details['balanced_mae']:.4f}; mean over decades of their accuracy {100 * details['macro_accuracy_by_decade']:.2f} %"
+    if "expected_calibration_error" in details:
+        caption += f"; calibration error {details['expected_calibration_error']:.4f}"
+    table = Table(title="By decade", title_justify="left", caption=caption, caption_justify="left")
+    for heading in ("decade", "train rows", "rows", "mean abs. error", "root mean sq. error", "right decade"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in details["decades"]:
+        table.add_row(
+            str(row["decade"]),
+            f"{row['train_rows']:,}",
+            f"{row['rows']:,}",
+            f"{row['mae']:.4f}",
+            f"{row['rmse']:.4f}",
+            f"{100 * row['decade_accuracy']:.2f} %",
+        )
     return table
 
 

@@ -5,6 +5,7 @@ One Keras callback drives it. Decisions are the root's and are broadcast, so all
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import time
@@ -15,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from hvd_train.averaging import WeightAverage
 from hvd_train.checkpoint import Progress
 from hvd_train.config import TrainingConfig
 from hvd_train.decide import decide
@@ -48,7 +50,7 @@ def require_equal_weights(world: World, variables: list[Any]) -> None:
 
 @dataclass
 class Loop:
-    """What the callback needs of a run. `save(best)` writes checkpoints and is called on the root alone."""
+    """What the callback needs of a run. `save(last, best)` writes checkpoints and is called on the root alone."""
 
     world: World
     training: TrainingConfig
@@ -56,11 +58,13 @@ class Loop:
     num_steps: int
     global_batch_size: int
     validate: Callable[[], dict[str, float]]
-    save: Callable[[bool], None]
+    save: Callable[[bool, bool], None]
     observer: Observer
     watch: Watch
     first_steps_at: float | None = None
     """When, by the monotonic clock, the first execution of steps was done."""
+    average: WeightAverage | None = None
+    """Weights that are validated and kept instead of the trained ones."""
     loss_scale: float = 1.0
     """What the training loss is multiplied by to be in the units of the validation loss."""
 
@@ -108,7 +112,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         every = loop.training.checkpoint_every_steps
         if every and self._step // every > done_before // every and self._step < loop.num_steps:
             loop.progress.step = self._step
-            loop.world.together(lambda: loop.save(False), on="root")
+            loop.world.together(lambda: loop.save(True, False), on="root")
         if loop.world.is_root and now - self._shown >= SHOW_EVERY_S:
             self._shown = now
             loop.observer.steps_done(
@@ -121,6 +125,23 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         if math.isnan(self.samples_per_s):  # one execution was the whole epoch
             self.samples_per_s = (loop.num_steps - self.first_step) * loop.global_batch_size / steps_s
         loop.watch.phase(f"validation after epoch {epoch + 1}", waits_for_others=True)
+        if loop.average:
+            loop.average.epoch_ended(epoch)
+        with loop.average.in_place() if loop.average else contextlib.nullcontext():
+            before, row = loop.progress, self._validated(epoch, logs)
+            after = loop.progress
+            best = after.best_epoch == after.epoch
+            if best and loop.average:  # averaged weights are kept, and training goes on from its own
+                world.together(lambda: loop.save(False, True), on="root")
+        world.together(lambda: loop.save(True, best and not loop.average), on="root")
+        if world.is_root:
+            loop.observer.epoch_ended(row, best=best)
+        self._apply(before, after)
+        self.samples_per_s = math.nan
+
+    def _validated(self, epoch: int, logs: Any) -> dict[str, float]:
+        """The epoch's row of figures; the loop's progress is then that after the epoch. All ranks."""
+        loop, world = self.loop, self.loop.world
         train_loss = float(world.allreduce_sum(np.array([logs["loss"] * loop.loss_scale]))[0]) / world.size
         validation = loop.validate()
         if not math.isfinite(train_loss) or not math.isfinite(validation["loss"]):
@@ -142,12 +163,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         loop.progress = after
         if loop.training.check_equal_weights:
             require_equal_weights(world, self.model.weights)
-        best = after.best_epoch == after.epoch
-        world.together(lambda: loop.save(best), on="root")
-        if world.is_root:
-            loop.observer.epoch_ended(row, best=best)
-        self._apply(before, after)
-        self.samples_per_s = math.nan
+        return row
 
     def _apply(self, before: Progress, after: Progress) -> None:
         loop = self.loop

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hvd_train import metrics
+from hvd_train import breakdown, calibrate, metrics
 from hvd_train.data import Dataset, Rows, own_shards
 from hvd_train.metrics import Labels
 from hvd_train.world import World
@@ -26,11 +26,12 @@ def inference(model: Any) -> Infer:
     """A compiled forward pass, (N, F) float32 -> (N, K), for any N."""
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     forward = tf.function(lambda x: model(x, training=False), input_signature=[spec])
+    num_columns = model.output_shape[-1]
 
     def infer(features_NF: np.ndarray) -> np.ndarray:
         batches = range(0, len(features_NF), INFERENCE_BATCH)
         outputs = [forward(tf.constant(features_NF[i : i + INFERENCE_BATCH])).numpy() for i in batches]
-        return np.concatenate(outputs) if outputs else np.empty((0, model.output_shape[-1]), np.float32)
+        return np.concatenate(outputs) if outputs else np.empty((0, num_columns), np.float32)
 
     return infer
 
@@ -62,6 +63,37 @@ def evaluate(world: World, infer: Infer, labels: Labels, rows: Rows, num_virtual
     return metrics.from_sums(labels.kind, over_all_ranks(world, own_sums(infer, labels, rows), num_virtual_shards))
 
 
+def at_temperature(infer: Infer, temperature: float) -> Infer:
+    """The same with the logits divided by it."""
+    return infer if temperature == 1 else lambda features: infer(features) / temperature
+
+
+def fitted_temperature(world: World, infer: Infer, labels: Labels, rows: Rows) -> float:
+    """The temperature that suits all ranks' rows best; 1 for a model that says one value. All ranks."""
+    if labels.point:
+        return 1.0
+    return calibrate.temperature(infer(rows.features), rows.labels, world.allreduce_sum)
+
+
+def no_details(labels: Labels) -> np.ndarray:
+    """Of no rows: what the sums of `details` begin with."""
+    return np.zeros((0, 0) if labels.kind == "values" else breakdown.shape(labels))
+
+
+def described(labels: Labels, total: np.ndarray, train_counts: np.ndarray) -> dict[str, Any]:
+    """Where a model errs, from the sums over all ranks' rows; empty for real values. Pure."""
+    return {} if labels.kind == "values" else breakdown.describe(labels, total, train_counts)
+
+
+def details(world: World, infer: Infer, labels: Labels, rows: Rows, train_counts: np.ndarray) -> dict[str, Any]:
+    """Where the model errs on all ranks' rows, see `hvd_train.breakdown`; empty for real values. All ranks."""
+    own = no_details(labels)
+    for i in range(0, len(rows.labels) if own.size else 0, INFERENCE_BATCH):
+        features, targets = rows.features[i : i + INFERENCE_BATCH], rows.labels[i : i + INFERENCE_BATCH]
+        own += breakdown.sums(labels, infer(features), targets)
+    return described(labels, world.allreduce_sum(own), train_counts)
+
+
 def best_possible(dataset: Dataset, split: Any) -> dict[str, float]:
     """The Bayes-optimal figures by our metrics' names, where the data carries them; else empty. Pure."""
     known = dataset.optimum(split) or {}
@@ -74,5 +106,6 @@ def baseline_of(world: World, dataset: Dataset, labels: Labels, split: Any, rows
         train = metrics.Baseline.of(labels, dataset.label_counts("train"))
         return train.metrics(labels, dataset.label_counts(split))
     statistics = dataset.statistics
-    own = metrics.value_baseline(statistics.label_mean or 0.0, statistics.label_median or 0.0, rows.labels)
+    constants = (statistics.label_mean or 0.0, statistics.label_median or 0.0, statistics.label_std or 1.0)
+    own = metrics.value_baseline(labels, *constants, rows.labels)
     return metrics.from_sums("values", world.allreduce_sum(own))

@@ -1,4 +1,8 @@
-"""The best model as one .keras file, and what its outputs mean. Read back by `evaluate` and `predict`."""
+"""The best model as one .keras file, and what its outputs mean. Read back by `evaluate` and `predict`.
+
+The file holds built-in Keras layers alone, preprocessing and decoding included: plain rows go in, and for years and
+integers a dictionary comes out (see `decoded`), for names their probabilities, for real values the value.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,11 @@ import numpy as np
 from hvd_train.data import Dataset, Schema
 from hvd_train.errors import CheckpointError
 from hvd_train.metrics import Baseline, Labels
-from hvd_train.models.heads import OUTPUTS_LAYER
+from hvd_train.models.heads import HeadSpec, says
 from hvd_train.rundir import RunDir, write_json
+
+# What the model says before it is decoded; looked up by this name.
+OUTPUTS_LAYER = "outputs"
 
 
 @dataclass(frozen=True)
@@ -29,20 +36,52 @@ class Trained:
     train_counts: np.ndarray
     label_mean: float
     label_median: float
+    label_std: float
 
     @property
     def baseline(self) -> Baseline:
         return Baseline.of(self.labels, self.train_counts)
 
 
-def save_model(model: Any, dataset: Dataset, run_dir: RunDir) -> None:
-    """Write model.keras (rows in, probabilities or values out; opens with plain Keras) and data.json. Root only."""
-    outputs = model.get_layer(OUTPUTS_LAYER).output
-    if dataset.schema.label_kind != "values":
-        outputs = keras.layers.Activation("softmax", name="probabilities")(outputs)
-    else:
-        outputs = model.output
-    whole = keras.Model(model.input, outputs, name=model.name)
+def deployed(model: Any, head: HeadSpec, labels: Labels, temperature: float) -> Any:
+    """Plain rows in, decoded labels out, of the model as it was trained."""
+    said = says(model.output, head)
+    return decoded(
+        model.input, said if labels.point else keras.layers.Rescaling(1 / temperature)(said), labels, model.name
+    )
+
+
+def decoded(rows: Any, said: Any, labels: Labels, name: str) -> Any:
+    """The model from its input to what `said` (N, K) or (N, 1) means.
+
+    For years and integers {"expected": (N, 1) mean, "median": (N, 1), "most_likely": (N, 1), "probabilities": (N, K)},
+    for names probabilities (N, K), for a model that says values those.
+    """
+    said = keras.layers.Activation("linear", name=OUTPUTS_LAYER)(said)
+    if labels.point:
+        return keras.Model(rows, said, name=name)
+    probabilities = keras.layers.Activation("softmax", name="probabilities")(said)
+    if labels.kind == "classes":
+        return keras.Model(rows, probabilities, name=name)
+    count = len(labels.values)
+    middle = float(labels.values[count // 2])  # float32 holds the distances to it exactly enough
+    mean = keras.layers.Dense(1, use_bias=False, trainable=False, name="label_values")
+    whole = keras.layers.Rescaling(1.0, offset=middle)
+    below_half = keras.ops.sum(keras.ops.cast(keras.ops.cumsum(probabilities, axis=1) < 0.5, "int32"), axis=1)
+    median = keras.ops.one_hot(keras.ops.minimum(below_half, count - 1), count)
+    most_likely = keras.ops.one_hot(keras.ops.argmax(probabilities, axis=1), count)
+    outputs = {
+        "expected": whole(mean(probabilities)),
+        "median": whole(mean(median)),
+        "most_likely": whole(mean(most_likely)),
+        "probabilities": probabilities,
+    }
+    mean.set_weights([(labels.values - middle)[:, None].astype(np.float32)])
+    return keras.Model(rows, outputs, name=name)
+
+
+def save_model(whole: Any, labels: Labels, dataset: Dataset, run_dir: RunDir) -> None:
+    """Write model.keras and data.json. Root only."""
     descriptor, temporary = tempfile.mkstemp(prefix=".model.", suffix=".keras", dir=run_dir.path)
     os.close(descriptor)
     try:
@@ -61,6 +100,9 @@ def save_model(model: Any, dataset: Dataset, run_dir: RunDir) -> None:
             "train_counts": [] if is_values else dataset.label_counts("train").tolist(),
             "label_mean": dataset.statistics.label_mean if is_values else None,
             "label_median": dataset.statistics.label_median if is_values else None,
+            "label_std": dataset.statistics.label_std if is_values else None,
+            "says_value_by": labels.point,
+            "huber_delta": labels.delta,
         },
     )
 
@@ -78,12 +120,14 @@ def load_trained(run_dir: RunDir) -> Trained:
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{run_dir.path}: its model cannot be read ({error}).") from None
     schema = Schema.from_json(note["schema"])
-    is_values = schema.label_kind == "values"
     return Trained(
-        model=whole if is_values else keras.Model(whole.input, whole.get_layer(OUTPUTS_LAYER).output),
+        model=keras.Model(whole.input, whole.get_layer(OUTPUTS_LAYER).output),
         schema=schema,
-        labels=Labels.of(schema.label_kind, schema.label_values),
+        labels=Labels.of(
+            schema.label_kind, schema.label_values, note["says_value_by"] or "", delta=note["huber_delta"]
+        ),
         train_counts=np.array(note["train_counts"], dtype=np.int64),
         label_mean=note["label_mean"] or 0.0,
         label_median=note["label_median"] or 0.0,
+        label_std=note["label_std"] or 1.0,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from hvd_train.config import TrainingConfig
 from hvd_train.launch.stop import Stopped, stop_handler
@@ -22,23 +22,27 @@ def last_checkpoint_line(run_dir: RunDir) -> str:
 
 
 @contextlib.contextmanager
-def guarded(world: World, training: TrainingConfig, run_dir: RunDir) -> Iterator[Watch]:
+def guarded(
+    world: World, training: TrainingConfig, run_dir: RunDir, *, hint: Callable[[], str] | None = None
+) -> Iterator[Watch]:
     """Watch over the ranks while the block runs. All ranks (the watchdog's address is broadcast).
 
     A signal raises Stopped in the block; a rank that cannot come back to Python is ended all the same, and the root
-    says where the last checkpoint is. An exception tells the watchdog that this rank has a message of its own.
+    says how to go on (`hint`; by default where the last checkpoint is). An exception tells the watchdog that this rank
+    has a message of its own.
     """
+    told = hint or (lambda: last_checkpoint_line(run_dir))
     watchdog = Watchdog.start(
         rank=world.rank,
         size=world.size,
         host=world.place.host,
         broadcast=world.broadcast,
         limits=Limits(watchdog_s=training.watchdog_s, stall_s=training.stall_s),
-        hint=lambda: last_checkpoint_line(run_dir),
+        hint=told,
     )
 
     def message() -> str:
-        return f"stopped by a signal. {last_checkpoint_line(run_dir)}" if world.is_root else ""
+        return f"stopped by a signal. {told()}" if world.is_root else ""
 
     with stop_handler(message, on_signal=lambda _: watchdog.stopping()) as stop:
         try:

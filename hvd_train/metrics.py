@@ -12,9 +12,11 @@ Shape letters: N rows, K outputs, V virtual shards.
 | classes | loss, accuracy |
 | values | loss, mae, rmse |
 
-`accuracy` is the share of rows whose most likely label is the true one: never Keras' binary accuracy, which scores
-1 - 1/K for a model that predicts nothing. `mae` and `rmse` are those of the expected label under the softmax;
-`within_5` is the share of rows whose label lies within 5 of the one around which the softmax puts the most probability.
+Each metric is that of the prediction which is best for it, from one and the same distribution over the labels:
+`accuracy` is the share of rows whose most likely label is the true one (never Keras' binary accuracy, which scores
+1 - 1/K for a model that predicts nothing); `within_5` of those whose label lies within 5 of the one around which there
+is the most probability; `mae` is that of the median, `rmse` that of the mean. A model that says one value (losses mse,
+mae, huber) has that value for all four, rounded to the nearest label for the first two.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from typing import Literal
 import numpy as np
 
 LabelKind = Literal["years", "integers", "classes", "values"]
+PointLoss = Literal["mse", "mae", "huber", "gaussian"]
+POINT_LOSSES = ("mse", "mae", "huber", "gaussian")
 
 # The columns of a row of sums.
 COLUMNS = ("rows", "loss", "exact", "within_5", "absolute_error", "squared_error")
@@ -54,6 +58,11 @@ class Labels:
 
     kind: LabelKind
     values: np.ndarray
+    point: PointLoss | None = None
+    """The loss of a model that says one value (N, 1) (gaussian for real values: mean and deviation (N, 2)); None for one
+    that says a distribution over the labels (N, K)."""
+    delta: float = 1.0
+    """huber: from which error on it grows linearly, in the labels' units."""
 
     @property
     def near(self) -> np.ndarray:
@@ -61,10 +70,13 @@ class Labels:
         return np.asarray(np.abs(self.values[:, None] - self.values[None, :]) <= WITHIN)
 
     @classmethod
-    def of(cls, kind: LabelKind, label_values: tuple[int | str, ...]) -> Labels:
+    def of(cls, kind: LabelKind, label_values: tuple[int | str, ...], loss: str = "", *, delta: float = 1.0) -> Labels:
+        """For a model trained with this loss; mse for real values by default."""
         numeric = kind in ("years", "integers")
         values = np.asarray(label_values if numeric else np.arange(len(label_values)), dtype=np.float64)
-        return cls(kind, values)
+        says_value = loss in POINT_LOSSES if kind == "values" else loss in ("mse", "mae", "huber")
+        point = loss if says_value else "mse" if kind == "values" else None
+        return cls(kind, values, point, delta)  # type: ignore[arg-type]
 
 
 def softmax(logits_NK: np.ndarray) -> np.ndarray:
@@ -74,34 +86,67 @@ def softmax(logits_NK: np.ndarray) -> np.ndarray:
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-def row_sums(labels: Labels, outputs_NK: np.ndarray, targets_N: np.ndarray) -> np.ndarray:
+def point_loss(labels: Labels, error_N: np.ndarray, deviation_N: np.ndarray | float = 1.0) -> np.ndarray:
+    """The loss of each row by the model's own measure, in the labels' units; `deviation_N` for gaussian alone."""
+    if labels.point == "mae":
+        return np.asarray(np.abs(error_N))
+    if labels.point == "huber":
+        size = np.abs(error_N)
+        return np.asarray(np.where(size <= labels.delta, 0.5 * error_N**2, labels.delta * (size - 0.5 * labels.delta)))
+    if labels.point == "gaussian":
+        return np.asarray(0.5 * (error_N / deviation_N) ** 2 + np.log(deviation_N) + 0.5 * np.log(2 * np.pi))
+    return np.asarray(error_N**2)
+
+
+def row_sums(labels: Labels, outputs: np.ndarray, targets_N: np.ndarray) -> np.ndarray:
     """The per-row terms (N, len(COLUMNS)) float64 of one batch.
 
-    `outputs_NK` are logits and `targets_N` class indices; for values, predictions (N, 1) and true values (N,).
+    `outputs` (N, K) are logits and `targets_N` class indices; of a model that says one value, `outputs` (N, 1) are
+    values (gaussian: (N, 2) with deviations), and for real values `targets_N` are those.
     """
+    return _point_terms(labels, outputs, targets_N) if labels.point else _label_terms(labels, outputs, targets_N)
+
+
+def _point_terms(labels: Labels, outputs: np.ndarray, targets_N: np.ndarray) -> np.ndarray:
+    terms = np.zeros((len(targets_N), len(COLUMNS)))
+    said = outputs[:, 0].astype(np.float64)
+    truth = targets_N if labels.kind == "values" else labels.values[targets_N]
+    error = said - truth
+    deviation = outputs[:, 1].astype(np.float64) if labels.point == "gaussian" else 1.0
+    terms[:, 0] = 1
+    terms[:, 1] = point_loss(labels, error, deviation)
+    if labels.kind != "values":
+        nearest = labels.values[np.abs(said[:, None] - labels.values).argmin(axis=1)]
+        terms[:, 2] = nearest == truth
+        terms[:, 3] = np.abs(nearest - truth) <= WITHIN
+    terms[:, 4] = np.abs(error)
+    terms[:, 5] = error**2
+    return terms
+
+
+def _label_terms(labels: Labels, logits_NK: np.ndarray, targets_N: np.ndarray) -> np.ndarray:
     terms = np.zeros((len(targets_N), len(COLUMNS)))
     terms[:, 0] = 1
-    if labels.kind == "values":
-        error = outputs_NK[:, 0].astype(np.float64) - targets_N
-        terms[:, 1] = terms[:, 5] = error**2
-        terms[:, 4] = np.abs(error)
-        return terms
-    logits = outputs_NK.astype(np.float64)
+    logits = logits_NK.astype(np.float64)
     largest = logits.max(axis=1)
     terms[:, 1] = (
         np.log(np.exp(logits - largest[:, None]).sum(axis=1)) + largest - logits[np.arange(len(logits)), targets_N]
     )
-    likeliest = logits.argmax(axis=1)
-    terms[:, 2] = likeliest == targets_N
+    terms[:, 2] = logits.argmax(axis=1) == targets_N
     if labels.kind != "classes":
         truth = labels.values[targets_N]
         probabilities = softmax(logits)
-        error = probabilities @ labels.values - truth
         center = labels.values[(probabilities @ labels.near).argmax(axis=1)]
         terms[:, 3] = np.abs(center - truth) <= WITHIN
-        terms[:, 4] = np.abs(error)
-        terms[:, 5] = error**2
+        terms[:, 4] = np.abs(labels.values[medians(probabilities)] - truth)
+        terms[:, 5] = (probabilities @ labels.values - truth) ** 2
     return terms
+
+
+def medians(probabilities_NK: np.ndarray) -> np.ndarray:
+    """(N,) index of the first label up to which there is at least half of the probability."""
+    cumulative = probabilities_NK.cumsum(axis=1)
+    return np.asarray((cumulative >= 0.5 * cumulative[:, -1:]).argmax(axis=1))
 
 
 def sums_by_shard(terms: np.ndarray, shard_starts: np.ndarray) -> np.ndarray:
@@ -153,8 +198,9 @@ class Baseline:
         """What the constants score on rows with these label counts (K,)."""
         share = counts / counts.sum()
         distance = np.abs(labels.values - labels.values[self.best_window])
+        error = (self.median if labels.point in ("mae", "huber") else self.mean) - labels.values
         every = {
-            "loss": float(-share @ self.log_frequency),
+            "loss": float(share @ point_loss(labels, error) if labels.point else -share @ self.log_frequency),
             "accuracy": float(share[self.most_common]),
             "within_5": float(share @ (distance <= WITHIN)),
             "mae": float(share @ np.abs(labels.values - self.median)),
@@ -163,11 +209,15 @@ class Baseline:
         return {name: every[name] for name in metric_names(labels.kind)}
 
 
-def value_baseline(mean: float, median: float, targets_N: np.ndarray) -> np.ndarray:
-    """Sums (len(COLUMNS),) of predicting the train mean (loss, rmse) and the train median (mae) for real values."""
-    squared = ((targets_N - mean) ** 2).sum(dtype=np.float64)
+def value_baseline(labels: Labels, mean: float, median: float, deviation: float, targets_N: np.ndarray) -> np.ndarray:
+    """Sums (len(COLUMNS),) of predicting the train mean (rmse) and the train median (mae) for real values, with the
+    better of the two for the loss."""
+    error = mean - targets_N.astype(np.float64)
+    squared = (error**2).sum()
     absolute = np.abs(targets_N - median).sum(dtype=np.float64)
-    return np.array([len(targets_N), squared, 0, 0, absolute, squared], dtype=np.float64)
+    at = median if labels.point in ("mae", "huber") else mean
+    loss = point_loss(labels, at - targets_N.astype(np.float64), deviation).sum()
+    return np.array([len(targets_N), loss, 0, 0, absolute, squared], dtype=np.float64)
 
 
 def beats(name: str, value: float, baseline: float) -> bool:

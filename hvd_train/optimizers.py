@@ -6,23 +6,38 @@ How the rate follows the global batch is `hvd_train.rates`'.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from hvd_train.config import OptimizerConfig
-from hvd_train.rates import COSINE_FLOOR, num_warmup_steps, scaled_learning_rate
+from hvd_train.lars import LARS
+from hvd_train.rates import COSINE_FLOOR, fall_steps, num_warmup_steps, scaled_learning_rate
+
+# Names of the variables that no decay pulls towards zero: biases, and the scales and shifts of normalisations.
+NOT_DECAYED = ("bias", "gamma", "beta")
 
 
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
-    """Linear warm-up, then constant or cosine, times `factor`, which reduce-on-plateau lowers.
+    """Linear warm-up, then constant, cosine or steps, times `factor`, which reduce-on-plateau lowers.
 
     In the graph and a function of the optimizer's step alone: nothing runs in Python per step, and a resumed run
     continues at the right rate.
     """
 
-    def __init__(self, rate: float, *, warmup_steps: int, total_steps: int, schedule: str) -> None:
+    def __init__(
+        self,
+        rate: float,
+        *,
+        warmup_steps: int,
+        total_steps: int,
+        schedule: str,
+        falls_at: Sequence[int] = (),
+        step_factor: float = 0.1,
+    ) -> None:
         self.rate, self.warmup_steps, self.total_steps, self.schedule = rate, warmup_steps, total_steps, schedule
+        self.falls_at, self.step_factor = tuple(falls_at), step_factor
         self.factor = keras.Variable(1.0, trainable=False, dtype="float32", name="plateau_factor")
 
     def __call__(self, step: Any) -> Any:
@@ -31,6 +46,9 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: 
         rate = self.rate * warmup * self.factor
         if self.schedule == "constant":
             return rate
+        if self.schedule == "step":
+            falls = sum(keras.ops.cast(step >= fall, "float32") for fall in self.falls_at)
+            return rate * self.step_factor**falls
         remaining = max(1, self.total_steps - self.warmup_steps)
         progress = keras.ops.clip((step - self.warmup_steps) / remaining, 0.0, 1.0)
         cosine = 0.5 * (1.0 + keras.ops.cos(math.pi * progress))
@@ -42,6 +60,8 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: 
             "warmup_steps": self.warmup_steps,
             "total_steps": self.total_steps,
             "schedule": self.schedule,
+            "falls_at": list(self.falls_at),
+            "step_factor": self.step_factor,
         }
 
 
@@ -52,14 +72,30 @@ def make_schedule(
     total_steps = steps_per_epoch * num_epochs
     warmup_steps = num_warmup_steps(config, steps_per_epoch, num_epochs)
     rate = scaled_learning_rate(config, global_batch_size)
-    return WarmupSchedule(rate, warmup_steps=warmup_steps, total_steps=total_steps, schedule=config.schedule)
+    return WarmupSchedule(
+        rate,
+        warmup_steps=warmup_steps,
+        total_steps=total_steps,
+        schedule=config.schedule,
+        falls_at=fall_steps(config, steps_per_epoch, num_epochs),
+        step_factor=config.step_factor,
+    )
 
 
-def make_optimizer(config: OptimizerConfig, schedule: WarmupSchedule) -> Any:
-    """The Keras optimizer, not yet distributed: clipping and decay act on averaged gradients once it is."""
-    shared = {"global_clipnorm": config.clip_norm, "weight_decay": config.weight_decay or None}
+def make_optimizer(config: OptimizerConfig, schedule: WarmupSchedule, *, ema_momentum: float | None = None) -> Any:
+    """The Keras optimizer, not yet distributed: clipping, decay and averaging act on averaged gradients once it is."""
+    shared: dict[str, Any] = {"global_clipnorm": config.clip_norm, "weight_decay": config.weight_decay or None}
+    if ema_momentum is not None:
+        shared |= {"use_ema": True, "ema_momentum": ema_momentum}
+    nesterov = {"momentum": config.momentum, "nesterov": config.momentum > 0}
     if config.optimizer == "sgd":
-        return keras.optimizers.SGD(schedule, momentum=config.momentum, nesterov=config.momentum > 0, **shared)
-    if config.optimizer == "adamw":
-        return keras.optimizers.AdamW(schedule, **shared | {"weight_decay": config.weight_decay})
-    return keras.optimizers.Adam(schedule, **shared)
+        optimizer = keras.optimizers.SGD(schedule, **nesterov, **shared)
+    elif config.optimizer == "lars":
+        optimizer = LARS(schedule, **nesterov, **shared)
+    else:
+        kinds = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "lamb": keras.optimizers.Lamb}
+        decay = {"weight_decay": config.weight_decay} if config.optimizer == "adamw" else {}
+        optimizer = kinds[config.optimizer](schedule, **shared | decay)
+    if config.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    return optimizer

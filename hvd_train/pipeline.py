@@ -7,7 +7,6 @@ between two epochs. Shape letters: N rows of this rank, F features, K outputs, S
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,25 +15,9 @@ import tensorflow as tf
 from hvd_train.config import DataConfig
 from hvd_train.data import Dataset, Rows
 from hvd_train.data.augment import Augmentation, Mixup
-from hvd_train.data.balance import loss_weights
-from hvd_train.data.targets import make_target_table
+from hvd_train.objective import Objective
 
 PREFETCHED_BATCHES = 4
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a row is trained towards. `table` (K, K) is None for the label itself; `weights` (K,) None for equal ones."""
-
-    table: np.ndarray | None
-    weights: np.ndarray | None
-
-    @classmethod
-    def of(cls, dataset: Dataset, config: DataConfig) -> Objective:
-        """From the config, or ConfigError where it does not go with this kind of label. Pure."""
-        is_values = dataset.schema.label_kind == "values"
-        soft = config.targets != "one-hot" or (config.mixup_alpha > 0 and not is_values)
-        return cls(make_target_table(dataset.schema, config) if soft else None, loss_weights(dataset, config))
 
 
 class TrainRows:
@@ -72,7 +55,7 @@ class TrainRows:
             )
 
     def targets(self, positions_B: np.ndarray) -> np.ndarray:
-        """(B, K) soft labels or (B,) labels of these rows."""
+        """(B, K) shares of the labels, (B, 1) values or (B,) labels of these rows."""
         labels_B = self.rows.labels[positions_B]
         return np.asarray(labels_B if self.objective.table is None else self.objective.table[labels_B])
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train import checkpoint, config_io, metrics
+from hvd_train import breakdown, checkpoint, config_io, metrics
 from hvd_train.config import Split
 from hvd_train.data import Dataset, own_shards, prepare, read_table_for_prediction
 from hvd_train.errors import DataError
-from hvd_train.evaluate import best_possible, inference, over_all_ranks, own_sums
+from hvd_train.evaluate import best_possible, described, details, inference, no_details, over_all_ranks, own_sums
 from hvd_train.export import Trained, load_trained
 from hvd_train.metrics import Labels
 from hvd_train.rundir import RunDir
@@ -51,24 +51,29 @@ def evaluate_table(trained: Trained, world: World, path: Path, *, delimiter: str
     """Metrics and baselines over every row of a table, once. All ranks."""
     infer = inference(trained.model)
 
-    def own() -> tuple[np.ndarray, np.ndarray]:
+    def own() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         sums, targets = [np.zeros(len(metrics.COLUMNS))], []
+        detail = no_details(trained.labels)
         for features, labels in own_chunks(path, trained, world, delimiter):
             if labels is None:
                 raise DataError(
                     f"{path}: it has no column {trained.schema.label_name!r} to compare with. `hvd-train predict` needs none."
                 )
-            sums.append(metrics.row_sums(trained.labels, infer(features), labels).sum(axis=0))
+            outputs = infer(features)
+            sums.append(metrics.row_sums(trained.labels, outputs, labels).sum(axis=0))
+            detail += 0 if trained.labels.kind == "values" else breakdown.sums(trained.labels, outputs, labels)
             targets.append(labels)
-        return np.sum(sums, axis=0), np.concatenate(targets) if targets else np.zeros(0)
+        return np.sum(sums, axis=0), np.concatenate(targets) if targets else np.zeros(0), detail
 
     result = world.together(own)
     assert result is not None
-    own_total, targets = result
+    own_total, targets, detail = result
     total = world.allreduce_sum(own_total)
     if not total[0]:
         raise DataError(f"{path}: there is no row to score.")
-    return figures(trained, world, total, targets)
+    return figures(trained, world, total, targets) | {
+        "details": described(trained.labels, world.allreduce_sum(detail), trained.train_counts)
+    }
 
 
 def evaluate_split(trained: Trained, world: World, directory: Path, split: Split) -> dict[str, Any]:
@@ -86,15 +91,19 @@ def evaluate_split(trained: Trained, world: World, directory: Path, split: Split
             f"{directory}: {world.size} ranks cannot share its {V} virtual shards equally; use a number of ranks that divides {V}."
         )
     rows = dataset.load(split, own_shards(world.rank, world.size, V))
-    sums = over_all_ranks(world, own_sums(inference(trained.model), trained.labels, rows), V)
-    return figures(trained, world, sums, rows.labels) | {"optimum": best_possible(dataset, split)}
+    infer = inference(trained.model)
+    sums = over_all_ranks(world, own_sums(infer, trained.labels, rows), V)
+    return figures(trained, world, sums, rows.labels) | {
+        "optimum": best_possible(dataset, split),
+        "details": details(world, infer, trained.labels, rows, trained.train_counts),
+    }
 
 
 def figures(trained: Trained, world: World, sums: np.ndarray, own_targets: np.ndarray) -> dict[str, Any]:
     """The result of an evaluation from all ranks' sums and this rank's true labels. All ranks."""
     labels = trained.labels
     if labels.kind == "values":
-        own = metrics.value_baseline(trained.label_mean, trained.label_median, own_targets)
+        own = metrics.value_baseline(labels, trained.label_mean, trained.label_median, trained.label_std, own_targets)
         baseline = metrics.from_sums("values", world.allreduce_sum(own))
     else:
         counts = np.bincount(own_targets.astype(np.int64), minlength=len(labels.values)).astype(np.float64)
@@ -146,17 +155,19 @@ class _Lines:
 
 def columns(labels: Labels) -> tuple[str, ...]:
     """The header of the predictions of this kind of label."""
-    if labels.kind == "values":
+    if labels.point == "gaussian":
+        return ("predicted", "deviation")
+    if labels.point:
         return ("predicted",)
     if labels.kind == "classes":
         return ("most_likely", "probability")
-    return ("expected", "most_likely", "probability", "low_90", "high_90")
+    return ("expected", "median", "most_likely", "probability", "low_90", "high_90")
 
 
 def predictions(labels: Labels, label_values: tuple[int | str, ...], outputs_NK: np.ndarray) -> list[tuple[Any, ...]]:
     """A tuple for each row, in the order of `columns`. Pure."""
-    if labels.kind == "values":
-        return [(f"{value:.7g}",) for value in outputs_NK[:, 0]]
+    if labels.point:
+        return [tuple(f"{value:.7g}" for value in row) for row in outputs_NK]
     probabilities = metrics.softmax(outputs_NK)
     likeliest = probabilities.argmax(axis=1)
     top = probabilities[np.arange(len(probabilities)), likeliest]
@@ -166,7 +177,8 @@ def predictions(labels: Labels, label_values: tuple[int | str, ...], outputs_NK:
     cumulative = probabilities.cumsum(axis=1)
     # The first label at which the distribution has passed each end; a rounding may keep the last sum below 1.
     low, high = ((cumulative >= end * cumulative[:, -1:]).argmax(axis=1) for end in (LOW, HIGH))
+    middle = metrics.medians(probabilities)
     return [
-        (f"{e:.3f}", label_values[k], f"{p:.6f}", label_values[a], label_values[b])
-        for e, k, p, a, b in zip(expected, likeliest, top, low, high, strict=True)
+        (f"{e:.3f}", label_values[m], label_values[k], f"{p:.6f}", label_values[a], label_values[b])
+        for e, m, k, p, a, b in zip(expected, middle, likeliest, top, low, high, strict=True)
     ]

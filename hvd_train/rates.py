@@ -8,6 +8,7 @@ adaptive methods: Malladi et al. 2022, "On the SDEs and Scaling Rules for Adapti
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from hvd_train.config import OptimizerConfig
 
@@ -27,10 +28,28 @@ def num_warmup_steps(config: OptimizerConfig, steps_per_epoch: int, num_epochs: 
     return min(round(config.warmup_epochs * steps_per_epoch), max(1, steps_per_epoch * num_epochs // 2))
 
 
-def rate_at(step: int, rate: float, *, warmup_steps: int, total_steps: int, schedule: str) -> float:
-    """The rate of a step (from 0): linear warm-up to `rate`, then constant or a cosine down to COSINE_FLOOR of it."""
+def fall_steps(config: OptimizerConfig, steps_per_epoch: int, num_epochs: int) -> tuple[int, ...]:
+    """The steps at which the rate of the schedule "step" falls: by default at a half and three quarters of the run."""
+    epochs = config.step_epochs or (num_epochs / 2, 3 * num_epochs / 4)
+    return tuple(round(epoch * steps_per_epoch) for epoch in epochs)
+
+
+def rate_at(
+    step: int,
+    rate: float,
+    *,
+    warmup_steps: int,
+    total_steps: int,
+    schedule: str,
+    falls_at: Sequence[int] = (),
+    step_factor: float = 0.1,
+) -> float:
+    """The rate of a step (from 0): linear warm-up to `rate`, then constant, a cosine down to COSINE_FLOOR of it, or
+    multiplied by `step_factor` at each step of `falls_at`."""
     warmed = rate * min(1.0, (step + 1) / max(1, warmup_steps))
     if schedule == "constant":
         return warmed
+    if schedule == "step":
+        return warmed * step_factor ** sum(step >= fall for fall in falls_at)
     progress = min(max((step - warmup_steps) / max(1, total_steps - warmup_steps), 0.0), 1.0)
     return warmed * (COSINE_FLOOR + (1 - COSINE_FLOOR) * 0.5 * (1 + math.cos(math.pi * progress)))

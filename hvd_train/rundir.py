@@ -5,8 +5,9 @@ log.txt              what was found, set and done
 metrics.csv          a line an epoch
 checkpoints/         last.npz and best.npz
 data.json            what the outputs mean: schema, label counts, the data's checksum
-model.keras          the best model with its preprocessing: plain rows in, probabilities out
+model.keras          the best model with its preprocessing: plain rows in, years (or whatever the label is) out
 learning-curve.png
+by-decade.png        where the model errs, and how true its chances are; for years and integers
 report.json          everything about the run in one file
 DONE                 there when the run came to its end
 """
@@ -61,6 +62,10 @@ class RunDir:
     @property
     def curve(self) -> Path:
         return self.path / "learning-curve.png"
+
+    @property
+    def by_decade(self) -> Path:
+        return self.path / "by-decade.png"
 
     @property
     def report(self) -> Path:

@@ -16,13 +16,12 @@ from hvd_train.config import RunConfig
 from hvd_train.data import own_shards
 from hvd_train.epochs import EpochLoop, Loop, require_equal_weights, set_plateau_factor
 from hvd_train.errors import CheckpointError
-from hvd_train.evaluate import baseline_of, best_possible, evaluate, inference
-from hvd_train.export import save_model
+from hvd_train.evaluate import at_temperature, baseline_of, best_possible, details, evaluate, fitted_temperature
+from hvd_train.export import deployed, save_model
 from hvd_train.observer import Observer
 from hvd_train.parts import Parts, build, open_dataset, resolve, resolve_precision
 from hvd_train.pipeline import TrainRows, epochs_dataset
-from hvd_train.precision import in_float32
-from hvd_train.report import Report, facts, write_report
+from hvd_train.report import SCORED, Report, Scores, facts, write_report
 from hvd_train.rundir import RunDir, write_text
 from hvd_train.watch import Watch
 from hvd_train.world import World
@@ -113,10 +112,10 @@ def train_and_evaluate(
         observer.found(found)
 
     validation = dataset.load("val", own_shards(world.rank, world.size, dataset.num_virtual_shards))
-    infer = inference(parts.model)
+    infer = parts.infer()
 
-    def save(best: bool) -> None:
-        paths = [run_dir.last] + [run_dir.best] * best
+    def save(last: bool, best: bool) -> None:
+        paths = [run_dir.last] * last + [run_dir.best] * best
         writer.save(paths, parts.variables, loop.progress, config=text, data_checksum=dataset.checksum)
 
     loop = Loop(
@@ -127,6 +126,7 @@ def train_and_evaluate(
         global_batch_size=batches.global_batch_size,
         validate=lambda: evaluate(world, infer, parts.labels, validation, dataset.num_virtual_shards),
         save=save,
+        average=parts.average,
         observer=observer,
         watch=watch,
         loss_scale=parts.loss_scale,
@@ -145,18 +145,27 @@ def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[
     world.together(lambda: checkpoint.restore(checkpoint.load(run_dir.best), parts.variables), on="root")
     world.broadcast_variables(parts.model.weights)
     # The figures are those of the model that is saved, which computes in float32 whatever it was trained in.
-    model = parts.model if parts.config.training.precision == "float32" else in_float32(parts.model)
-    infer = inference(model)
-    dataset, figures, baselines, optimum = parts.dataset, {}, {}, {}
-    for split in ("val", "test"):
-        rows = dataset.load(split, own_shards(world.rank, world.size, dataset.num_virtual_shards))
-        figures[split] = evaluate(world, infer, parts.labels, rows, dataset.num_virtual_shards)
-        optimum[split] = best_possible(dataset, split)
-        baselines[split] = baseline_of(world, dataset, parts.labels, split, rows)
-    report = Report.of(parts, world, loop, found, figures, baselines, optimum, started=started)
+    model = parts.in_float32()
+    dataset, labels = parts.dataset, parts.labels
+    infer = parts.infer(model)
+    V = dataset.num_virtual_shards
+    rows = {split: dataset.load(split, own_shards(world.rank, world.size, V)) for split in SCORED}
+    temperature = 1.0
+    if parts.config.objective.calibrate:
+        temperature = fitted_temperature(world, infer, labels, rows["val"])
+        infer = at_temperature(infer, temperature)
+    counts = dataset.label_counts("train")
+    scores = Scores(
+        metrics={split: evaluate(world, infer, labels, rows[split], V) for split in SCORED},
+        baselines={split: baseline_of(world, dataset, labels, split, rows[split]) for split in SCORED},
+        optimum={split: best_possible(dataset, split) for split in SCORED},
+        details={split: details(world, infer, labels, rows[split], counts) for split in SCORED},
+        temperature=temperature,
+    )
+    report = Report.of(parts, world, loop, found, scores, started=started)
 
     def write() -> None:
-        save_model(model, dataset, run_dir)
+        save_model(deployed(model, parts.head, labels, temperature), labels, dataset, run_dir)
         write_report(report, run_dir)
 
     world.together(write, on="root")

@@ -215,6 +215,8 @@ def open_world(config: DistributedConfig | None = None, environment: Mapping[str
     if chosen.num_threads is not None and settings.INTER_OP in chosen.variables:
         tf.config.threading.set_intra_op_parallelism_threads(chosen.num_threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
+    # Its warnings are for authors of graphs: an ensemble traces one for each of its members, and means to.
+    tf.get_logger().setLevel("ERROR")
     world = (HorovodWorld if place.size > 1 else SoloWorld)(place, chosen)
     world.gpu = own_gpu.name if own_gpu is not None else None
     world.import_seconds = time.monotonic() - started

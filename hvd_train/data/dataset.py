@@ -123,6 +123,14 @@ class Dataset:
             row_ids[start:stop] = records["row_id"]
         return Rows(features, labels, row_ids, starts[:-1])
 
+    def sample(self, split: Split, num_rows: int) -> NDArray[np.float32]:
+        """(n, F) features of about `num_rows` rows, the first of each virtual shard, or of all; the same for everyone."""
+        of_each = -(-num_rows // self.num_virtual_shards)
+        dtype = record_dtype(self.schema.num_features, self.schema.label_kind)
+        sizes = self.shard_sizes(split)
+        shards = (self._read_shard(split, v, dtype, int(size)) for v, size in enumerate(sizes))
+        return np.concatenate([shard["features"][:of_each].copy() for shard in shards])
+
     def features_and_labels(self, split: Split) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """The whole split in the order of the shards."""
         rows = self.load(split, range(self.num_virtual_shards))

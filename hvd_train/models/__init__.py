@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import keras
+
 from hvd_train.config import ModelConfig
-from hvd_train.models.heads import HeadSpec
-from hvd_train.models.inputs import InputSpec
+from hvd_train.models.deep_cnn import deep_cnn, residual_cnn
+from hvd_train.models.expansive_cnn import expansive_cnn
+from hvd_train.models.heads import HeadSpec, head
+from hvd_train.models.inputs import InputSpec, positions_and_channels
+from hvd_train.models.mlp import linear, mlp
 from hvd_train.models.seed_cnn import seed_cnn
+from hvd_train.models.seeds import Seeds
 
-BUILDERS = {"seed_cnn": seed_cnn}
+# (N, L, C) -> (N, U)
+BODIES: dict[str, Callable[[Any, ModelConfig, Seeds], Any]] = {
+    "seed_cnn": seed_cnn,
+    "deep_cnn": deep_cnn,
+    "residual_cnn": residual_cnn,
+    "expansive_cnn": expansive_cnn,
+    "mlp": mlp,
+    "linear": linear,
+}
 
 
-def build(config: ModelConfig, spec: InputSpec, head: HeadSpec, *, seed: int, rank: int = 0) -> Any:
-    """The Keras model of `config`: plain rows (N, F) in, logits (N, K) or values (N, 1) out.
+def build(config: ModelConfig, spec: InputSpec, head_spec: HeadSpec, *, seed: int, rank: int = 0) -> Any:
+    """The Keras model of `config`: plain rows (N, F) in, what the head of `head_spec` is trained on out.
 
-    All ranks, with the same arguments but `rank`: equal weights everywhere, dropout of its own on each rank.
+    All ranks, with the same arguments but `rank`: equal weights everywhere, dropout of its own on each rank. Raises
+    ConfigError where the rows cannot be arranged as the config says.
     """
-    return BUILDERS[config.name](config, spec, head, seed=seed, rank=rank)
+    seeds = Seeds(seed, rank)
+    x_NF = keras.Input((spec.num_features,), name="rows")
+    x_NLC = positions_and_channels(x_NF, config, spec, seeds)
+    x_NU = BODIES[config.name](x_NLC, config, seeds)
+    return keras.Model(x_NF, head(x_NU, head_spec, seeds), name=config.name)

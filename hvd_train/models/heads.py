@@ -1,43 +1,121 @@
-"""The last layer: logits over the labels, or one real value.
+"""The last layer: what the network is trained on, and what it says of a row.
 
-Shape letters: N rows, U units, K outputs.
+| head | trained on | says |
+|---|---|---|
+| softmax | logits (N, K) | logits (N, K) |
+| coral | logits (N, K-1) of "later than label k", one direction, K-1 thresholds | log-probabilities (N, K) |
+| corn | logits (N, K-1) of "later than k, given later than k-1" | log-probabilities (N, K) |
+| point | one value (N, 1) in the labels' units | the value (N, 1) |
+| gaussian | mean and logarithm of the deviation (N, 2), standardised | log-probabilities (N, K); for real values mean and deviation (N, 2) |
+
+CORAL: Cao, Mirjalili and Raschka 2020 (arXiv 1901.07884). CORN: Shi, Cao and Raschka 2021 (arXiv 2111.08851). Built-in
+Keras layers alone. Shape letters: N rows, U units, K labels.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
-# `hvd_train.export` looks the layer up by this name.
-OUTPUTS_LAYER = "outputs"
+from hvd_train.models.layers import vector
+from hvd_train.models.seeds import Seeds
+
+HeadKind = Literal["softmax", "coral", "corn", "point", "gaussian"]
+# No label is called impossible: with less, one row would decide the loss.
+LEAST_PROBABILITY = 1e-7
+# The logarithm of a Gaussian's deviation, in deviations of the labels, is kept within these.
+LOG_DEVIATION_RANGE = (-4.0, 2.0)
 
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """What the outputs start from, so that a network that has learnt nothing yet predicts as the trivial baseline does.
+    """What the outputs start from, so that a network that has learnt nothing yet predicts as the trivial baseline does."""
 
-    For labels with K outputs `bias` (K,) holds the logarithms of their shares in the train split; for real values
-    `bias` (1,) is the train split's mean and `scale` its deviation.
-    """
-
-    bias: np.ndarray
-    scale: float | None = None
-
-    @property
-    def num_outputs(self) -> int:
-        return len(self.bias)
+    kind: HeadKind
+    log_share: np.ndarray | None = None
+    """(K,) logarithms of the labels' shares in the train split; None for real values."""
+    values: np.ndarray | None = None
+    """(K,) the labels, where they are numbers."""
+    mean: float = 0.0
+    scale: float = 1.0
+    """Mean and deviation of the labels in the train split, where they are numbers."""
 
 
-def outputs(x_NU: Any, head: HeadSpec, seed: int) -> Any:
-    """(N, U) -> (N, K) logits, or (N, 1) values; in float32 whatever the network computes in, for losses and metrics."""
-    kernel = keras.initializers.GlorotUniform(seed)
-    if head.scale is None:
-        bias = keras.initializers.Constant(head.bias.astype(np.float32).tolist())
+def head(x_NU: Any, spec: HeadSpec, seeds: Seeds) -> Any:
+    """(N, U) -> what the loss is computed from, in float32 whatever the network computes in."""
+    kernel = seeds.kernel()
+    if spec.kind == "point":
+        z_N1 = keras.layers.Dense(1, kernel_initializer=kernel, name="standardised", dtype="float32")(x_NU)
+        return keras.layers.Rescaling(spec.scale, offset=spec.mean, name="value", dtype="float32")(z_N1)
+    if spec.kind == "gaussian":
+        return keras.layers.Dense(2, kernel_initializer=kernel, name="mean_and_deviation", dtype="float32")(x_NU)
+    assert spec.log_share is not None
+    if spec.kind == "softmax":
+        bias = keras.initializers.Constant(spec.log_share.astype(np.float32).tolist())
         return keras.layers.Dense(
-            head.num_outputs, kernel_initializer=kernel, bias_initializer=bias, name=OUTPUTS_LAYER, dtype="float32"
+            len(spec.log_share), kernel_initializer=kernel, bias_initializer=bias, name="logits", dtype="float32"
         )(x_NU)
-    z_N1 = keras.layers.Dense(1, kernel_initializer=kernel, name="standardised", dtype="float32")(x_NU)
-    return keras.layers.Rescaling(head.scale, offset=float(head.bias[0]), name=OUTPUTS_LAYER, dtype="float32")(z_N1)
+    later_K1 = later_logits(spec.log_share, conditional=spec.kind == "corn")
+    if spec.kind == "coral":
+        s_N1 = keras.layers.Dense(1, use_bias=False, kernel_initializer=kernel, name="direction", dtype="float32")(x_NU)
+        return s_N1 + vector(x_NU, len(later_K1), later_K1, "thresholds")
+    bias = keras.initializers.Constant(later_K1)
+    return keras.layers.Dense(
+        len(later_K1), kernel_initializer=kernel, bias_initializer=bias, name="later", dtype="float32"
+    )(x_NU)
+
+
+def later_logits(log_share_K: np.ndarray, *, conditional: bool) -> list[float]:
+    """(K-1,) logits of P(y > k), or of P(y > k | y > k - 1), for labels of these shares."""
+    share = np.exp(log_share_K.astype(np.float64))
+    later = 1 - np.cumsum(share)[:-1]
+    if conditional:
+        later = later / np.concatenate([[1.0], later[:-1]])
+    later = np.clip(later, 1e-6, 1 - 1e-6)
+    return [float(logit) for logit in np.log(later / (1 - later))]
+
+
+def says(outputs: Any, spec: HeadSpec) -> Any:
+    """What a row's outputs mean: (N, K) logarithms of probabilities (up to a constant), or values. See the table above."""
+    if spec.kind in ("softmax", "point"):
+        return outputs
+    if spec.kind == "gaussian":
+        mean_N1, log_deviation_N1 = gaussian_parts(outputs)
+        deviation_N1 = keras.ops.exp(log_deviation_N1)
+        if spec.values is None:
+            return keras.ops.concatenate([mean_N1 * spec.scale + spec.mean, deviation_N1 * spec.scale], axis=1)
+        edges = ((_edges(spec.values) - spec.mean) / spec.scale).tolist()
+        edges_1K = keras.ops.convert_to_tensor([edges], "float32")
+        later = 0.5 - 0.5 * keras.ops.erf((edges_1K - mean_N1) / (deviation_N1 * math.sqrt(2.0)))
+        return _logarithm(_between(later))
+    later = keras.ops.sigmoid(outputs)
+    if spec.kind == "corn":
+        later = keras.ops.cumprod(later, axis=1)
+    return _logarithm(_between(later))
+
+
+def gaussian_parts(outputs_N2: Any) -> tuple[Any, Any]:
+    """Mean (N, 1) and logarithm of the deviation (N, 1), in deviations of the labels."""
+    return outputs_N2[:, :1], keras.ops.clip(outputs_N2[:, 1:], *LOG_DEVIATION_RANGE)
+
+
+def _edges(values_K: np.ndarray) -> np.ndarray:
+    """(K-1,) the middles between neighbouring labels."""
+    return np.asarray((values_K[1:] + values_K[:-1]) / 2)
+
+
+def _between(later: Any) -> Any:
+    """P(y > k) (N, K-1) -> P(y = k) (N, K). CORAL's thresholds need not be in order while it learns: never negative."""
+    ones = keras.ops.ones_like(later[:, :1])
+    return keras.ops.relu(
+        keras.ops.concatenate([ones, later], axis=1) - keras.ops.concatenate([later, 0 * ones], axis=1)
+    )
+
+
+def _logarithm(probability: Any) -> Any:
+    probability = probability + LEAST_PROBABILITY
+    return keras.ops.log(probability / keras.ops.sum(probability, axis=1, keepdims=True))

@@ -26,6 +26,16 @@ REPORT = SimpleNamespace(
     metrics={"test": {"loss": 3.3, "accuracy": 0.07, "rmse": 9.5}},
     baselines={"test": {"loss": 3.4, "accuracy": 0.074, "rmse": 10.5}},
     optimum={"test": {"rmse": 8.7}},
+    details={
+        "test": {
+            "balanced_mae": 12.5,
+            "macro_accuracy_by_decade": 0.25,
+            "expected_calibration_error": 0.0123,
+            "decades": [
+                {"decade": 1990, "train_rows": 1234, "rows": 99, "mae": 5.5, "rmse": 7.25, "decade_accuracy": 0.5}
+            ],
+        }
+    },
     verdict="no better than the trivial baseline in: exact accuracy",
     best_epoch=2,
     epochs=4,
@@ -56,6 +66,9 @@ def shown(tmp_path: Path, *, terminal: bool = False) -> tuple[str, str]:
 def test_plain_lines_without_a_terminal(tmp_path: Path) -> None:
     out, log = shown(tmp_path)
     assert "\x1b" not in out
+    decade = " ".join(next(line for line in log.splitlines() if "1990" in line).replace("│", " ").split())
+    assert decade.endswith("1990 1,234 99 5.5000 7.2500 50.00 %")
+    assert "calibration error 0.0123" in log
     assert "ranks  2 on lab1 (2)" in out
     assert (
         "epoch  2/4  train loss 3.1000  validation: loss 3.2000  accuracy 8.10 %  rmse 9.4000  41,234 samples/s  1.2 s  best"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hvd_train.checkpoint import Progress
 from hvd_train.config import OptimizerConfig, TrainingConfig
 from hvd_train.decide import decide
-from hvd_train.rates import num_warmup_steps, rate_at, scaled_learning_rate
+from hvd_train.rates import fall_steps, num_warmup_steps, rate_at, scaled_learning_rate
 
 
 def after(losses: list[float], **training: float) -> Progress:
@@ -68,3 +68,12 @@ def test_warm_up_then_cosine() -> None:
     assert all(a <= b for a, b in pairwise(rates[:20]))
     assert all(a >= b for a, b in pairwise(rates[20:]))
     assert rate_at(150, 1.0, warmup_steps=20, total_steps=200, schedule="constant") == 1.0
+
+
+def test_the_rate_falls_in_steps() -> None:
+    config = OptimizerConfig(schedule="step", step_epochs=(2, 5))
+    assert fall_steps(config, steps_per_epoch=10, num_epochs=8) == (20, 50)
+    assert fall_steps(OptimizerConfig(schedule="step"), steps_per_epoch=10, num_epochs=8) == (40, 60)
+    shape = {"warmup_steps": 5, "total_steps": 80, "schedule": "step", "falls_at": (20, 50), "step_factor": 0.5}
+    rates = [rate_at(step, 1.0, **shape) for step in (4, 19, 20, 49, 50, 79)]  # type: ignore[arg-type]
+    assert rates == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]

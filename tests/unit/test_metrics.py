@@ -29,7 +29,7 @@ def expected(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         "loss": log_loss(targets, probabilities, labels=range(22)),
         "accuracy": np.mean(logits.argmax(1) == targets),
         "within_5": np.mean(np.abs(years[windows.argmax(1)] - truth) <= 5),
-        "mae": mean_absolute_error(truth, probabilities @ years),
+        "mae": mean_absolute_error(truth, [years[np.searchsorted(np.cumsum(p), 0.5 - 1e-12)] for p in probabilities]),
         "rmse": root_mean_squared_error(truth, probabilities @ years),
     }
 
@@ -93,8 +93,31 @@ def test_real_values() -> None:
     predictions, truth = np.array([[1.0], [2.0], [4.0]], np.float32), np.array([1.0, 0.0, 1.0], np.float32)
     found = metrics.from_sums("values", metrics.row_sums(labels, predictions, truth))
     assert found == pytest.approx({"loss": 13 / 3, "mae": 5 / 3, "rmse": (13 / 3) ** 0.5})
-    baseline = metrics.from_sums("values", metrics.value_baseline(1.0, 1.0, truth))
+    baseline = metrics.from_sums("values", metrics.value_baseline(labels, 1.0, 1.0, 1.0, truth))
     assert baseline == pytest.approx({"loss": 1 / 3, "mae": 1 / 3, "rmse": (1 / 3) ** 0.5})
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "huber"])
+def test_a_model_that_says_one_year_is_scored_by_it(loss: str) -> None:
+    labels = Labels.of("years", tuple(range(1990, 2012)), loss, delta=2.0)
+    said, targets = np.array([[1999.6], [2020.0], [2001.2]], np.float32), np.array([10, 21, 5])
+    found = metrics.from_sums("years", metrics.row_sums(labels, said, targets))
+    errors = np.array([-0.4, 9.0, 6.2])
+    losses = {"mse": errors**2, "mae": abs(errors), "huber": np.array([0.08, 2 * (9 - 1), 2 * (6.2 - 1)])}
+    assert found["loss"] == pytest.approx(losses[loss].mean(), rel=1e-4)
+    assert found["accuracy"] == pytest.approx(2 / 3)  # 2000 and, of 2020.0, the last label
+    assert found["within_5"] == pytest.approx(2 / 3)
+    assert found["mae"] == pytest.approx(abs(errors).mean(), rel=1e-4)
+    assert found["rmse"] == pytest.approx((errors**2).mean() ** 0.5, rel=1e-4)
+
+
+def test_a_mean_and_a_deviation_of_real_values() -> None:
+    labels = Labels.of("values", (), "gaussian")
+    said, truth = np.array([[1.0, 0.5], [2.0, 2.0]], np.float32), np.array([1.5, 0.0], np.float32)
+    found = metrics.from_sums("values", metrics.row_sums(labels, said, truth))
+    nll = [0.5 + np.log(0.5 * np.sqrt(2 * np.pi)), 0.5 + np.log(2 * np.sqrt(2 * np.pi))]
+    assert found["loss"] == pytest.approx(np.mean(nll))
+    assert found["rmse"] == pytest.approx(np.sqrt((0.25 + 4) / 2))
 
 
 def test_classes_have_no_distances() -> None:

@@ -1,0 +1,95 @@
+"""Which head and Keras loss go with each name, and the losses that Keras does not have.
+
+Shape letters: N rows, K labels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from hvd_train.config import ObjectiveConfig
+from hvd_train.models.heads import HeadKind, gaussian_parts
+
+HEADS: dict[str, HeadKind] = {
+    "cross-entropy": "softmax",
+    "focal": "softmax",
+    "coral": "coral",
+    "corn": "corn",
+    "mse": "point",
+    "mae": "point",
+    "huber": "point",
+    "gaussian": "gaussian",
+}
+
+
+def coral_loss(targets_NK: Any, logits: Any) -> Any:
+    """(N,): the sum over the K-1 thresholds of the binary cross-entropy of "later than k" (Cao et al. 2020, eq. 4).
+
+    `targets_NK` are shares of the labels, one-hot or soft: P(y > k) is what they leave above k.
+    """
+    later = _later(targets_NK)
+    return -keras.ops.sum(later * keras.ops.log_sigmoid(logits) + (1 - later) * keras.ops.log_sigmoid(-logits), axis=-1)
+
+
+def corn_loss(targets_NK: Any, logits: Any) -> Any:
+    """(N,): the sum over the K-1 conditional tasks, each on the rows that reach it (Shi et al. 2021, eq. 5).
+
+    Row n is in task k as far as its target is later than k - 1. The paper divides by the number of rows in all tasks;
+    here the mean over rows is taken, a constant apart for the same data.
+    """
+    later = _later(targets_NK)
+    reaches = keras.ops.concatenate([keras.ops.ones_like(later[:, :1]), later[:, :-1]], axis=-1)
+    stays = reaches - later
+    return -keras.ops.sum(later * keras.ops.log_sigmoid(logits) + stays * keras.ops.log_sigmoid(-logits), axis=-1)
+
+
+def _later(targets_NK: Any) -> Any:
+    """P(y > k) for k = 0..K-2, (N, K-1)."""
+    return 1.0 - keras.ops.cumsum(targets_NK, axis=-1)[:, :-1]
+
+
+def gaussian_loss(mean: float, scale: float) -> Any:
+    """A loss (N,): the negative log-likelihood of values (N, 1) or (N,) under outputs (N, 2) in deviations `scale`."""
+
+    def loss(values: Any, outputs_N2: Any) -> Any:
+        z_N1 = (keras.ops.reshape(values, (-1, 1)) - mean) / scale
+        mean_N1, log_deviation_N1 = gaussian_parts(outputs_N2)
+        nll = 0.5 * ((z_N1 - mean_N1) * keras.ops.exp(-log_deviation_N1)) ** 2 + log_deviation_N1
+        return nll[:, 0] + float(np.log(scale * np.sqrt(2 * np.pi)))
+
+    return loss
+
+
+def make_loss(kind: str, config: ObjectiveConfig, *, soft: bool, mean: float, scale: float) -> tuple[Any, float]:
+    """The Keras loss called `kind`, and what it is divided by so that gradients do not depend on the labels' units.
+
+    `soft`: targets are shares (N, K), or values (N, 1), and not class indices. `mean` and `scale` are the labels'.
+    """
+    if kind == "cross-entropy":
+        kind_of = keras.losses.CategoricalCrossentropy if soft else keras.losses.SparseCategoricalCrossentropy
+        return kind_of(from_logits=True), 1.0
+    if kind == "focal":
+        return keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=config.focal_gamma, from_logits=True), 1.0
+    if kind == "mse":
+        return keras.losses.MeanSquaredError(), scale**2
+    if kind == "mae":
+        return keras.losses.MeanAbsoluteError(), scale
+    if kind == "huber":
+        return keras.losses.Huber(config.huber_delta), scale * config.huber_delta
+    if kind == "gaussian":
+        return _Loss(gaussian_loss(mean, scale)), 1.0
+    return _Loss({"coral": coral_loss, "corn": corn_loss}[kind]), 1.0
+
+
+class _Loss(keras.losses.Loss):  # type: ignore[misc]
+    """A function of targets and outputs as a Keras loss: weighted, and averaged over the rows."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self._function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self._function(y_true, y_pred)

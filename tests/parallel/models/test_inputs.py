@@ -1,0 +1,101 @@
+"""What the columns go through before the network: quantiles, logarithms, arrangements; fitted on the train split alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import NormalDist
+
+import keras
+import numpy as np
+import pytest
+
+from hvd_train import recipes
+from hvd_train.config import ModelConfig
+from hvd_train.data import Dataset, prepare
+from hvd_train.models.inputs import QUANTILE_LEVELS, InputSpec, covariance_columns, positions_and_channels, transformed
+from hvd_train.models.seeds import Seeds
+from hvd_train.parts import input_spec
+from hvd_train.world import World
+
+
+def through(rows: np.ndarray, config: ModelConfig, spec: InputSpec) -> np.ndarray:
+    x = keras.Input((rows.shape[1],))
+    return np.asarray(keras.Model(x, transformed(x, config, spec))(rows.astype(np.float32)))
+
+
+def some_columns() -> tuple[np.ndarray, InputSpec]:
+    rng = np.random.default_rng(0)
+    rows = np.stack(
+        [rng.normal(3, 2, 4000), rng.standard_t(1.5, 4000) * 10, rng.integers(0, 3, 4000), np.full(4000, 7.0)], axis=1
+    )
+    return rows, InputSpec(rows.mean(0), rows.std(0), (4, 1), np.quantile(rows, QUANTILE_LEVELS, axis=0))
+
+
+def test_quantiles_make_any_column_normal() -> None:
+    rows, spec = some_columns()
+    found = through(rows, ModelConfig(transform="quantile"), spec)
+    for column in (0, 1):
+        y, x = found[:, column], rows[:, column]
+        order = np.argsort(x)
+        assert (np.diff(y[order]) >= -1e-4).all()
+        ranks = np.argsort(order) / 4000 + 0.5 / 4000
+        inside = (ranks > 0.02) & (ranks < 0.98)
+        normal = np.array([NormalDist().inv_cdf(r) for r in ranks[inside]])
+        assert y[inside] == pytest.approx(normal, abs=0.08)  # a straight line between two quantiles
+        assert abs(y).max() < 3.1
+    assert len(np.unique(np.round(found[:, 2], 4))) == 3
+    assert (found[:, 3] == found[0, 3]).all()
+
+
+def test_wild_and_missing_values_come_out_finite() -> None:
+    _, spec = some_columns()
+    wild = np.array([[np.nan, 1e7, -5, 8], [-1e6, np.nan, 9, np.nan]])
+    assert np.isfinite(through(wild, ModelConfig(transform="quantile"), spec)).all()
+    assert abs(through(wild, ModelConfig(transform="quantile"), spec)).max() < 4
+    logs = through(wild, ModelConfig(transform="signed-log"), spec)
+    z = np.nan_to_num((wild - spec.mean) / np.where(spec.std > 0, spec.std, 1e15))
+    assert logs == pytest.approx(np.sign(z) * np.log1p(abs(z)), rel=1e-4, abs=1e-6)
+
+
+def test_transforms_are_fitted_on_the_train_split_alone(world: World, tmp_path: Path) -> None:
+    """A wild value in a row of test, or of val, changes nothing of what the model's first layers hold."""
+    rng = np.random.default_rng(0)
+    table = np.column_stack([rng.integers(1990, 2000, 400), rng.normal(size=(400, 5))])
+    specs = []
+    for name in ("tame", "wild"):
+        if name == "wild":
+            table[-1, 3] = table[330, 3] = 1e9  # the last 80 rows are test, the 32 before them val
+        path = tmp_path / f"{name}.csv"
+        np.savetxt(path, table, delimiter=",")
+        data = {"path": path, "split": "sequential", "test_fraction": 0.2, "cache_dir": tmp_path / "cache"}
+        config = recipes.DEBUG.replace(data=data, model={"transform": "quantile"})
+        dataset = Dataset.open(prepare(config.data))
+        assert dataset.num_rows("test") == 80
+        specs.append(input_spec(config, dataset))
+    tame, wild = specs
+    assert tame.mean.tolist() == wild.mean.tolist()
+    assert tame.std.tolist() == wild.std.tolist()
+    assert tame.quantiles is not None
+    assert wild.quantiles is not None
+    assert tame.quantiles.tolist() == wild.quantiles.tolist()
+
+
+def test_the_covariance_arrangement_is_symmetric_and_has_every_column() -> None:
+    covariance = np.arange(144).reshape(12, 12)
+    covariance = covariance + covariance.T + 1000
+    columns = np.concatenate([np.arange(12), *(np.diag(covariance, k) for k in range(12))])
+    arranged = columns[covariance_columns()]
+    assert (arranged[:, :12] == covariance).all()
+    assert (arranged[:, 12] == np.arange(12)).all()
+    assert sorted(set(covariance_columns().ravel())) == list(range(90))
+
+
+def test_a_learnt_permutation_begins_near_the_order_as_it_is() -> None:
+    spec = InputSpec(np.zeros(6), np.ones(6), (6, 1))
+    x = keras.Input((6,))
+    model = keras.Model(x, positions_and_channels(x, ModelConfig(arrangement="permutation"), spec, Seeds(0, 0)))
+    matrix = np.asarray(model(np.eye(6, dtype=np.float32)))[:, :, 0]
+    assert matrix.sum(0) == pytest.approx(1, abs=1e-3)
+    assert matrix.sum(1) == pytest.approx(1, abs=0.02)
+    assert (matrix.argmax(1) == np.arange(6)).all()
+    assert any("order" in variable.path for variable in model.trainable_variables)

@@ -1,0 +1,140 @@
+"""Optimizers, decay, averaged weights, ensembles: alike on all ranks, and what their papers say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from hvd_train import recipes
+from hvd_train.averaging import WeightAverage
+from hvd_train.config import OptimizerConfig, RunConfig, TrainingConfig
+from hvd_train.ensemble import join_runs, train_members
+from hvd_train.errors import CheckpointError
+from hvd_train.export import load_trained
+from hvd_train.lars import LARS, TRUST_COEFFICIENT
+from hvd_train.metrics import softmax
+from hvd_train.optimizers import make_optimizer, make_schedule
+from hvd_train.rundir import RunDir
+from hvd_train.train import train_and_evaluate
+from hvd_train.watch import Watch
+from hvd_train.world import World
+
+SMALL = recipes.DEBUG.replace(
+    data={"num_songs": 1200, "num_virtual_shards": 12},
+    training={"num_epochs": 2, "global_batch_size": 120, "check_equal_weights": True},
+)
+PIECES: dict[str, dict[str, Any]] = {
+    "adamw, clipped, with decay": {"optimizer": {"optimizer": "adamw", "weight_decay": 0.01, "clip_norm": 0.5}},
+    "sgd in steps": {"optimizer": {"optimizer": "sgd", "schedule": "step", "rate_scaling": "linear"}},
+    "lamb": {"optimizer": {"optimizer": "lamb", "weight_decay": 0.01}},
+    "lars": {"optimizer": {"optimizer": "lars", "weight_decay": 0.01, "base_learning_rate": 1.0}},
+    "ema": {"training": {"averaging": "ema", "ema_momentum": 0.9}},
+    "swa": {"training": {"averaging": "swa", "swa_from": 0.0}},
+    "coral, plateau": {"objective": {"loss": "coral"}, "training": {"plateau_patience": 1}},
+    "corn, smoothed": {"objective": {"loss": "corn", "label_smoothing": 0.1}},
+    "gaussian": {"objective": {"loss": "gaussian"}},
+    "huber, weighted": {"objective": {"loss": "huber"}, "data": {"balance": "sqrt-inverse"}},
+    "focal on soft labels": {"objective": {"loss": "focal"}, "data": {"targets": "gaussian"}},
+}
+
+
+class StopAfter(Watch):
+    """Raises on every rank alike once so many steps are done."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self._steps = steps
+
+    def progress(self, step: int) -> None:
+        if step >= self._steps:
+            raise InterruptedError
+
+
+def small(world: World, changes: dict[str, Any] | None = None) -> RunConfig:
+    if 12 % world.size:
+        pytest.skip(f"{world.size} ranks cannot share 12 virtual shards")
+    return SMALL.replace(**(changes or {}))
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_each_piece_acts_alike_on_all_ranks(world: World, shared_dir: Path, piece: str) -> None:
+    """Training itself compares the weights bit for bit after each epoch; here the ranks' reports are."""
+    keras.backend.clear_session()
+    report = train_and_evaluate(small(world, PIECES[piece]), world, RunDir(shared_dir / "run"))
+    assert len({str(r) for r in world.allgather(report.metrics)}) == 1
+    assert np.isfinite(report.metrics["test"]["loss"])
+
+
+def test_decay_pulls_kernels_alone() -> None:
+    config = OptimizerConfig(optimizer="adamw", weight_decay=0.5, base_learning_rate=0.1, warmup_epochs=0, schedule="constant")  # fmt: skip
+    schedule = make_schedule(config, global_batch_size=256, steps_per_epoch=10, num_epochs=1)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.LayerNormalization()])
+    for variable in model.trainable_variables:
+        variable.assign(keras.ops.ones(variable.shape))
+    optimizer = make_optimizer(config, schedule)
+    optimizer.apply([keras.ops.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    values = {v.name: float(keras.ops.max(v)) for v in model.trainable_variables}
+    assert values == pytest.approx({"kernel": 1 - 0.1 * 0.5, "bias": 1.0, "gamma": 1.0, "beta": 1.0})
+
+
+def test_lars_scales_a_layer_s_gradient_to_its_norm() -> None:
+    optimizer = LARS(0.5, momentum=0.0)
+    kernel, bias = keras.Variable(np.full((2, 2), 3.0), dtype="float32"), keras.Variable(np.ones(2), dtype="float32")
+    gradients = [np.array([[1.0, 2.0], [2.0, 4.0]]), np.ones(2)]
+    optimizer.apply([keras.ops.convert_to_tensor(g, "float32") for g in gradients], [kernel, bias])
+    step = 0.5 * TRUST_COEFFICIENT * 6.0 / 5.0 * gradients[0]
+    assert np.asarray(kernel) == pytest.approx(3.0 - step, rel=1e-6)
+    assert np.asarray(bias) == pytest.approx(0.5)
+
+
+def test_swa_is_the_mean_of_the_epochs_weights_and_gives_the_own_ones_back() -> None:
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    training = TrainingConfig(averaging="swa", swa_from=0.5, num_epochs=4)
+    average = WeightAverage.of(training, model)
+    assert average is not None
+    for epoch, weight in enumerate((1.0, 2.0, 3.0, 6.0)):
+        model.set_weights([np.array([[weight]])])
+        average.epoch_ended(epoch)
+        with average.in_place():
+            assert float(model.get_weights()[0][0, 0]) == pytest.approx([1.0, 2.0, 3.0, 4.5][epoch])
+        assert float(model.get_weights()[0][0, 0]) == weight
+
+
+def test_a_run_with_averaged_weights_resumes_as_the_same_experiment(world: World, shared_dir: Path) -> None:
+    for averaging in ("ema", "swa"):
+        config = small(world, {"training": {"averaging": averaging, "num_epochs": 3, "swa_from": 0.3}})
+        whole = train_and_evaluate(config, world, RunDir(shared_dir / f"{averaging}-whole"))
+        stopped = RunDir(shared_dir / averaging)
+        with pytest.raises(InterruptedError):
+            train_and_evaluate(config, world, stopped, watch=StopAfter(2 * 8 + 4))
+        resumed = train_and_evaluate(config, world, stopped, resume=True)
+        for a, b in zip(resumed.history, whole.history, strict=True):
+            assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-5)
+
+
+def test_an_ensemble_is_the_mean_of_its_members(world: World, shared_dir: Path) -> None:
+    members = train_members(small(world), world, RunDir(shared_dir / "three"), 3)
+    finished = [member.done.stat().st_mtime_ns for member in members] if world.is_root else []
+    result = join_runs(members, world, RunDir(shared_dir / "three"))
+    rows = np.random.default_rng(0).normal(size=(6, 90)).astype(np.float32)
+    apart = [softmax(np.asarray(load_trained(member).model(rows))) for member in members]
+    assert not np.allclose(apart[0], apart[1], atol=1e-3)
+    together = softmax(np.asarray(load_trained(RunDir(shared_dir / "three")).model(rows)))
+    assert together == pytest.approx(np.mean(apart, axis=0), abs=1e-5)
+    assert result["rows"] > 100
+    assert len({str(r) for r in world.allgather(result["metrics"])}) == 1
+    # Called again, it trains nothing that is there.
+    train_members(small(world), world, RunDir(shared_dir / "three"), 3)
+    assert finished == ([member.done.stat().st_mtime_ns for member in members] if world.is_root else [])
+
+
+def test_runs_of_another_kind_are_not_joined(world: World, shared_dir: Path) -> None:
+    runs = [RunDir(shared_dir / "years"), RunDir(shared_dir / "value")]
+    train_and_evaluate(small(world), world, runs[0])
+    train_and_evaluate(small(world, {"objective": {"loss": "mse"}}), world, runs[1])
+    with pytest.raises(CheckpointError, match="cannot be averaged"):
+        join_runs(runs, world, RunDir(shared_dir / "joined"))

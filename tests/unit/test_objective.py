@@ -1,0 +1,70 @@
+"""Which losses go with which labels and targets, and what is said of those that do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hvd_train.config import RunConfig
+from hvd_train.errors import ConfigError
+from hvd_train.objective import loss_in_use, smoothed
+
+
+@pytest.mark.parametrize(
+    ("label_kind", "loss", "used"),
+    [
+        ("years", "auto", "cross-entropy"),
+        ("classes", "auto", "cross-entropy"),
+        ("values", "auto", "mse"),
+        ("years", "corn", "corn"),
+        ("integers", "gaussian", "gaussian"),
+        ("values", "huber", "huber"),
+        ("classes", "focal", "focal"),
+    ],
+)
+def test_the_loss_in_use(label_kind: str, loss: str, used: str) -> None:
+    assert loss_in_use(RunConfig().replace(objective={"loss": loss}), label_kind) == used
+
+
+@pytest.mark.parametrize(
+    ("label_kind", "changes", "says"),
+    [
+        ("values", {"objective": {"loss": "coral"}}, "'coral'.*real values"),
+        ("values", {"objective": {"loss": "cross-entropy"}}, "'cross-entropy'.*real values"),
+        ("classes", {"objective": {"loss": "mse"}}, "'mse'.*names"),
+        ("classes", {"objective": {"loss": "corn"}}, "'corn'.*names"),
+        ("years", {"objective": {"loss": "mse"}, "data": {"targets": "gaussian"}}, "'mse'.*soft targets"),
+        ("years", {"objective": {"loss": "gaussian", "label_smoothing": 0.1}}, "'gaussian'.*soft targets"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(label_kind: str, changes: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        loss_in_use(RunConfig().replace(**changes), label_kind)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("model", "blocks", 0),
+        ("model", "stochastic_depth", 1.0),
+        ("model", "input_dropout", -0.1),
+        ("model", "squeeze_ratio", -1),
+        ("model", "downsample_by", 1),
+        ("model", "downsample_after", (3,)),
+        ("model", "projection", "8by4"),
+        ("objective", "label_smoothing", 1.0),
+        ("objective", "focal_gamma", -1.0),
+        ("objective", "huber_delta", 0.0),
+        ("optimizer", "step_factor", 1.0),
+        ("optimizer", "step_epochs", (5.0, 3.0)),
+        ("training", "ema_momentum", 1.0),
+        ("training", "swa_from", 1.0),
+    ],
+)
+def test_impossible_values_name_their_key(section: str, key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=key):
+        RunConfig().replace(**{section: {key: value}})
+
+
+def test_smoothing_keeps_a_share_for_every_label() -> None:
+    assert smoothed(np.eye(4, dtype=np.float32), 0.2) == pytest.approx(0.8 * np.eye(4) + 0.05)
