@@ -55,7 +55,7 @@ def _own_core(cores: Any) -> None:
     from hvd_train.world import open_world
 
     global _world
-    _world = open_world({})
+    _world = open_world(environment={})
 
 
 def _train(trial: Trial) -> dict[str, Any]:
