@@ -24,8 +24,9 @@ from hvd_train.errors import DataError
 from hvd_train.evaluate import Infer, inference
 from hvd_train.metrics import Baseline, Labels
 from hvd_train.models.heads import HeadSpec, says
-from hvd_train.models.inputs import QUANTILE_LEVELS, InputSpec
+from hvd_train.models.inputs import InputSpec
 from hvd_train.models.losses import HEADS, make_loss
+from hvd_train.models.transforms import Fit
 from hvd_train.objective import Objective
 from hvd_train.observer import Observer
 from hvd_train.optimizers import make_optimizer, make_schedule
@@ -35,8 +36,8 @@ from hvd_train.watch import Watch
 from hvd_train.world import SoloWorld, World
 
 MOST_STEPS_PER_EXECUTION = 16
-# Train rows that the quantiles of the inputs are taken from; each of them then has an error under 0.5 % of the rows.
-QUANTILE_ROWS = 50_000
+# Train rows that a transform of the inputs is fitted on; a quantile then has an error under 0.5 % of the rows.
+FITTED_ROWS = 50_000
 
 
 @dataclass
@@ -181,10 +182,10 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
 
 def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
     """The statistics of the train split that the model's first layers are made from. Pure: every rank reads the same rows."""
-    quantiles = None
-    if config.model.transform == "quantile":
-        quantiles = np.nan_to_num(np.nanquantile(dataset.sample("train", QUANTILE_ROWS), QUANTILE_LEVELS, axis=0))
-    return InputSpec(dataset.statistics.mean, dataset.statistics.std, dataset.schema.layout, quantiles)
+    statistics, fit = dataset.statistics, Fit()
+    if config.model.transform in ("quantile", "log-covariance"):
+        fit = Fit.of(config.model, dataset.sample("train", FITTED_ROWS))
+    return InputSpec(statistics.mean, statistics.std, dataset.schema.layout, fit)
 
 
 def head_spec(dataset: Dataset, labels: Labels, objective: Objective) -> HeadSpec:

@@ -12,15 +12,18 @@ import pytest
 from hvd_train import recipes
 from hvd_train.config import ModelConfig
 from hvd_train.data import Dataset, prepare
-from hvd_train.models.inputs import QUANTILE_LEVELS, InputSpec, covariance_columns, positions_and_channels, transformed
+from hvd_train.models.inputs import InputSpec, arranged_columns, positions_and_channels
 from hvd_train.models.seeds import Seeds
+from hvd_train.models.transforms import Fit, log_covariance, transformed
 from hvd_train.parts import input_spec
 from hvd_train.world import World
 
 
 def through(rows: np.ndarray, config: ModelConfig, spec: InputSpec) -> np.ndarray:
     x = keras.Input((rows.shape[1],))
-    return np.asarray(keras.Model(x, transformed(x, config, spec))(rows.astype(np.float32)))
+    return np.asarray(
+        keras.Model(x, transformed(x, config.transform, spec.mean, spec.std, spec.fit))(rows.astype(np.float32))
+    )
 
 
 def some_columns() -> tuple[np.ndarray, InputSpec]:
@@ -28,7 +31,7 @@ def some_columns() -> tuple[np.ndarray, InputSpec]:
     rows = np.stack(
         [rng.normal(3, 2, 4000), rng.standard_t(1.5, 4000) * 10, rng.integers(0, 3, 4000), np.full(4000, 7.0)], axis=1
     )
-    return rows, InputSpec(rows.mean(0), rows.std(0), (4, 1), np.quantile(rows, QUANTILE_LEVELS, axis=0))
+    return rows, InputSpec(rows.mean(0), rows.std(0), (4, 1), Fit.of(ModelConfig(transform="quantile"), rows))
 
 
 def test_quantiles_make_any_column_normal() -> None:
@@ -75,19 +78,19 @@ def test_transforms_are_fitted_on_the_train_split_alone(world: World, tmp_path: 
     tame, wild = specs
     assert tame.mean.tolist() == wild.mean.tolist()
     assert tame.std.tolist() == wild.std.tolist()
-    assert tame.quantiles is not None
-    assert wild.quantiles is not None
-    assert tame.quantiles.tolist() == wild.quantiles.tolist()
+    assert tame.fit.quantiles is not None
+    assert wild.fit.quantiles is not None
+    assert tame.fit.quantiles.tolist() == wild.fit.quantiles.tolist()
 
 
 def test_the_covariance_arrangement_is_symmetric_and_has_every_column() -> None:
     covariance = np.arange(144).reshape(12, 12)
     covariance = covariance + covariance.T + 1000
     columns = np.concatenate([np.arange(12), *(np.diag(covariance, k) for k in range(12))])
-    arranged = columns[covariance_columns()]
+    arranged = columns[arranged_columns()]
     assert (arranged[:, :12] == covariance).all()
     assert (arranged[:, 12] == np.arange(12)).all()
-    assert sorted(set(covariance_columns().ravel())) == list(range(90))
+    assert sorted(set(arranged_columns().ravel())) == list(range(90))
 
 
 def test_a_learnt_permutation_begins_near_the_order_as_it_is() -> None:
@@ -99,3 +102,36 @@ def test_a_learnt_permutation_begins_near_the_order_as_it_is() -> None:
     assert matrix.sum(1) == pytest.approx(1, abs=0.02)
     assert (matrix.argmax(1) == np.arange(6)).all()
     assert any("order" in variable.path for variable in model.trainable_variables)
+
+
+def test_the_logarithm_of_the_covariance_is_scipy_free_and_exact() -> None:
+    """exp() of what comes out, by its power series, is the whitened covariance that went in."""
+    rng = np.random.default_rng(0)
+    songs, matrices = [], []
+    for _ in range(5):
+        root = rng.normal(size=(12, 12)) * 0.2 + np.eye(12)
+        matrices.append(root @ root.T)
+        songs.append(np.concatenate([rng.normal(size=12), *(np.diag(matrices[-1], k) for k in range(12))]))
+    whitening = np.linalg.inv(np.linalg.cholesky(np.mean(matrices, axis=0)))
+    found = np.asarray(log_covariance(keras.ops.convert_to_tensor(np.array(songs), "float32"), whitening))
+    assert found[:, :12] == pytest.approx(np.array(songs)[:, :12], abs=1e-5)
+    for song, matrix in zip(found, matrices, strict=True):
+        log = song[arranged_columns()[:, :12]]
+        power, exp = np.eye(12), np.eye(12)
+        for n in range(1, 60):
+            power = power @ log / n
+            exp = exp + power
+        assert exp == pytest.approx(whitening @ matrix @ whitening.T, abs=1e-3)
+
+
+def test_songs_with_holes_or_flat_covariances_come_out_finite() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(300, 90))
+    for row in rows:
+        root = rng.normal(size=(12, 12))
+        row[12:] = np.concatenate([np.diag(root @ root.T, k) for k in range(12)])
+    config = ModelConfig(transform="log-covariance")
+    spec = InputSpec(rows.mean(0), rows.std(0), (90, 1), Fit.of(config, rows))
+    assert through(rows, config, spec).std(0) == pytest.approx(1, abs=0.02)
+    rows[0, 5], rows[1, 40], rows[2, 12:] = np.nan, np.nan, 0.0
+    assert np.isfinite(through(rows[:3], config, spec)).all()

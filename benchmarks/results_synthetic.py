@@ -1,0 +1,129 @@
+"""Results on the synthetic songs at full size, where the best possible is known; and the methods for rare years.
+
+    python benchmarks/results_synthetic.py recipes      # each recipe on 463,715 / 51,630 songs, and HistGradientBoosting
+    python benchmarks/results_synthetic.py rare         # the methods for imbalance on one net and fewer songs
+
+Each run is `horovodrun -np N hvd-train train ...` as a user types it, N the cores of this machine. Writes
+benchmarks/results/synthetic-<what>_<date>.json, from which benchmarks/results_page.py makes docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trials
+
+from hvd_train import recipes
+from hvd_train.data import Dataset, prepare
+from hvd_train.report import versions
+
+HERE = Path(__file__).parent
+NUM_SONGS = 515_345
+RARE_NUM_SONGS = 100_000
+RARE_BEFORE = 1970
+RUN_LIMIT_S = 3600
+# What is trained at full size: a name, and the flags of hvd-train train.
+RECIPES = {
+    "linear": ["--recipe", "songs", "--model", "linear", "--transform", "standard"],
+    "default (seed_cnn)": ["--recipe", "default"],
+    "mlp, standardised inputs": ["--recipe", "songs-mlp", "--transform", "standard"],
+    "songs-mlp": ["--recipe", "songs-mlp"],
+    "songs": ["--recipe", "songs"],
+}
+RARE = {
+    "none": [],
+    "repeat, evenness 0.5": ["--balance", "repeat", "--balance-evenness", "0.5"],
+    "repeat, evenness 1": ["--balance", "repeat", "--balance-max-repeats", "20"],
+    "weights 1/n": ["--balance", "inverse"],
+    "weights 1/sqrt(n)": ["--balance", "sqrt-inverse"],
+    "weights 1/sqrt(n), LDS": ["--balance", "sqrt-inverse", "--lds-sigma", "2"],
+    "effective number": ["--balance", "effective-number"],
+    "soft labels": ["--targets", "gaussian"],
+    "mixup of near years": ["--mixup-alpha", "0.4"],
+    "noise": ["--noise", "0.1"],
+}
+
+
+def trained(flags: list[str], folder: Path, name: str) -> dict[str, Any]:
+    """The report of one run, with its wall time."""
+    run_dir = folder / name.replace(" ", "-").replace("/", "")
+    cores = len(os.sched_getaffinity(0))
+    command = ["horovodrun", "-np", str(cores), "hvd-train", "train", "--run-dir", str(run_dir), *flags]
+    started = time.monotonic()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    report: dict[str, Any] = json.loads((run_dir / "report.json").read_text())
+    report["wall_seconds"] = time.monotonic() - started
+    figures = ", ".join(f"{k} {v:.4f}" for k, v in report["metrics"]["test"].items())
+    print(f"{name}: {figures} ({report['wall_seconds']:.0f} s)", file=sys.stderr, flush=True)
+    return report
+
+
+def row(report: dict[str, Any]) -> dict[str, Any]:
+    """What the page shows of a run."""
+    kept = ("metrics", "baselines", "optimum", "temperature", "epochs", "best_epoch", "train_seconds", "wall_seconds", "size")  # fmt: skip
+    details = {key: value for key, value in report["details"]["test"].items() if key not in ("rows", "predicted_rows")}
+    return {key: report[key] for key in kept} | {"details": details, "samples_per_s": report["samples_per_s"]}
+
+
+def gradient_boosting() -> dict[str, Any]:
+    """scikit-learn's HistGradientBoosting on the same rows, on all cores: its mean for RMSE, and its own loss for MAE."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    dataset = Dataset.open(prepare(recipes.recipe("default").replace(data={"num_songs": NUM_SONGS}).data))
+    values = np.array(dataset.schema.label_values, float)
+    (x, y), (x_val, y_val), (x_test, y_test) = (dataset.features_and_labels(s) for s in ("train", "val", "test"))
+    x, y = np.concatenate([x, x_val]), values[np.concatenate([y, y_val])]
+    found: dict[str, Any] = {}
+    for metric, loss in (("rmse", "squared_error"), ("mae", "absolute_error")):
+        started = time.monotonic()
+        model = HistGradientBoostingRegressor(
+            loss=loss, max_iter=600, learning_rate=0.08, max_leaf_nodes=63, early_stopping=True, random_state=0
+        ).fit(x, y)
+        error = model.predict(x_test) - values[y_test]
+        figure = float(np.sqrt(np.mean(error**2))) if metric == "rmse" else float(np.mean(np.abs(error)))
+        found[metric] = {"test": figure, "seconds": time.monotonic() - started, "iterations": int(model.n_iter_)}
+        print(f"HistGradientBoosting {metric} {figure:.4f}", file=sys.stderr, flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["recipes", "rare"])
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
+    parser.add_argument("--only", nargs="*", help="these rows alone")
+    arguments = parser.parse_args()
+    rows = RECIPES if arguments.what == "recipes" else RARE
+    songs = NUM_SONGS if arguments.what == "recipes" else RARE_NUM_SONGS
+    common = ["--num-songs", str(songs)]
+    if arguments.what == "rare":
+        common += ["--recipe", "songs-mlp"]
+    with tempfile.TemporaryDirectory() as scratch:
+        ours = {
+            name: row(trained([*common, *flags], Path(scratch), name))
+            for name, flags in rows.items()
+            if not arguments.only or name in arguments.only
+        }
+    date = datetime.date.today().isoformat()
+    document = {"what": arguments.what, "date": date, "machine": trials.machine(), "versions": versions(),
+                "num_songs": songs, "rare_before": RARE_BEFORE, "flags": rows, "ours": ours}  # fmt: skip
+    if arguments.what == "recipes":
+        document["peers"] = {"HistGradientBoosting": gradient_boosting()}
+    out = arguments.out / f"synthetic-{arguments.what}_{date}.json"
+    out.write_text(json.dumps(document, indent=2) + "\n")
+    print(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""What the columns go through first: standardised, by a signed logarithm, by their quantiles, or by the logarithm of the
+songs' covariance matrix. Fitted on the train split alone, and part of the model.
+
+Built-in Keras layers alone, so that a saved model opens without this package. Shape letters: N rows, F features, Q
+quantiles, T timbres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import keras
+import numpy as np
+
+from hvd_train.config import ModelConfig
+from hvd_train.errors import ConfigError
+
+# A constant column says nothing; with this variance it comes out as (almost exactly) zero whatever it holds later.
+CONSTANT_VARIANCE = 1e30
+NUM_TIMBRES = 12
+"""Of YearPredictionMSD: 12 averages, then their covariances in the order of np.diag(covariance, k) for k = 0..11."""
+NUM_SONG_COLUMNS = NUM_TIMBRES + NUM_TIMBRES * (NUM_TIMBRES + 1) // 2
+# Of the quantiles that a column is mapped by; the ends stand for all that lies beyond.
+QUANTILE_LEVELS = np.concatenate([[0.001, 0.01], np.linspace(0.03, 0.97, 29), [0.99, 0.999]])
+# Of a covariance matrix, in units of the songs' mean: a flat direction is as good as this one.
+LEAST_EIGENVALUE = 1e-6
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a transform has learnt from rows of the train split (n, F)."""
+
+    quantiles: np.ndarray | None = None
+    """(Q, F) at QUANTILE_LEVELS."""
+    whitening: np.ndarray | None = None
+    """(T, T), W with W (mean covariance) W' = 1."""
+    mean: np.ndarray | None = None
+    """(F,) of the columns after the logarithm of the covariance; `std` likewise."""
+    std: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, config: ModelConfig, rows_NF: np.ndarray) -> Fit:
+        """ConfigError where the transform is not for these columns. Pure."""
+        if config.transform == "quantile":
+            return cls(quantiles=np.nan_to_num(np.nanquantile(rows_NF, QUANTILE_LEVELS, axis=0)))
+        if config.transform == "log-covariance":
+            require_song_columns("transform", config.transform, rows_NF.shape[1])
+            rows_NF = rows_NF[np.isfinite(rows_NF).all(axis=1)].astype(np.float64)
+            mean_TT = rows_NF.mean(axis=0)[covariance_columns()]
+            whitening = np.linalg.inv(np.linalg.cholesky(mean_TT))
+            logs = np.concatenate(
+                [
+                    np.asarray(log_covariance(keras.ops.convert_to_tensor(part, "float32"), whitening))
+                    for part in np.array_split(rows_NF, max(1, len(rows_NF) // 4096))
+                ]
+            )
+            return cls(whitening=whitening, mean=logs.mean(axis=0), std=logs.std(axis=0))
+        return cls()
+
+
+def covariance_columns() -> np.ndarray:
+    """(12, 12) the columns of a song that hold its covariance matrix."""
+    columns = np.zeros((NUM_TIMBRES, NUM_TIMBRES), np.int64)
+    first = NUM_TIMBRES
+    for k in range(NUM_TIMBRES):
+        for i in range(NUM_TIMBRES - k):
+            columns[i, i + k] = columns[i + k, i] = first + i
+        first += NUM_TIMBRES - k
+    return columns
+
+
+def require_song_columns(key: str, given: str, num_features: int) -> None:
+    """ConfigError unless there are as many columns as a song of YearPredictionMSD has."""
+    if num_features != NUM_SONG_COLUMNS:
+        raise ConfigError(
+            f"{key} = {given!r} is not possible: it is made of the {NUM_SONG_COLUMNS} columns of YearPredictionMSD, and "
+            f"this table has {num_features}. Choose another {key}."
+        )
+
+
+def transformed(x_NF: Any, kind: str, mean: np.ndarray, std: np.ndarray, fit: Fit) -> Any:
+    """(N, F) plain rows -> (N, F) of about mean 0 and deviation 1, missing values at their column's middle.
+
+    `mean` and `std` (F,) are the train split's, `fit` what the transform `kind` has learnt from it.
+    """
+    if kind == "log-covariance":
+        return _by_logarithm(x_NF, mean, fit)
+    variance = np.where(std > 0, std**2, CONSTANT_VARIANCE)
+    x_NF = keras.layers.Normalization(mean=mean, variance=variance, name="normalise", dtype="float32")(x_NF)
+    # After normalisation a column's mean is zero.
+    x_NF = keras.ops.nan_to_num(x_NF, nan=0.0)
+    if kind == "signed-log":
+        return keras.ops.sign(x_NF) * keras.ops.log1p(keras.ops.abs(x_NF))
+    if kind == "quantile":
+        return _by_quantiles(x_NF, mean, std, fit)
+    return x_NF
+
+
+def log_covariance(x_NF: Any, whitening_TT: np.ndarray) -> Any:
+    """(N, 90) songs -> (N, 90): the averages as they are, the covariances as those of log(W S W').
+
+    The logarithm of a covariance matrix lives in a flat space, where distances and sums mean something (the log-Euclidean
+    metric: Arsigny et al. 2006, "Log-Euclidean metrics for fast and simple calculus on diffusion tensors"); W makes the
+    songs' mean the identity, so that the logarithm is of what is peculiar to a song.
+    """
+    columns = covariance_columns()
+    S_NTT = keras.ops.reshape(keras.ops.take(x_NF, columns.ravel().tolist(), axis=1), (-1, NUM_TIMBRES, NUM_TIMBRES))
+    left, right = whitening_TT.astype(np.float32).tolist(), whitening_TT.T.astype(np.float32).tolist()
+    S_NTT = keras.ops.matmul(
+        keras.ops.matmul(keras.ops.convert_to_tensor(left), S_NTT), keras.ops.convert_to_tensor(right)
+    )
+    values_NT, vectors_NTT = keras.ops.eigh(S_NTT)
+    logs_NT = keras.ops.log(keras.ops.maximum(values_NT, LEAST_EIGENVALUE))
+    log_NTT = keras.ops.matmul(vectors_NTT * keras.ops.expand_dims(logs_NT, 1), keras.ops.swapaxes(vectors_NTT, 1, 2))
+    # Back to the order of the columns.
+    flat = keras.ops.reshape(log_NTT, (-1, NUM_TIMBRES * NUM_TIMBRES))
+    order = [int(np.flatnonzero(columns.ravel() == column)[0]) for column in range(NUM_TIMBRES, NUM_SONG_COLUMNS)]
+    return keras.ops.concatenate([x_NF[:, :NUM_TIMBRES], keras.ops.take(flat, order, axis=1)], axis=1)
+
+
+def _by_logarithm(x_NF: Any, mean: np.ndarray, fit: Fit) -> Any:
+    assert fit.whitening is not None
+    assert fit.mean is not None
+    assert fit.std is not None
+    # A missing value is its column's mean; a covariance matrix with a hole has no eigenvalues.
+    known = keras.layers.Normalization(mean=mean, variance=np.ones(len(mean)), name="centre", dtype="float32")
+    back = keras.layers.Normalization(mean=-mean, variance=np.ones(len(mean)), name="uncentre", dtype="float32")
+    x_NF = log_covariance(back(keras.ops.nan_to_num(known(x_NF), nan=0.0)), fit.whitening)
+    variance = np.where(fit.std > 0, fit.std**2, CONSTANT_VARIANCE)
+    return keras.layers.Normalization(mean=fit.mean, variance=variance, name="normalise", dtype="float32")(x_NF)
+
+
+def _by_quantiles(x_NF: Any, mean: np.ndarray, std: np.ndarray, fit: Fit) -> Any:
+    """Each column to a normal distribution: piecewise linear between the quantiles, constant beyond the outermost."""
+    knots_FQ, steps_FQ, start_F = quantile_knots(mean, std, fit)
+    F, Q = knots_FQ.shape
+    apart = keras.layers.EinsumDense(
+        "nf,fq->nfq",
+        output_shape=(F, Q),
+        bias_axes="fq",
+        activation="relu",
+        trainable=False,
+        dtype="float32",
+        name="past_quantiles",
+    )
+    joined = keras.layers.EinsumDense(
+        "nfq,fq->nf", output_shape=(F,), bias_axes="f", trainable=False, dtype="float32", name="to_normal"
+    )
+    x_NF = joined(apart(x_NF))
+    apart.set_weights([np.ones((F, Q), np.float32), -knots_FQ])
+    joined.set_weights([steps_FQ, start_F])
+    return x_NF
+
+
+def quantile_knots(mean_F: np.ndarray, std_F: np.ndarray, fit: Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Knots (F, Q) in deviations, changes of slope (F, Q) and starts (F,) of y = start + sum of change * relu(x - knot)."""
+    assert fit.quantiles is not None
+    normal = np.array([NormalDist().inv_cdf(level) for level in QUANTILE_LEVELS])
+    knots, steps, starts = [], [], []
+    for mean, std, quantiles in zip(mean_F, std_F, fit.quantiles.T, strict=True):
+        x = (quantiles - mean) / (std if std > 0 else np.sqrt(CONSTANT_VARIANCE))
+        # Equal quantiles (a column of few values) become one knot at the middle of their levels.
+        at, group = np.unique(x, return_inverse=True)
+        y = np.bincount(group, normal) / np.bincount(group)
+        slopes = np.diff(y) / np.diff(at)
+        changes = np.diff(np.concatenate([[0.0], slopes, [0.0]]))
+        missing = len(x) - len(at)
+        knots.append(np.concatenate([at, np.full(missing, at[-1])]))
+        steps.append(np.concatenate([changes, np.zeros(missing)]))
+        starts.append(y[0] if len(at) > 1 else 0.0)
+    return np.array(knots, np.float32), np.array(steps, np.float32), np.array(starts, np.float32)
