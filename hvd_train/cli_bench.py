@@ -56,6 +56,10 @@ def bench(arguments: BenchArguments, place: Place, console: Console) -> int:
 
     refuse_under_a_launcher(place, "bench")
     require_positive(arguments.np, arguments.seconds, arguments.repeats)
+    if arguments.run.training.precision == "auto":
+        raise UserError(
+            "--precision auto would be decided anew by every job: say float32 or bfloat16 to hvd-train bench."
+        )
     make_folder(arguments.out)
     plan = Plan(
         config=with_batch(arguments.run),
