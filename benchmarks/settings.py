@@ -76,6 +76,10 @@ ROWS: dict[str, Row] = {
     "512 KiB fragments between ranks": ranks(env={"OMPI_MCA_btl_vader_max_send_size": str(2**19)}),
     "response cache off": ranks(env={"HOROVOD_CACHE_CAPACITY": "0"}),
     **{f"{n} groups of gradients": ranks(distributed={"gradient_groups": n}) for n in (2, 4)},
+    **{
+        f"2 groups, cycle time {ms:g} ms": ranks(distributed={"gradient_groups": 2, "cycle_time_ms": ms})
+        for ms in (0.5, 1.0)
+    },
     **{f"allreduce {a}": ranks(distributed={"allreduce": a}) for a in ("recursive-doubling", "ring", "rabenseifner")},
     "fp16 gradients": ranks(distributed={"compression": "fp16"}),
     "bfloat16": ranks(**BFLOAT16),

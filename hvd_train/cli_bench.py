@@ -18,6 +18,10 @@ from hvd_train.rundir import write_json
 T = TypeVar("T")
 
 
+# What was started is asked to end before it is killed; a second signal ends this process at once.
+END_LIMIT_S = 20.0
+
+
 def refuse_under_a_launcher(place: Place, verb: str) -> None:
     """UserError on a rank of many: these verbs start ranks of their own."""
     if place.size > 1:
@@ -28,7 +32,7 @@ def refuse_under_a_launcher(place: Place, verb: str) -> None:
 
 def stoppable(action: Callable[[], T]) -> T:
     """`action`, during which a signal raises Stopped, so that what it has started is ended with it."""
-    with stop_handler(lambda: "stopped") as stop:
+    with stop_handler(lambda: "stopped", grace_s=END_LIMIT_S) as stop:
         try:
             return action()
         except Stopped:
@@ -52,6 +56,10 @@ def bench(arguments: BenchArguments, place: Place, console: Console) -> int:
 
     refuse_under_a_launcher(place, "bench")
     require_positive(arguments.np, arguments.seconds, arguments.repeats)
+    if arguments.run.training.precision == "auto":
+        raise UserError(
+            "--precision auto would be decided anew by every job: say float32 or bfloat16 to hvd-train bench."
+        )
     make_folder(arguments.out)
     plan = Plan(
         config=with_batch(arguments.run),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,12 @@ def test_ctrl_c_ends_a_bench_with_all_it_started(tmp_path: Path) -> None:
     flags = (*TINY, "--np", "2", "--measure", "efficiency", "--seconds", "30", "--out", str(tmp_path))
     with started(["hvd-train", "bench", *flags], timeout_s=120) as job:
         job.wait_for("2 ranks against 2 independent processes", timeout_s=60)
+        deadline = time.monotonic() + 60
+        while (
+            sum("hvd_train.bench.trial" in " ".join(p.cmdline()) for p in job.processes()) < 3
+        ):  # mpirun and two ranks
+            assert time.monotonic() < deadline, "no rank was started"
+            time.sleep(0.1)
         job.signal(signal.SIGINT)
         finished = job.wait(30)
     assert finished.code == 130, str(finished)
@@ -58,3 +65,10 @@ def test_they_start_their_own_ranks(tmp_path: Path) -> None:
     done = run(mpirun(2, "hvd-train", "bench", "--out", tmp_path), timeout_s=60, ok=False)
     assert done.code == 2
     assert done.output.count("starts its own ranks") == 1
+
+
+def test_auto_precision_is_not_measured(tmp_path: Path) -> None:
+    done = run(["hvd-train", "bench", "--precision", "auto", "--out", str(tmp_path / "out")], timeout_s=60, ok=False)
+    assert done.code == 2
+    assert "say float32 or bfloat16" in done.output
+    assert not (tmp_path / "out").exists()
