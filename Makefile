@@ -13,7 +13,7 @@ WITH_ENV := set -a; . scripts/mpi.env; set +a; export PATH="$(abspath $(BIN)):$$
 CHATTER := absl::InitializeLog|port.cc:.*oneDNN|cpu_feature_guard|^To enable the following instructions
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test unit parallel launch check lint format typecheck lock clean distclean
+.PHONY: help setup train test unit parallel launch hosts check lint format typecheck lock clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +24,7 @@ setup: ## make the environment (venv, locked packages, Open MPI, Horovod); nothi
 train: setup ## train on NP=2 ranks under horovodrun; ARGS="--data songs.csv" for your own rows
 	@$(WITH_ENV) horovodrun -np $(NP) hvd-train train $(ARGS) 2> >(grep -vE "$(CHATTER)" >&2)
 
-test: setup unit parallel launch ## the whole test suite
+test: setup unit parallel launch hosts ## the whole test suite
 
 unit: setup ## tests without TensorFlow and MPI, in seconds
 	@$(WITH_ENV) python -m pytest -q tests/unit
@@ -37,6 +37,9 @@ test-%: setup ## the parallel tests at np = %
 
 launch: setup ## tests that start horovodrun and mpirun themselves
 	@$(WITH_ENV) python -m pytest -q tests/launch
+
+hosts: setup ## two hosts between network namespaces, which root can make; skipped elsewhere, with the reason
+	@$(WITH_ENV) python -m pytest -q -rs tests/hosts
 
 check: setup ## a two-rank smoke run of the debug recipe
 	@$(WITH_ENV) horovodrun -np 2 hvd-train train --recipe debug --run-dir "$$(mktemp -d)/run"

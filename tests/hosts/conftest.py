@@ -1,4 +1,4 @@
-"""Tests between hosts of their own, too long for `make test`: `python -m pytest tests/hosts` as root."""
+"""Tests between hosts of their own, which only root can make: `make hosts`."""
 
 from __future__ import annotations
 
