@@ -9,18 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hvd_train.published import RMSE
+
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "results.md"
-
-PUBLISHED = [  # RMSE on the official split, single models
-    ("linear regression", 9.5, "about; many"),
-    ("XGBoost", 8.947, "Gorishniy et al. 2021, arXiv 2106.11959"),
-    ("CatBoost", 8.877, "the same"),
-    ("FT-Transformer", 8.855, "the same"),
-    ("MLP", 8.853, "the same"),
-    ("ResNet", 8.846, "the same"),
-    ("NODE", 8.784, "the same"),
-]
 
 
 def newest(kind: str) -> dict[str, Any]:
@@ -169,7 +161,7 @@ def rare() -> str:
     ]
     return f"""## Rare years
 
-The methods for imbalance, one net (`songs-mlp`), {document["num_songs"]:,} synthetic songs. Balanced MAE is the mean over the
+The methods for imbalance, one net (`songs`), {document["num_songs"]:,} synthetic songs. Balanced MAE is the mean over the
 years of each year's mean error; decades right, balanced, the mean over the decades of the share of songs whose most
 likely decade is the true one. Balancing buys the rare years at the price that the other columns show.
 
@@ -180,12 +172,13 @@ likely decade is the true one. Balancing buys the rare years at the price that t
 
 
 def published() -> str:
-    rows = [[name, f"{rmse:g}", source] for name, rmse, source in PUBLISHED]
+    rows = [[name, f"{rmse:g}", source] for name, (rmse, source) in RMSE.items()]
     rows.append(["constant mean", "10.85", "the trivial predictor"])
     return f"""## YearPredictionMSD itself
 
-`hvd-train data fetch songs`, then `horovodrun -np N hvd-train train --recipe songs --data songs` on the official split. The
-data could not be fetched where this page was made, so **our number is open**. Published RMSE of single models:
+`hvd-train data fetch songs` says where it put the text; `horovodrun -np N hvd-train train --recipe songs --data THAT` trains
+on the official split and ends with a table of its RMSE among these. The data could not be fetched where this page was made,
+so **our number is open**. Published RMSE of single models:
 
 {table(["model", "RMSE", "source"], rows)}
 """

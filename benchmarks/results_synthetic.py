@@ -34,10 +34,10 @@ RARE_BEFORE = 1970
 RUN_LIMIT_S = 3600
 # What is trained at full size: a name, and the flags of hvd-train train.
 RECIPES = {
-    "linear": ["--recipe", "songs", "--model", "linear", "--transform", "standard"],
+    "linear": ["--recipe", "songs", "--model", "linear", "--transform", "standard", "--no-whiten"],
     "default (seed_cnn)": ["--recipe", "default"],
-    "mlp, standardised inputs": ["--recipe", "songs-mlp", "--transform", "standard"],
-    "songs-mlp": ["--recipe", "songs-mlp"],
+    "songs-cnn": ["--recipe", "songs-cnn"],
+    "songs, inputs standardised alone": ["--recipe", "songs", "--transform", "standard", "--no-whiten"],
     "songs": ["--recipe", "songs"],
 }
 RARE = {
@@ -108,7 +108,7 @@ def main() -> None:
     songs = NUM_SONGS if arguments.what == "recipes" else RARE_NUM_SONGS
     common = ["--num-songs", str(songs)]
     if arguments.what == "rare":
-        common += ["--recipe", "songs-mlp"]
+        common += ["--recipe", "songs"]
     with tempfile.TemporaryDirectory() as scratch:
         ours = {
             name: row(trained([*common, *flags], Path(scratch), name))

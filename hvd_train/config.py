@@ -166,6 +166,8 @@ class ModelConfig:
     """expansive_cnn: one bias for all positions, one for each of the kernel_size - 1 positions at both ends and a shared one between (the theory's), or one for each."""
     transform: Literal["standard", "signed-log", "quantile", "log-covariance"] = "standard"
     """What the columns go through first, fitted on the train split: standardised; then log(1 + |x|) with its sign; or mapped to a normal distribution by their quantiles; or, of 90 song columns, the matrix logarithm of the covariances."""
+    whiten: bool = False
+    """Then take the correlations out of the columns, by the train split's covariance, and add a column: how far the row is from the mean. One channel; not with --arrangement covariance."""
     arrangement: Literal["columns", "covariance", "projection", "permutation"] = "columns"
     """columns: by --layout. covariance: 90 song columns as the symmetric 12 x 12 covariance, the means as a 13th channel. projection, permutation: a learnt one to --projection, or of the columns."""
     projection: str = "32x8"
@@ -190,6 +192,8 @@ class ModelConfig:
             self.kernel_size,
             "expansive_cnn needs at least 2 taps to widen",
         )
+        possible = not self.whiten or self.arrangement != "covariance"
+        require(possible, "whiten", self.whiten, "--arrangement covariance needs the columns as they are")
         parse_layout(self.projection, key="projection")
 
 

@@ -133,6 +133,8 @@ class ConsoleObserver(Observer):
         self._table(table)
         if "decades" in report.details["test"]:
             self._table(decades_table(report.details["test"]))
+        if report.published:
+            self._table(published_table(report.published, report.metrics["test"]["rmse"]))
         self._line(f"The model is {report.verdict}.")
         self._line(
             f"{report.samples_per_s:,.0f} samples/s over all ranks; trained {report.train_seconds:.1f} s, all in all {report.wall_seconds:.1f} s"
@@ -217,6 +219,16 @@ def decades_table(details: dict[str, Any]) -> Table:
             f"{row['rmse']:.4f}",
             f"{100 * row['decade_accuracy']:.2f} %",
         )
+    return table
+
+
+def published_table(published: dict[str, float], rmse: float) -> Table:
+    """This run among the figures that others published for the same split, the best last."""
+    table = Table(title="YearPredictionMSD, official split", title_justify="left")
+    table.add_column("model", no_wrap=True)
+    table.add_column("root mean sq. error", justify="right", no_wrap=True)
+    for name, figure in sorted({**published, "this run": rmse}.items(), key=lambda item: -item[1]):
+        table.add_row(name, f"{figure:.3f}", style="bold" if name == "this run" else None)
     return table
 
 

@@ -183,8 +183,8 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
 def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
     """The statistics of the train split that the model's first layers are made from. Pure: every rank reads the same rows."""
     statistics, fit = dataset.statistics, Fit()
-    if config.model.transform in ("quantile", "log-covariance"):
-        fit = Fit.of(config.model, dataset.sample("train", FITTED_ROWS))
+    if config.model.whiten or config.model.transform in ("quantile", "log-covariance"):
+        fit = Fit.of(config.model, dataset.sample("train", FITTED_ROWS), statistics.mean, statistics.std)
     return InputSpec(statistics.mean, statistics.std, dataset.schema.layout, fit)
 
 

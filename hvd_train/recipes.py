@@ -25,11 +25,61 @@ SEED_LEAVES = LEAVES.replace(
     model={"filters": (512,), "kernel_size": 1, "conv_dropout": 0.4, "dense_units": (2048, 1024), "dense_dropout": 0.0},
 )
 
+# Songs of YearPredictionMSD. What each choice is worth: docs/results.md.
+SONGS = DEFAULT.replace(
+    model={
+        "name": "mlp",
+        "dense_units": (256, 256),
+        "dense_dropout": 0.1,
+        "activation": "silu",
+        "transform": "log-covariance",
+        "whiten": True,
+    },
+    optimizer={"base_learning_rate": 7.5e-4},
+    training={
+        "global_batch_size": 1024,
+        "num_epochs": 15,
+        "early_stopping_patience": 0,
+        "averaging": "ema",
+        "ema_momentum": 0.999,
+    },
+)
+# The same with convolutions along the timbres.
+SONGS_CNN = SONGS.replace(
+    model={
+        "name": "residual_cnn",
+        "whiten": False,
+        "arrangement": "covariance",
+        "filters": (32, 64),
+        "conv_dropout": 0.1,
+        "normalisation": "layer",
+        "dense_units": (128,),
+    },
+    training={"num_epochs": 8},
+)
+
+# A few thousand rows: the label's neighbours share what each row says, and noise keeps the net from knowing it by heart.
+FEW_SONGS = DEFAULT.replace(
+    data={"targets": "gaussian", "target_sigma": 3.0, "val_fraction": 0.05},
+    model={
+        "name": "mlp",
+        "dense_units": (512, 512),
+        "dense_dropout": 0.5,
+        "input_dropout": 0.1,
+        "activation": "silu",
+        "transform": "quantile",
+    },
+    training={"num_epochs": 40, "early_stopping_patience": 0, "averaging": "ema", "ema_momentum": 0.99},
+)
+
 # name: (what it is for, the config)
 RECIPES: dict[str, tuple[str, RunConfig]] = {
     "default": ("the seed CNN on whatever table is given, or on the embedded synthetic songs", DEFAULT),
     "debug": ("a tiny network for seconds, without dropout, with every check on", DEBUG),
     "leaves": ("leaf species from three vectors of 64 numbers (columns id, species, then 192)", LEAVES),
+    "songs": ("YearPredictionMSD, or as many synthetic songs: --num-songs 515345", SONGS),
+    "songs-cnn": ("the same with convolutions along the twelve timbres", SONGS_CNN),
+    "few-songs": ("a few thousand songs, or any table whose label is a year", FEW_SONGS),
     "seed-leaves": ("leaves by the earlier project's net, exactly", SEED_LEAVES),
 }
 

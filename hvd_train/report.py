@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hvd_train
-from hvd_train import metrics
+from hvd_train import metrics, published
 from hvd_train.config import SPLITS, Split
 from hvd_train.ranks import Place
 from hvd_train.rates import scaled_learning_rate
@@ -68,6 +68,8 @@ class Report:
     """What the logits are divided by, fitted on the validation split."""
     verdict: str
     """In words, on the test split."""
+    published: dict[str, float]
+    """RMSE by model, where the data is YearPredictionMSD with its official split; else empty."""
     epochs: int
     best_epoch: int
     stopped_early: bool
@@ -121,6 +123,12 @@ class Report:
             },
             **vars(scores),
             verdict=metrics.verdict(scores.metrics["test"], scores.baselines["test"]),
+            published=published.beside(
+                parts.config.data.path,
+                {split: parts.dataset.num_rows(split) for split in SPLITS},
+                parts.dataset.schema.num_features,
+                parts.dataset.schema.label_kind,
+            ),
             epochs=progress.epoch,
             best_epoch=progress.best_epoch,
             stopped_early=progress.stopped_early,
@@ -217,6 +225,7 @@ def _input(parts: Parts) -> str:
     shape = {"covariance": "12 x 13", "projection": model.projection.replace("x", " x ")}
     arranged = "" if model.arrangement == "columns" else f" by {model.arrangement}"
     transform = "" if model.transform == "standard" else f", {model.transform}"
+    transform += ", whitened" if model.whiten else ""
     return f"input {shape.get(model.arrangement, f'{layout[0]} x {layout[1]}')}{arranged}{transform}"
 
 

@@ -13,9 +13,16 @@ import keras
 import numpy as np
 
 from hvd_train.config import ModelConfig, parse_layout
+from hvd_train.data.schema import NUM_SONG_TIMBRES as NUM_TIMBRES
 from hvd_train.models.layers import dropped, vector
 from hvd_train.models.seeds import Seeds
-from hvd_train.models.transforms import NUM_TIMBRES, Fit, covariance_columns, require_song_columns, transformed
+from hvd_train.models.transforms import (
+    Fit,
+    covariance_columns,
+    require_song_columns,
+    transformed,
+    whitened,
+)
 
 # Rounds of row and column normalisation that make a matrix (nearly) doubly stochastic; Mena et al. 2018 (arXiv
 # 1802.08665) use 20, 5 are within a percent.
@@ -41,14 +48,17 @@ class InputSpec:
 def positions_and_channels(x_NF: Any, config: ModelConfig, spec: InputSpec, seeds: Seeds) -> Any:
     """(N, F) plain rows -> (N, L, C) transformed and arranged. Raises ConfigError where that is not possible."""
     x_NF = transformed(x_NF, config.transform, spec.mean, spec.std, spec.fit)
+    layout = spec.layout
+    if config.whiten:
+        x_NF, layout = whitened(x_NF, spec.fit), (spec.num_features + 1, 1)
     x_NF = dropped(x_NF, config.input_dropout, seeds, "input_dropout")
     if config.arrangement == "covariance":
         return _covariance(x_NF, spec)
     if config.arrangement == "projection":
         return _projected(x_NF, parse_layout(config.projection, key="projection"), seeds)
     if config.arrangement == "permutation":
-        x_NF = _permuted(x_NF, spec.num_features, seeds)
-    num_positions, num_channels = spec.layout
+        x_NF = _permuted(x_NF, x_NF.shape[1], seeds)
+    num_positions, num_channels = layout
     x_NCL = keras.layers.Reshape((num_channels, num_positions), name="channels")(x_NF)
     return keras.layers.Permute((2, 1), name="positions")(x_NCL)
 

@@ -7,7 +7,8 @@ quantiles, T timbres.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -15,17 +16,19 @@ import keras
 import numpy as np
 
 from hvd_train.config import ModelConfig
+from hvd_train.data.schema import NUM_SONG_TIMBRES as NUM_TIMBRES
 from hvd_train.errors import ConfigError
 
 # A constant column says nothing; with this variance it comes out as (almost exactly) zero whatever it holds later.
 CONSTANT_VARIANCE = 1e30
-NUM_TIMBRES = 12
-"""Of YearPredictionMSD: 12 averages, then their covariances in the order of np.diag(covariance, k) for k = 0..11."""
 NUM_SONG_COLUMNS = NUM_TIMBRES + NUM_TIMBRES * (NUM_TIMBRES + 1) // 2
+"""Of YearPredictionMSD: 12 averages, then their covariances in the order of np.diag(covariance, k) for k = 0..11."""
 # Of the quantiles that a column is mapped by; the ends stand for all that lies beyond.
 QUANTILE_LEVELS = np.concatenate([[0.001, 0.01], np.linspace(0.03, 0.97, 29), [0.99, 0.999]])
 # Of a covariance matrix, in units of the songs' mean: a flat direction is as good as this one.
 LEAST_EIGENVALUE = 1e-6
+# Added to covariances before they are inverted, in units of the columns' variance: a constant column has none.
+RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -34,30 +37,56 @@ class Fit:
 
     quantiles: np.ndarray | None = None
     """(Q, F) at QUANTILE_LEVELS."""
-    whitening: np.ndarray | None = None
-    """(T, T), W with W (mean covariance) W' = 1."""
+    to_identity: np.ndarray | None = None
+    """(T, T), W with W (geometric mean of the songs' covariances) W' = 1."""
     mean: np.ndarray | None = None
     """(F,) of the columns after the logarithm of the covariance; `std` likewise."""
     std: np.ndarray | None = None
+    whitening: np.ndarray | None = None
+    """(F, F), which takes the transformed columns to covariance 1."""
 
     @classmethod
-    def of(cls, config: ModelConfig, rows_NF: np.ndarray) -> Fit:
-        """ConfigError where the transform is not for these columns. Pure."""
+    def of(cls, config: ModelConfig, rows_NF: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Fit:
+        """From rows (n, F) with missing values, and all rows' mean and deviation (F,). Pure.
+
+        Raises ConfigError where the transform is not for these columns.
+        """
+        fit = cls()
         if config.transform == "quantile":
-            return cls(quantiles=np.nan_to_num(np.nanquantile(rows_NF, QUANTILE_LEVELS, axis=0)))
-        if config.transform == "log-covariance":
+            fit = cls(quantiles=np.nan_to_num(np.nanquantile(rows_NF, QUANTILE_LEVELS, axis=0)))
+        elif config.transform == "log-covariance":
             require_song_columns("transform", config.transform, rows_NF.shape[1])
-            rows_NF = rows_NF[np.isfinite(rows_NF).all(axis=1)].astype(np.float64)
-            mean_TT = rows_NF.mean(axis=0)[covariance_columns()]
-            whitening = np.linalg.inv(np.linalg.cholesky(mean_TT))
-            logs = np.concatenate(
-                [
-                    np.asarray(log_covariance(keras.ops.convert_to_tensor(part, "float32"), whitening))
-                    for part in np.array_split(rows_NF, max(1, len(rows_NF) // 4096))
-                ]
-            )
-            return cls(whitening=whitening, mean=logs.mean(axis=0), std=logs.std(axis=0))
-        return cls()
+            whole_NF = rows_NF[np.isfinite(rows_NF).all(axis=1)].astype(np.float64)
+            to_identity = geometric_mean(whole_NF)
+            logs = _in_parts(lambda part: log_covariance(part, to_identity), whole_NF)
+            fit = cls(to_identity=to_identity, mean=logs.mean(axis=0), std=logs.std(axis=0))
+        if config.whiten:
+            x_NF = _in_parts(lambda part: transformed(part, config.transform, mean, std, fit), rows_NF)
+            covariance = np.cov(x_NF.astype(np.float64).T) + RIDGE * np.eye(x_NF.shape[1])
+            values, vectors = np.linalg.eigh(covariance)
+            fit = replace(fit, whitening=vectors @ np.diag(values**-0.5) @ vectors.T)
+        return fit
+
+
+def _in_parts(function: Callable[[Any], Any], rows_NF: np.ndarray) -> np.ndarray:
+    """`function` of all rows, some thousands at a time."""
+    parts = np.array_split(rows_NF, max(1, len(rows_NF) // 4096))
+    return np.concatenate([np.asarray(function(keras.ops.convert_to_tensor(part, "float32"))) for part in parts])
+
+
+def geometric_mean(rows_NF: np.ndarray, rounds: int = 3) -> np.ndarray:
+    """W (T, T) with W M W' = 1, M the geometric mean of the songs' covariances: where their logarithms' mean is zero.
+
+    A few wild songs would decide the arithmetic mean. Fixed-point iteration: Moakher 2005, "A differential geometric
+    approach to the geometric mean of symmetric positive-definite matrices".
+    """
+    root = np.linalg.cholesky(rows_NF.mean(axis=0)[covariance_columns()])
+    for _ in range(rounds):
+        inverse = np.linalg.inv(root)
+        mean = _in_parts(lambda part, w=inverse: log_covariance(part, w), rows_NF).mean(axis=0)[covariance_columns()]  # type: ignore[misc]
+        values, vectors = np.linalg.eigh(mean.astype(np.float64))
+        root = np.linalg.cholesky(root @ (vectors * np.exp(values)) @ vectors.T @ root.T)
+    return np.asarray(np.linalg.inv(root))
 
 
 def covariance_columns() -> np.ndarray:
@@ -98,7 +127,7 @@ def transformed(x_NF: Any, kind: str, mean: np.ndarray, std: np.ndarray, fit: Fi
     return x_NF
 
 
-def log_covariance(x_NF: Any, whitening_TT: np.ndarray) -> Any:
+def log_covariance(x_NF: Any, to_identity_TT: np.ndarray) -> Any:
     """(N, 90) songs -> (N, 90): the averages as they are, the covariances as those of log(W S W').
 
     The logarithm of a covariance matrix lives in a flat space, where distances and sums mean something (the log-Euclidean
@@ -107,7 +136,7 @@ def log_covariance(x_NF: Any, whitening_TT: np.ndarray) -> Any:
     """
     columns = covariance_columns()
     S_NTT = keras.ops.reshape(keras.ops.take(x_NF, columns.ravel().tolist(), axis=1), (-1, NUM_TIMBRES, NUM_TIMBRES))
-    left, right = whitening_TT.astype(np.float32).tolist(), whitening_TT.T.astype(np.float32).tolist()
+    left, right = to_identity_TT.astype(np.float32).tolist(), to_identity_TT.T.astype(np.float32).tolist()
     S_NTT = keras.ops.matmul(
         keras.ops.matmul(keras.ops.convert_to_tensor(left), S_NTT), keras.ops.convert_to_tensor(right)
     )
@@ -120,14 +149,27 @@ def log_covariance(x_NF: Any, whitening_TT: np.ndarray) -> Any:
     return keras.ops.concatenate([x_NF[:, :NUM_TIMBRES], keras.ops.take(flat, order, axis=1)], axis=1)
 
 
-def _by_logarithm(x_NF: Any, mean: np.ndarray, fit: Fit) -> Any:
+def whitened(x_NF: Any, fit: Fit) -> Any:
+    """(N, F) transformed rows -> (N, F + 1): without correlations, and the logarithm of the row's distance from the mean.
+
+    Rows of heavy tails are far from the mean in all directions at once; how far says how much the directions mean.
+    """
     assert fit.whitening is not None
+    matrix = keras.layers.Dense(x_NF.shape[1], use_bias=False, trainable=False, dtype="float32", name="whiten")
+    x_NF = matrix(x_NF)
+    matrix.set_weights([fit.whitening.astype(np.float32)])
+    mean_square_N1 = keras.ops.mean(keras.ops.square(x_NF), axis=1, keepdims=True)
+    return keras.ops.concatenate([x_NF, keras.ops.log(mean_square_N1 + RIDGE)], axis=1)
+
+
+def _by_logarithm(x_NF: Any, mean: np.ndarray, fit: Fit) -> Any:
+    assert fit.to_identity is not None
     assert fit.mean is not None
     assert fit.std is not None
     # A missing value is its column's mean; a covariance matrix with a hole has no eigenvalues.
     known = keras.layers.Normalization(mean=mean, variance=np.ones(len(mean)), name="centre", dtype="float32")
     back = keras.layers.Normalization(mean=-mean, variance=np.ones(len(mean)), name="uncentre", dtype="float32")
-    x_NF = log_covariance(back(keras.ops.nan_to_num(known(x_NF), nan=0.0)), fit.whitening)
+    x_NF = log_covariance(back(keras.ops.nan_to_num(known(x_NF), nan=0.0)), fit.to_identity)
     variance = np.where(fit.std > 0, fit.std**2, CONSTANT_VARIANCE)
     return keras.layers.Normalization(mean=fit.mean, variance=variance, name="normalise", dtype="float32")(x_NF)
 

@@ -37,6 +37,7 @@ REPORT = SimpleNamespace(
         }
     },
     verdict="no better than the trivial baseline in: exact accuracy",
+    published={"MLP": 8.853, "linear regression": 9.5},
     best_epoch=2,
     epochs=4,
     samples_per_s=41000.0,
@@ -69,6 +70,8 @@ def test_plain_lines_without_a_terminal(tmp_path: Path) -> None:
     decade = " ".join(next(line for line in log.splitlines() if "1990" in line).replace("│", " ").split())
     assert decade.endswith("1990 1,234 99 5.5000 7.2500 50.00 %")
     assert "calibration error 0.0123" in log
+    # 9.500 twice: the run's own and the linear one's; the best comes last.
+    assert log.index("this run") < log.index("MLP")
     assert "ranks  2 on lab1 (2)" in out
     assert (
         "epoch  2/4  train loss 3.1000  validation: loss 3.2000  accuracy 8.10 %  rmse 9.4000  41,234 samples/s  1.2 s  best"

@@ -31,7 +31,9 @@ def some_columns() -> tuple[np.ndarray, InputSpec]:
     rows = np.stack(
         [rng.normal(3, 2, 4000), rng.standard_t(1.5, 4000) * 10, rng.integers(0, 3, 4000), np.full(4000, 7.0)], axis=1
     )
-    return rows, InputSpec(rows.mean(0), rows.std(0), (4, 1), Fit.of(ModelConfig(transform="quantile"), rows))
+    return rows, InputSpec(
+        rows.mean(0), rows.std(0), (4, 1), Fit.of(ModelConfig(transform="quantile"), rows, rows.mean(0), rows.std(0))
+    )
 
 
 def test_quantiles_make_any_column_normal() -> None:
@@ -131,7 +133,21 @@ def test_songs_with_holes_or_flat_covariances_come_out_finite() -> None:
         root = rng.normal(size=(12, 12))
         row[12:] = np.concatenate([np.diag(root @ root.T, k) for k in range(12)])
     config = ModelConfig(transform="log-covariance")
-    spec = InputSpec(rows.mean(0), rows.std(0), (90, 1), Fit.of(config, rows))
+    spec = InputSpec(rows.mean(0), rows.std(0), (90, 1), Fit.of(config, rows, rows.mean(0), rows.std(0)))
     assert through(rows, config, spec).std(0) == pytest.approx(1, abs=0.02)
     rows[0, 5], rows[1, 40], rows[2, 12:] = np.nan, np.nan, 0.0
     assert np.isfinite(through(rows[:3], config, spec)).all()
+
+
+def test_whitened_rows_have_no_correlations_and_their_distance_beside_them() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(5000, 6)) @ rng.normal(size=(6, 6)) + 3
+    rows[0, 2] = np.nan
+    config = ModelConfig(whiten=True, name="linear")
+    mean, std = np.nanmean(rows, 0), np.nanstd(rows, 0)
+    spec = InputSpec(mean, std, (6, 1), Fit.of(config, rows, mean, std))
+    x = keras.Input((6,))
+    model = keras.Model(x, positions_and_channels(x, config, spec, Seeds(0, 0)))
+    found = np.asarray(model(rows.astype(np.float32)))[:, :, 0]
+    assert np.cov(found[:, :6].T) == pytest.approx(np.eye(6), abs=0.1)
+    assert found[:, 6] == pytest.approx(np.log((found[:, :6] ** 2).mean(1) + 1e-3), abs=1e-4)

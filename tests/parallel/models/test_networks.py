@@ -33,7 +33,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "residual_cnn": RESIDUAL | {"normalisation": "group", "pooling": "max", "activation": "silu", "conv_dropout": 0.1},
     "expansive_cnn": {"name": "expansive_cnn", "filters": (1, 2, 1), "downsample_after": (2,)},
     "mlp": {"name": "mlp", "dense_units": (16, 16), "normalisation": "layer", "transform": "quantile", "input_dropout": 0.1},
-    "linear": {"name": "linear", "transform": "signed-log"},
+    "linear": {"name": "linear", "transform": "signed-log", "whiten": True},
     "covariance": {"filters": (8,), "arrangement": "covariance", "transform": "log-covariance"},
     "projection": {"filters": (8,), "arrangement": "projection", "projection": "16x2"},
     "permutation": {"filters": (8,), "arrangement": "permutation"},
@@ -75,7 +75,14 @@ def test_every_network_predicts_the_same_in_plain_keras_without_horovod(
     rows = np.random.default_rng(0).normal(0, 50, (5, 90)).astype(np.float32)
     rows[0, 3], rows[1, 5] = np.nan, 1e6
     np.save(tmp_path / "rows.npy", rows)
-    chosen = ("expansive_cnn", "mlp", "residual_cnn", "permutation", "covariance")  # all kinds of layers are in these
+    chosen = (
+        "expansive_cnn",
+        "mlp",
+        "residual_cnn",
+        "permutation",
+        "covariance",
+        "linear",
+    )  # all kinds of layers are in these
     for name in chosen:
         command = [sys.executable, "-c", PLAIN_KERAS, str(trained[name].model), str(tmp_path / "rows.npy")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
