@@ -6,8 +6,8 @@ set -euo pipefail
 image=${1:-${IMAGE:-hvd-train}} base=${BASE_IMAGE:-debian:bookworm-slim}
 total=$(docker image inspect -f '{{.Size}}' "$image")
 below=$(docker image inspect -f '{{.Size}}' "$base")
-docker history --no-trunc --human=false --format '{{.Size}}|{{.CreatedBy}}' "$image" | head -n -"$(docker history -q "$base" | wc -l)" |
-    awk -F'|' '$1 >= 100000 {
+docker history --no-trunc --human=false --format '{{.Size}}\t{{.CreatedBy}}' "$image" | head -n -"$(docker history -q "$base" | wc -l)" |
+    awk -F'\t' '$1 >= 100000 {
         what = $2
         sub(/^.*\/bin\/bash -euo pipefail -c (#\(nop\) *)?/, "", what); sub(/^\/bin\/sh -c #\(nop\) */, "", what)
         printf "%7.1f MB  %.90s\n", $1 / 1e6, what

@@ -251,7 +251,7 @@ def test_a_daemon_starts_on_a_host_whose_shell_has_read_no_profile(tmp_path: Pat
     agent = tmp_path / "agent"
     agent.write_text('#!/bin/sh\nshift\nexec env -i PATH=/usr/bin:/bin HOME="$HOME" sh -c "$*"\n')
     agent.chmod(0o755)
-    command = ["mpirun", "-np", "2", "-H", "localhost:1,other.invalid:1", "-mca", "plm_rsh_agent", agent]
+    command = ["mpirun", "-np", "2", "-H", "localhost:1,203.0.113.7:1", "-mca", "plm_rsh_agent", agent]
     finished = run([*command, "--bind-to", "none", "-x", "PATH", "python", "-c", PROGRAM], timeout_s=40)
     assert sorted(finished.stdout.splitlines()) == ["2 0", "2 1"]
 

@@ -138,8 +138,8 @@ def test_a_frozen_host_does_not_keep_mpirun(root_on_it: bool, tmp_path: Path) ->
     agent = tmp_path / "agent"
     agent.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
     agent.chmod(0o755)
-    # The name has no address, so mpirun takes it for another machine, and the agent starts its daemon here.
-    first, second = ("other.invalid", "localhost") if root_on_it else ("localhost", "other.invalid")
+    # An address for documentation: mpirun takes it for another machine, and the agent starts its daemon here.
+    first, second = ("203.0.113.7", "localhost") if root_on_it else ("localhost", "203.0.113.7")
     rank = [sys.executable, JOB, tmp_path, "60"]
     options = ["-mca", "plm_rsh_agent", agent, "--bind-to", "none"]
     with started(mpirun(1, *options, "-H", first, *rank, ":", "-np", "1", "-H", second, *rank)) as job:
