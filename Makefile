@@ -13,7 +13,7 @@ WITH_ENV := set -a; . scripts/mpi.env; set +a; export PATH="$(abspath $(BIN)):$$
 CHATTER := absl::InitializeLog|port.cc:.*oneDNN|cpu_feature_guard|^To enable the following instructions
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test unit parallel launch hosts check lint format typecheck lock clean distclean
+.PHONY: help setup train test unit parallel launch hosts bench check lint format typecheck lock clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ launch: setup ## tests that start horovodrun and mpirun themselves
 
 hosts: setup ## two hosts between network namespaces, which root can make; skipped elsewhere, with the reason
 	@$(WITH_ENV) python -m pytest -q -rs tests/hosts
+
+bench: setup ## measure everything in docs/performance.md (half an hour; nothing else should run)
+	@$(WITH_ENV) benchmarks/performance.sh
 
 check: setup ## a two-rank smoke run of the debug recipe
 	@$(WITH_ENV) horovodrun -np 2 hvd-train train --recipe debug --run-dir "$$(mktemp -d)/run"

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Measure everything that docs/performance.md shows, and write its tables: `make bench`. About half an hour on 2 cores,
+# during which nothing else should run. PEERS is the folder of the peers' environments, REPEATS how often each row runs.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+peers=${PEERS:-.peers}
+results=benchmarks/results
+benchmarks/peers/make_venvs.sh "$peers"
+python benchmarks/peers/compare.py --repeats "${REPEATS:-5}" --seconds 3 --venvs "$peers" --out "$results"
+python benchmarks/settings.py --repeats "${REPEATS:-5}" --seconds 1.5 --limit-s "${LIMIT_S:-900}" --out "$results"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+hvd-train bench --np 1 2 --repeats 3 --seconds 1.5 --measure scaling allreduce --conv-dropout 0 --dense-dropout 0 --out "$scratch"
+cp "$scratch/bench.json" "$results/bench_$(nproc)-cores_$(date +%F).json"
+python benchmarks/performance_tables.py
