@@ -49,6 +49,10 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         ('[data]\nlayout = "90by1"', "layout", "POSITIONSxCHANNELS"),
         ('data = "songs.csv"', "data", "a section"),
         ('[optimizer]\nweight_decay = 0.1\noptimizer = "adam"', "weight_decay", "--optimizer adamw"),
+        ("[distributed]\ncycle_time_ms = 0", "cycle_time_ms", "a time is positive"),
+        ("[distributed]\ngradient_groups = 0", "gradient_groups", "at least 1"),
+        ('[distributed]\nautomatic = ["affinity", "magic"]', "distributed.automatic[1]", "'mpi-yield'"),
+        ('[training]\nprecision = "float16"', "training.precision", "'bfloat16'"),
         ("[training\n", "run.toml", "not TOML"),
     ],
 )

@@ -9,7 +9,9 @@ import pytest
 from hvd_train import settings
 from hvd_train.config import AUTOMATIC, DistributedConfig
 from hvd_train.cores import Machine
+from hvd_train.errors import ConfigError
 from hvd_train.ranks import Place, place_from
+from hvd_train.world import SoloWorld
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 MPIRUN = {
@@ -168,3 +170,11 @@ def test_more_ranks_than_cores_is_said() -> None:
 def test_cores_are_written_as_linux_does() -> None:
     assert settings.ranges((0, 1, 2, 5, 8, 9)) == "0-2,5,8-9"
     assert settings.ranges(()) == ""
+
+
+def test_on_one_rank_there_is_nothing_to_send_less_often() -> None:
+    alone = Place(0, 1, 0, 1, "h", "")
+    world = SoloWorld(alone, settings.choose(alone, machine(0), {}))
+    assert world.distribute("optimizer", DistributedConfig()) == "optimizer"
+    with pytest.raises(ConfigError, match="is for several ranks"):
+        world.distribute("optimizer", DistributedConfig(backward_passes_per_step=2))
