@@ -81,6 +81,7 @@ def test_sets_up_once_and_then_has_nothing_to_do(machine: Machine) -> None:
     assert machine.installed("uv pip install --quiet --require-hashes -r requirements/run.txt")
     assert machine.installed("-r requirements/mpi.txt")
     assert machine.installed("--reinstall-package horovod /cache/horovod.whl")
+    assert machine.installed("-m compileall"), "each rank would compile TensorFlow"
     again = machine.setup()
     assert (again.stdout, again.stderr) == ("", "")
     assert again.seconds < 0.5
