@@ -24,7 +24,7 @@ setup: ## make the environment (venv, locked packages, Open MPI, Horovod); nothi
 train: setup ## train on NP=2 ranks under horovodrun; ARGS="--data songs.csv" for your own rows
 	@$(WITH_ENV) horovodrun -np $(NP) hvd-train train $(ARGS) 2> >(grep -vE "$(CHATTER)" >&2)
 
-test: setup unit parallel launch hosts ## the whole test suite
+test: setup unit parallel launch ## the whole test suite
 
 unit: setup ## tests without TensorFlow and MPI, in seconds
 	@$(WITH_ENV) python -m pytest -q tests/unit
