@@ -11,7 +11,6 @@ import contextlib
 import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from hvd_train.config import DistributedConfig
 from hvd_train.cores import Machine, Share, deal, kept
@@ -157,6 +156,6 @@ def apply(settings: Settings, environment: MutableMapping[str, str] | None = Non
     if settings.cores is None:
         return
     # numpy's pool may be there already, and each thread has an affinity of its own.
-    for thread in Path("/proc/self/task").iterdir():
+    for thread in os.listdir("/proc/self/task"):
         with contextlib.suppress(ProcessLookupError):
-            os.sched_setaffinity(int(thread.name), settings.cores)
+            os.sched_setaffinity(int(thread), settings.cores)
