@@ -91,9 +91,20 @@ def why_not() -> str:
     if missing or SSHD is None:
         return f"not installed here: {', '.join([*missing, *(['sshd'] if SSHD is None else [])])}"
     name = f"hvdtry{os.getpid()}"
-    refused = system("ip", "netns", "add", name, ok=False)
-    system("ip", "netns", "del", name, ok=False)
-    return f"this machine makes no network namespaces: {refused.stderr.strip()}" if refused.returncode else ""
+    # All that `wire` needs: a kernel may have namespaces and neither of the two kinds of device.
+    trial = (
+        ("netns", "add", name),
+        ("-n", name, "link", "add", "lan0", "type", "veth", "peer", "name", "lan1"),
+        ("-n", name, "link", "add", "docker0", "type", "bridge"),
+    )
+    try:
+        for arguments in trial:
+            refused = system("ip", *arguments, ok=False)
+            if refused.returncode:
+                return f"this machine refuses `ip {' '.join(arguments)}`: {refused.stderr.strip()}"
+    finally:
+        system("ip", "netns", "del", name, ok=False)
+    return ""
 
 
 @pytest.fixture(scope="module")
