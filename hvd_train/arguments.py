@@ -11,8 +11,18 @@ import tyro
 
 from hvd_train import config_io
 from hvd_train.config import RunConfig
+from hvd_train.recipes import RECIPES
 from hvd_train.rundir import latest_run
 from hvd_train.tune.space import DIMENSIONS, Dimension
+
+RecipeName = Annotated[
+    str,
+    tyro.conf.arg(
+        help="A named RunConfig to start from. "
+        + "; ".join(f"{name}: {what}" for name, (what, _) in RECIPES.items())
+        + "."
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +38,7 @@ class TrainArguments:
         hvd-train train --resume runs/default-20260101-120000
     """
 
-    recipe: str = "default"
-    """A named RunConfig to start from; --help lists them at its end."""
+    recipe: RecipeName = "default"
     config: Path | None = None
     """A TOML file over the recipe's values, such as a run's config.toml."""
     run_dir: Path | None = None
@@ -60,8 +69,7 @@ class EnsembleArguments:
     """How many models to train, with the seeds --seed, --seed + 1, ..."""
     runs: tuple[Path, ...] = ()
     """Finished runs on the same data to join, instead of training."""
-    recipe: str = "default"
-    """A named RunConfig to start from."""
+    recipe: RecipeName = "default"
     config: Path | None = None
     """A TOML file over the recipe's values."""
     run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
