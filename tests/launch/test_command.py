@@ -150,7 +150,7 @@ def test_predict_writes_a_line_for_every_row_in_order(finished: Path, tmp_path: 
         outputs.append(list(csv.DictReader(out.read_text().splitlines())))
     assert outputs[0] == outputs[1]
     assert len(outputs[0]) == 333
-    assert set(outputs[0][0]) == {"expected", "most_likely", "probability", "low_90", "high_90"}
+    assert set(outputs[0][0]) == {"expected", "median", "most_likely", "probability", "low_90", "high_90"}
     truth = np.array([row[0] for row in rows[1:]], float)
     expected = np.array([float(line["expected"]) for line in outputs[0]])
     assert np.corrcoef(truth, expected)[0, 1] > 0.5, "in another order than the rows"
