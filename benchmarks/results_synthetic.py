@@ -34,10 +34,23 @@ RARE_BEFORE = 1970
 RUN_LIMIT_S = 3600
 # What is trained at full size: a name, and the flags of hvd-train train.
 RECIPES = {
-    "linear": ["--recipe", "songs", "--model", "linear", "--transform", "standard", "--no-whiten"],
+    "linear": ["--recipe", "songs", "--model", "linear", "--transform", "standard", "--no-whiten", "--num-epochs", "6"],
     "default (seed_cnn)": ["--recipe", "default"],
-    "songs-cnn": ["--recipe", "songs-cnn"],
-    "songs, inputs standardised alone": ["--recipe", "songs", "--transform", "standard", "--no-whiten"],
+    "songs-cnn": ["--recipe", "songs-cnn", "--num-epochs", "3"],
+    "mlp, inputs standardised alone": [
+        "--recipe",
+        "songs",
+        "--transform",
+        "standard",
+        "--no-whiten",
+        "--dense-units",
+        "256",
+        "256",
+        "--dense-dropout",
+        "0.1",
+        "--num-epochs",
+        "8",
+    ],
     "songs": ["--recipe", "songs"],
 }
 RARE = {
