@@ -30,6 +30,7 @@ from hvd_train.report import versions
 HERE = Path(__file__).parent
 NUM_SONGS = 515_345
 RARE_NUM_SONGS = 100_000
+RARE_NUM_EPOCHS = 8
 RARE_BEFORE = 1970
 RUN_LIMIT_S = 3600
 # What is trained at full size: a name, and the flags of hvd-train train.
@@ -61,9 +62,6 @@ RARE = {
     "weights 1/sqrt(n)": ["--balance", "sqrt-inverse"],
     "weights 1/sqrt(n), LDS": ["--balance", "sqrt-inverse", "--lds-sigma", "2"],
     "effective number": ["--balance", "effective-number"],
-    "soft labels": ["--targets", "gaussian"],
-    "mixup of near years": ["--mixup-alpha", "0.4"],
-    "noise": ["--noise", "0.1"],
 }
 
 
@@ -121,7 +119,7 @@ def main() -> None:
     songs = NUM_SONGS if arguments.what == "recipes" else RARE_NUM_SONGS
     common = ["--num-songs", str(songs)]
     if arguments.what == "rare":
-        common += ["--recipe", "songs"]
+        common += ["--recipe", "songs", "--num-epochs", str(RARE_NUM_EPOCHS)]
     with tempfile.TemporaryDirectory() as scratch:
         ours = {
             name: row(trained([*common, *flags], Path(scratch), name))
@@ -129,11 +127,14 @@ def main() -> None:
             if not arguments.only or name in arguments.only
         }
     date = datetime.date.today().isoformat()
+    out = arguments.out / f"synthetic-{arguments.what}_{date}.json"
+    # Rows that were measured the same day stay, in the order of the page.
+    before: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
+    ours = {name: (before.get("ours", {}) | ours)[name] for name in rows if name in before.get("ours", {}) | ours}
     document = {"what": arguments.what, "date": date, "machine": trials.machine(), "versions": versions(),
                 "num_songs": songs, "rare_before": RARE_BEFORE, "flags": rows, "ours": ours}  # fmt: skip
     if arguments.what == "recipes":
-        document["peers"] = {"HistGradientBoosting": gradient_boosting()}
-    out = arguments.out / f"synthetic-{arguments.what}_{date}.json"
+        document["peers"] = before.get("peers") or {"HistGradientBoosting": gradient_boosting()}
     out.write_text(json.dumps(document, indent=2) + "\n")
     print(out)
 
