@@ -182,7 +182,7 @@ def published() -> str:
 
 `hvd-train data fetch songs` says where it put the text; `horovodrun -np N hvd-train train --recipe songs --data THAT` trains
 on the official split and ends with a table of its RMSE among these. The data could not be fetched where this page was made,
-so **our number is open**. Published RMSE of single models:
+so **our number is open**. Published RMSE:
 
 {table(["model", "RMSE", "source"], rows)}
 """

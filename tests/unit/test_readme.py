@@ -15,6 +15,7 @@ from hvd_train.cli import VERBS
 REPOSITORY = Path(__file__).resolve().parents[2]
 KINDS = {
     "train": arguments.TrainArguments,
+    "ensemble": arguments.EnsembleArguments,
     "evaluate": arguments.EvaluateArguments,
     "predict": arguments.PredictArguments,
     "bench": arguments.BenchArguments,
@@ -37,7 +38,7 @@ def commands(page: str) -> list[str]:
     return [re.split(r"\s+#|\s+>", line)[0] for line in lines]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/data.md", "docs/clusters.md", "docs/performance.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/data.md", "docs/clusters.md", "docs/models.md", "docs/performance.md"])
 def test_every_command_is_one(page: str) -> None:
     found = commands(page)
     assert found or page != "README.md"
