@@ -36,7 +36,7 @@ RUN_LIMIT_S = 3600
 # What is trained at full size: a name, and the flags of hvd-train train.
 RECIPES = {
     "linear": ["--recipe", "songs", "--model", "linear", "--transform", "standard", "--no-whiten", "--num-epochs", "6"],
-    "default (seed_cnn)": ["--recipe", "default"],
+    "default (seed_cnn)": ["--recipe", "default", "--num-epochs", "9"],
     "songs-cnn": ["--recipe", "songs-cnn", "--num-epochs", "3"],
     "mlp, inputs standardised alone": [
         "--recipe",
