@@ -38,7 +38,9 @@ def commands(page: str) -> list[str]:
     return [re.split(r"\s+#|\s+>", line)[0] for line in lines]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/data.md", "docs/clusters.md", "docs/models.md", "docs/performance.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/data.md", "docs/clusters.md", "docs/models.md", "docs/performance.md"]
+)
 def test_every_command_is_one(page: str) -> None:
     found = commands(page)
     assert found or page != "README.md"
