@@ -1,4 +1,4 @@
-"""Two hosts on one machine: network namespaces with an address, a name, an sshd and local files of their own each.
+"""Two hosts on one machine: network namespaces with an address, a name, an sshd, cores and local files of their own each.
 
 Needs root, `ip netns`, unshare and sshd; skipped, saying so, elsewhere. Both hosts have a docker0 with the same address,
 which real machines have too, and where MPI would find itself instead of its peer.
@@ -60,20 +60,8 @@ class Lab:
             f'hostname {NAMES[host]} && mount --bind "$1" "$2" && mount --bind "$3" /etc/hosts && shift 3 && exec "$@"'
         )
         setting = [str(self.files(host)), str(self.local), str(self.root / "hosts")]
-        enter = [
-            "ip",
-            "netns",
-            "exec",
-            self.namespaces[host],
-            "unshare",
-            "--uts",
-            "--mount",
-            "bash",
-            "-c",
-            script,
-            "bash",
-        ]
-        return [*enter, *setting, *map(str, command)]
+        enter = ["ip", "netns", "exec", self.namespaces[host], "taskset", "--cpu-list", cores_of(host)]
+        return [*enter, "unshare", "--uts", "--mount", "bash", "-c", script, "bash", *setting, *map(str, command)]
 
     @contextlib.contextmanager
     def running(self, host: int, *command: str | Path, timeout_s: float) -> Iterator[Job]:
@@ -83,11 +71,22 @@ class Lab:
             yield job
 
 
+def cores_of(host: int) -> str:
+    """Half of the cores for each host, as Linux lists them.
+
+    Hosts never share cores. Where two do, Linux 6.18 lets a rank that polls MPI in one session (sched_yield in a loop)
+    keep a core from a rank of another session for minutes, and the job may not even start.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    half = -(-len(cpus) // 2)
+    return ",".join(map(str, cpus[half:] if host and len(cpus) > 1 else cpus[:half]))
+
+
 def why_not() -> str:
     """Why two hosts cannot be made here, or an empty string."""
     if os.geteuid() != 0:
         return "only root can make network namespaces"
-    missing = [name for name in ("ip", "unshare", "ssh", "ssh-keygen") if shutil.which(name) is None]
+    missing = [name for name in ("ip", "taskset", "unshare", "ssh", "ssh-keygen") if shutil.which(name) is None]
     if missing or SSHD is None:
         return f"not installed here: {', '.join([*missing, *(['sshd'] if SSHD is None else [])])}"
     name = f"hvdtry{os.getpid()}"
