@@ -34,17 +34,20 @@ def shape(labels: Labels) -> tuple[int, int]:
     return len(labels.values) + CONFIDENCE_BINS, NUM_COLUMNS
 
 
-def sums(labels: Labels, outputs: np.ndarray, targets_N: np.ndarray) -> np.ndarray:
-    """What `describe` needs of some rows, to be added over all; see `shape`. Not for real values."""
+def sums(labels: Labels, outputs: np.ndarray, targets_N: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    """What `describe` needs of some rows, to be added over all; see `shape`. Not for real values.
+
+    `terms` are the rows' `metrics.row_sums`.
+    """
     K = len(labels.values)
     found = np.zeros(shape(labels))
-    terms = metrics.row_sums(labels, outputs, targets_N)
     for column in range(len(metrics.COLUMNS)):
         found[:K, column] = np.bincount(targets_N, terms[:, column], minlength=K)
     decades, decade_of = np.unique(decades_of(labels), return_inverse=True)
     if labels.point:
-        said = labels.values[np.abs(outputs[:, :1] - labels.values).argmin(axis=1)]
-        right = said // YEARS_OF_A_DECADE == labels.values[targets_N] // YEARS_OF_A_DECADE
+        right = (
+            metrics.nearest(labels, outputs[:, 0]) // YEARS_OF_A_DECADE == labels.values[targets_N] // YEARS_OF_A_DECADE
+        )
     else:
         probabilities = metrics.softmax(outputs)
         by_decade = probabilities @ (decade_of[:, None] == np.arange(len(decades)))

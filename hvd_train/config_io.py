@@ -29,16 +29,23 @@ T = TypeVar("T")
 def load(path: Path, *, base: RunConfig | None = None) -> RunConfig:
     """The RunConfig in `path`, over the values of `base`."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: there is no such file. Give --config a TOML file, such as a run's config.toml."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: it cannot be read ({error}).") from None
+    return loads(text, base=base, source=str(path))
+
+
+def loads(text: str, *, base: RunConfig | None = None, source: str = "config") -> RunConfig:
+    """The RunConfig in TOML, over the values of `base`. Errors name the `source`."""
+    try:
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: this is not TOML: {error}.") from None
-    return from_mapping(document, base=base, source=str(path))
+        raise ConfigError(f"{source}: this is not TOML: {error}.") from None
+    return from_mapping(document, base=base, source=source)
 
 
 def from_mapping(document: dict[str, Any], *, base: RunConfig | None = None, source: str = "config") -> RunConfig:

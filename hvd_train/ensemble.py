@@ -15,11 +15,11 @@ import keras
 
 from hvd_train import config_io
 from hvd_train.config import RunConfig, require
-from hvd_train.data import Dataset, prepare
+from hvd_train.data import Dataset
 from hvd_train.errors import CheckpointError
 from hvd_train.export import Trained, decoded, load_trained, save_model
 from hvd_train.observer import Observer
-from hvd_train.predict import evaluate_split
+from hvd_train.predict import directory_of, evaluate_split
 from hvd_train.report import SCORED, versions
 from hvd_train.rundir import RunDir, write_json, write_text
 from hvd_train.train import train_and_evaluate
@@ -69,9 +69,7 @@ def join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, An
     joined = world.together(lambda: average([load_trained(run) for run in runs], runs), on="all")
     assert joined is not None
     config = config_io.load(runs[0].config)
-    world.together(lambda: prepare(config.data), on="local root")
-    directory = world.together(lambda: prepare(config.data))
-    assert directory is not None
+    directory = directory_of(config.data, world)
     dataset = world.together(lambda: Dataset.open(directory))
     assert dataset is not None
 

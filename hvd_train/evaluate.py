@@ -5,7 +5,7 @@ Shape letters: N rows, F features, K outputs, V virtual shards.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,17 @@ def inference(model: Any) -> Infer:
 
 def own_sums(infer: Infer, labels: Labels, rows: Rows) -> np.ndarray:
     """Sums (shards of this rank, columns) over this rank's rows. This rank alone."""
-    terms = [
-        metrics.row_sums(labels, infer(rows.features[i : i + INFERENCE_BATCH]), rows.labels[i : i + INFERENCE_BATCH])
-        for i in range(0, len(rows.labels), INFERENCE_BATCH)
-    ]
+    return _by_shard([terms for _, _, terms in scored(infer, labels, rows)], rows)
+
+
+def scored(infer: Infer, labels: Labels, rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Outputs, targets and the metrics' terms of this rank's rows, some at a time. This rank alone."""
+    for i in range(0, len(rows.labels), INFERENCE_BATCH):
+        outputs, targets = infer(rows.features[i : i + INFERENCE_BATCH]), rows.labels[i : i + INFERENCE_BATCH]
+        yield outputs, targets, metrics.row_sums(labels, outputs, targets)
+
+
+def _by_shard(terms: list[np.ndarray], rows: Rows) -> np.ndarray:
     joined = np.concatenate(terms) if terms else np.zeros((0, len(metrics.COLUMNS)))
     return metrics.sums_by_shard(joined, rows.shard_starts)
 
@@ -85,13 +92,17 @@ def described(labels: Labels, total: np.ndarray, train_counts: np.ndarray) -> di
     return {} if labels.kind == "values" else breakdown.describe(labels, total, train_counts)
 
 
-def details(world: World, infer: Infer, labels: Labels, rows: Rows, train_counts: np.ndarray) -> dict[str, Any]:
-    """Where the model errs on all ranks' rows, see `hvd_train.breakdown`; empty for real values. All ranks."""
-    own = no_details(labels)
-    for i in range(0, len(rows.labels) if own.size else 0, INFERENCE_BATCH):
-        features, targets = rows.features[i : i + INFERENCE_BATCH], rows.labels[i : i + INFERENCE_BATCH]
-        own += breakdown.sums(labels, infer(features), targets)
-    return described(labels, world.allreduce_sum(own), train_counts)
+def evaluate_in_detail(
+    world: World, infer: Infer, labels: Labels, rows: Rows, num_virtual_shards: int, train_counts: np.ndarray
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """All ranks' sums (V, columns) of a split, and where the model errs there, in one pass. All ranks."""
+    terms, own = [], no_details(labels)
+    for outputs, targets, batch in scored(infer, labels, rows):
+        terms.append(batch)
+        if own.size:
+            own += breakdown.sums(labels, outputs, targets, batch)
+    total = over_all_ranks(world, _by_shard(terms, rows), num_virtual_shards)
+    return total, described(labels, world.allreduce_sum(own), train_counts)
 
 
 def best_possible(dataset: Dataset, split: Any) -> dict[str, float]:

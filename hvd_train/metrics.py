@@ -116,9 +116,9 @@ def _point_terms(labels: Labels, outputs: np.ndarray, targets_N: np.ndarray) -> 
     terms[:, 0] = 1
     terms[:, 1] = point_loss(labels, error, deviation)
     if labels.kind != "values":
-        nearest = labels.values[np.abs(said[:, None] - labels.values).argmin(axis=1)]
-        terms[:, 2] = nearest == truth
-        terms[:, 3] = np.abs(nearest - truth) <= WITHIN
+        label = nearest(labels, said)
+        terms[:, 2] = label == truth
+        terms[:, 3] = np.abs(label - truth) <= WITHIN
     terms[:, 4] = np.abs(error)
     terms[:, 5] = error**2
     return terms
@@ -141,6 +141,11 @@ def _label_terms(labels: Labels, logits_NK: np.ndarray, targets_N: np.ndarray) -
         terms[:, 4] = np.abs(labels.values[medians(probabilities)] - truth)
         terms[:, 5] = (probabilities @ labels.values - truth) ** 2
     return terms
+
+
+def nearest(labels: Labels, said_N: np.ndarray) -> np.ndarray:
+    """(N,) the label that is nearest to each value."""
+    return np.asarray(labels.values[np.abs(said_N[:, None] - labels.values).argmin(axis=1)])
 
 
 def medians(probabilities_NK: np.ndarray) -> np.ndarray:

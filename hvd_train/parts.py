@@ -148,6 +148,14 @@ def resolve_precision(
     return resolved
 
 
+def assemble(config: RunConfig, world: World, observer: Observer, watch: Watch) -> Parts:
+    """All of the above in their order, and the model: what a run begins with. All ranks."""
+    dataset = open_dataset(config, world, observer, watch)
+    config, batches = resolve(config, dataset, world)
+    config = resolve_precision(config, dataset, batches, world, observer)
+    return build(config, dataset, batches, world)
+
+
 def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World) -> Parts:
     """The model, compiled with the distributed optimizer. All ranks (without a collective)."""
     training, schema = config.training, dataset.schema

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from hvd_train import breakdown, checkpoint, config_io, metrics
-from hvd_train.config import Split
+from hvd_train.config import DataConfig, Split
 from hvd_train.data import Dataset, own_shards, prepare, read_table_for_prediction
 from hvd_train.errors import DataError
-from hvd_train.evaluate import best_possible, described, details, inference, no_details, over_all_ranks, own_sums
+from hvd_train.evaluate import best_possible, described, evaluate_in_detail, inference, no_details
 from hvd_train.export import Trained, load_trained
 from hvd_train.metrics import Labels
 from hvd_train.rundir import RunDir
@@ -33,11 +33,16 @@ def evaluate_run(run_dir: RunDir, world: World, data: Path | None, *, split: Spl
     if data is not None and not data.is_dir():
         return evaluate_table(trained, world, data, delimiter=delimiter)
     if data is None:
-        config = config_io.load(run_dir.config).data
-        world.together(lambda: prepare(config), on="local root")
-        data = world.together(lambda: prepare(config))
-        assert data is not None
+        data = directory_of(config_io.load(run_dir.config).data, world)
     return evaluate_split(trained, world, data, split)
+
+
+def directory_of(config: DataConfig, world: World) -> Path:
+    """The dataset directory of a run's data, converted by one rank a host if need be. All ranks."""
+    world.together(lambda: prepare(config), on="local root")
+    directory = world.together(lambda: prepare(config))
+    assert directory is not None
+    return directory
 
 
 def own_chunks(path: Path, trained: Trained, world: World, delimiter: str) -> Iterator[tuple[Any, Any]]:
@@ -60,8 +65,10 @@ def evaluate_table(trained: Trained, world: World, path: Path, *, delimiter: str
                     f"{path}: it has no column {trained.schema.label_name!r} to compare with. `hvd-train predict` needs none."
                 )
             outputs = infer(features)
-            sums.append(metrics.row_sums(trained.labels, outputs, labels).sum(axis=0))
-            detail += 0 if trained.labels.kind == "values" else breakdown.sums(trained.labels, outputs, labels)
+            terms = metrics.row_sums(trained.labels, outputs, labels)
+            sums.append(terms.sum(axis=0))
+            if detail.size:
+                detail += breakdown.sums(trained.labels, outputs, labels, terms)
             targets.append(labels)
         return np.sum(sums, axis=0), np.concatenate(targets) if targets else np.zeros(0), detail
 
@@ -92,11 +99,8 @@ def evaluate_split(trained: Trained, world: World, directory: Path, split: Split
         )
     rows = dataset.load(split, own_shards(world.rank, world.size, V))
     infer = inference(trained.model)
-    sums = over_all_ranks(world, own_sums(infer, trained.labels, rows), V)
-    return figures(trained, world, sums, rows.labels) | {
-        "optimum": best_possible(dataset, split),
-        "details": details(world, infer, trained.labels, rows, trained.train_counts),
-    }
+    sums, details = evaluate_in_detail(world, infer, trained.labels, rows, V, trained.train_counts)
+    return figures(trained, world, sums, rows.labels) | {"optimum": best_possible(dataset, split), "details": details}
 
 
 def figures(trained: Trained, world: World, sums: np.ndarray, own_targets: np.ndarray) -> dict[str, Any]:

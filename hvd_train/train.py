@@ -16,10 +16,18 @@ from hvd_train.config import RunConfig
 from hvd_train.data import own_shards
 from hvd_train.epochs import EpochLoop, Loop, require_equal_weights, set_plateau_factor
 from hvd_train.errors import CheckpointError
-from hvd_train.evaluate import at_temperature, baseline_of, best_possible, details, evaluate, fitted_temperature
+from hvd_train.evaluate import (
+    at_temperature,
+    baseline_of,
+    best_possible,
+    evaluate,
+    evaluate_in_detail,
+    fitted_temperature,
+)
 from hvd_train.export import deployed, save_model
+from hvd_train.metrics import from_sums
 from hvd_train.observer import Observer
-from hvd_train.parts import Parts, build, open_dataset, resolve, resolve_precision
+from hvd_train.parts import Parts, assemble
 from hvd_train.pipeline import TrainRows, epochs_dataset
 from hvd_train.report import SCORED, Report, Scores, facts, write_report
 from hvd_train.rundir import RunDir, write_text
@@ -93,10 +101,8 @@ def train_and_evaluate(
     """
     observer, watch = observer or Observer(), watch or Watch()
     started = time.monotonic()
-    dataset = open_dataset(config, world, observer, watch)
-    config, batches = resolve(config, dataset, world)
-    config = resolve_precision(config, dataset, batches, world, observer)
-    parts = build(config, dataset, batches, world)
+    parts = assemble(config, world, observer, watch)
+    config, dataset, batches = parts.config, parts.dataset, parts.batches
     text = config_io.dumps(config)
     progress = begin(parts, world, run_dir if resume else None)
 
@@ -155,11 +161,12 @@ def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[
         temperature = fitted_temperature(world, infer, labels, rows["val"])
         infer = at_temperature(infer, temperature)
     counts = dataset.label_counts("train")
+    found_in = {split: evaluate_in_detail(world, infer, labels, rows[split], V, counts) for split in SCORED}
     scores = Scores(
-        metrics={split: evaluate(world, infer, labels, rows[split], V) for split in SCORED},
+        metrics={split: from_sums(labels.kind, total) for split, (total, _) in found_in.items()},
         baselines={split: baseline_of(world, dataset, labels, split, rows[split]) for split in SCORED},
         optimum={split: best_possible(dataset, split) for split in SCORED},
-        details={split: details(world, infer, labels, rows[split], counts) for split in SCORED},
+        details={split: details for split, (_, details) in found_in.items()},
         temperature=temperature,
     )
     report = Report.of(parts, world, loop, found, scores, started=started)

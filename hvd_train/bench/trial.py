@@ -68,7 +68,7 @@ def main(argv: list[str]) -> None:
     from hvd_train import config_io
     from hvd_train.world import open_world
 
-    config = config_io.from_mapping(parsed_toml(spec.config))
+    config = config_io.loads(spec.config)
     world = open_world(config.distributed)
     marks["horovod"] = time.monotonic()
     marks["tensorflow"] = marks["horovod"] - world.init_seconds
@@ -202,15 +202,6 @@ def gate(spec: Spec) -> Callable[[], None]:
             time.sleep(GATE_POLL_S)
 
     return meet
-
-
-def parsed_toml(text: str) -> dict[str, Any]:
-    """The nested dictionaries of a config that travelled as text."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    return tomllib.loads(text)
 
 
 def run_as_rank(action: Callable[[list[str]], None]) -> None:

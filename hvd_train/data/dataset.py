@@ -128,18 +128,21 @@ class Dataset:
         of_each = -(-num_rows // self.num_virtual_shards)
         dtype = record_dtype(self.schema.num_features, self.schema.label_kind)
         sizes = self.shard_sizes(split)
-        shards = (self._read_shard(split, v, dtype, int(size)) for v, size in enumerate(sizes))
-        return np.concatenate([shard["features"][:of_each].copy() for shard in shards])
+        shards = (self._read_shard(split, v, dtype, int(size), mapped=True) for v, size in enumerate(sizes))
+        return np.concatenate([shard["features"][:of_each] for shard in shards])
 
     def features_and_labels(self, split: Split) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """The whole split in the order of the shards."""
         rows = self.load(split, range(self.num_virtual_shards))
         return rows.features, rows.labels
 
-    def _read_shard(self, split: Split, shard: int, dtype: np.dtype[Any], num_rows: int) -> NDArray[Any]:
+    def _read_shard(
+        self, split: Split, shard: int, dtype: np.dtype[Any], num_rows: int, *, mapped: bool = False
+    ) -> NDArray[Any]:
+        """`mapped`: only what is looked at is read."""
         path = self.directory / shard_file(split, shard)
         try:
-            records: NDArray[Any] = np.load(path, allow_pickle=False)
+            records: NDArray[Any] = np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
         except (OSError, ValueError, EOFError) as error:
             raise DataError(f"{path}: the shard cannot be read ({error}). Convert the table again.") from None
         if records.dtype != dtype or records.shape != (num_rows,):

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hvd_train.bench.trial import parsed_toml, run_as_rank, stepper, train_batches
+from hvd_train.bench.trial import run_as_rank, stepper, train_batches
 
 # How often the loss is looked at: so many times in the longest a trial may take.
 NUM_LOOKS = 12
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     from hvd_train import config_io
     from hvd_train.world import open_world
 
-    config = config_io.from_mapping(parsed_toml(spec["config"]))
+    config = config_io.loads(spec["config"])
     world = open_world(config.distributed)
     answer = trained(config, world, target=spec["target"], seconds=spec["seconds"])
     if world.is_root:
@@ -35,19 +35,17 @@ def main(argv: list[str]) -> None:
 def trained(config: Any, world: Any, *, target: float | None, seconds: float) -> dict[str, Any]:
     """The curve and the rate. All ranks; the root's clock decides for all."""
     from hvd_train.data import own_shards
-    from hvd_train.evaluate import evaluate, inference
+    from hvd_train.evaluate import evaluate
     from hvd_train.observer import Observer
-    from hvd_train.parts import build, open_dataset, resolve, resolve_precision
+    from hvd_train.parts import assemble
     from hvd_train.watch import Watch
 
-    dataset = open_dataset(config, world, Observer(), Watch())
-    config, batches = resolve(config, dataset, world)
-    config = resolve_precision(config, dataset, batches, world, Observer())
-    parts = build(config, dataset, batches, world)
+    parts = assemble(config, world, Observer(), Watch())
+    dataset, batches = parts.dataset, parts.batches
     world.broadcast_variables(parts.variables)
     execute = stepper(parts.model, train_batches(parts, world))
     validation = dataset.load("val", own_shards(world.rank, world.size, dataset.num_virtual_shards))
-    infer = inference(parts.model)
+    infer = parts.infer()
 
     def look() -> float:
         return evaluate(world, infer, parts.labels, validation, dataset.num_virtual_shards)["loss"]

@@ -13,6 +13,10 @@ LABELS = Labels.of("years", YEARS)
 TRAIN_COUNTS = np.array([5] * 10 + [50] * 10 + [500] * 10)
 
 
+def sums(labels: Labels, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return breakdown.sums(labels, outputs, targets, metrics.row_sums(labels, outputs, targets))
+
+
 def some_rows() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
     return rng.normal(0, 2, (400, 30)).astype(np.float32), rng.choice(np.arange(0, 30, 2), 400)
@@ -21,7 +25,7 @@ def some_rows() -> tuple[np.ndarray, np.ndarray]:
 def test_figures_equal_loops_over_the_rows() -> None:
     logits, targets = some_rows()
     # In two parts, as two ranks would.
-    total = breakdown.sums(LABELS, logits[:150], targets[:150]) + breakdown.sums(LABELS, logits[150:], targets[150:])
+    total = sums(LABELS, logits[:150], targets[:150]) + sums(LABELS, logits[150:], targets[150:])
     found = breakdown.describe(LABELS, total, TRAIN_COUNTS)
     probabilities = metrics.softmax(logits)
     years, truth = LABELS.values, LABELS.values[targets]
@@ -62,9 +66,7 @@ def test_figures_equal_loops_over_the_rows() -> None:
 
 def test_a_model_that_says_one_year_has_decades_but_no_calibration() -> None:
     labels = Labels.of("years", YEARS, "mse")
-    found = breakdown.describe(
-        labels, breakdown.sums(labels, np.array([[1974.6], [1991.0]]), np.array([8, 21])), TRAIN_COUNTS
-    )
+    found = breakdown.describe(labels, sums(labels, np.array([[1974.6], [1991.0]]), np.array([8, 21])), TRAIN_COUNTS)
     assert [row["decade_accuracy"] for row in found["decades"]] == [1.0, 1.0]
     assert found["balanced_mae"] == pytest.approx((3.4 + 0.0) / 2)
     assert "expected_calibration_error" not in found
@@ -73,7 +75,7 @@ def test_a_model_that_says_one_year_has_decades_but_no_calibration() -> None:
 def test_names_have_shots_and_no_decades() -> None:
     labels = Labels.of("classes", ("a", "b", "c"))
     logits = np.eye(3, dtype=np.float32)[[0, 1, 1, 2]] * 9
-    found = breakdown.describe(labels, breakdown.sums(labels, logits, np.array([0, 1, 2, 2])), np.array([200, 30, 3]))
+    found = breakdown.describe(labels, sums(labels, logits, np.array([0, 1, 2, 2])), np.array([200, 30, 3]))
     assert "decades" not in found
     assert found["balanced_accuracy"] == pytest.approx((1 + 1 + 0.5) / 3)
     assert found["shots"]["few"] == {"labels": 1, "train_rows": 3, "rows": 2, "accuracy": 0.5}
