@@ -6,14 +6,14 @@ How the rate follows the global batch is `hvd_train.rates`'.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import keras
 
 from hvd_train.config import OptimizerConfig
 from hvd_train.lars import LARS
-from hvd_train.rates import COSINE_FLOOR, fall_steps, num_warmup_steps, scaled_learning_rate
+from hvd_train.rates import COSINE_FLOOR, RateCurve, fall_steps, num_warmup_steps, scaled_learning_rate
 
 # Names of the variables that no decay pulls towards zero: biases, and the scales and shifts of normalisations.
 NOT_DECAYED = ("bias", "gamma", "beta")
@@ -26,59 +26,45 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: 
     continues at the right rate.
     """
 
-    def __init__(
-        self,
-        rate: float,
-        *,
-        warmup_steps: int,
-        total_steps: int,
-        schedule: str,
-        falls_at: Sequence[int] = (),
-        step_factor: float = 0.1,
-    ) -> None:
-        self.rate, self.warmup_steps, self.total_steps, self.schedule = rate, warmup_steps, total_steps, schedule
-        self.falls_at, self.step_factor = tuple(falls_at), step_factor
+    def __init__(self, curve: RateCurve) -> None:
+        self.curve = curve
         self.factor = keras.Variable(1.0, trainable=False, dtype="float32", name="plateau_factor")
 
     def __call__(self, step: Any) -> Any:
-        step = keras.ops.cast(step, "float32")
-        warmup = keras.ops.minimum(1.0, (step + 1.0) / max(1, self.warmup_steps))
-        rate = self.rate * warmup * self.factor
-        if self.schedule == "constant":
+        curve, step = self.curve, keras.ops.cast(step, "float32")
+        warmup = keras.ops.minimum(1.0, (step + 1.0) / max(1, curve.warmup_steps))
+        rate = curve.rate * warmup * self.factor
+        if curve.schedule == "constant":
             return rate
-        if self.schedule == "step":
-            falls = sum(keras.ops.cast(step >= fall, "float32") for fall in self.falls_at)
-            return rate * self.step_factor**falls
-        remaining = max(1, self.total_steps - self.warmup_steps)
-        progress = keras.ops.clip((step - self.warmup_steps) / remaining, 0.0, 1.0)
+        if curve.schedule == "step":
+            falls = sum(keras.ops.cast(step >= fall, "float32") for fall in curve.falls_at)
+            return rate * curve.step_factor**falls
+        remaining = max(1, curve.total_steps - curve.warmup_steps)
+        progress = keras.ops.clip((step - curve.warmup_steps) / remaining, 0.0, 1.0)
         cosine = 0.5 * (1.0 + keras.ops.cos(math.pi * progress))
         return rate * (COSINE_FLOOR + (1.0 - COSINE_FLOOR) * cosine)
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "rate": self.rate,
-            "warmup_steps": self.warmup_steps,
-            "total_steps": self.total_steps,
-            "schedule": self.schedule,
-            "falls_at": list(self.falls_at),
-            "step_factor": self.step_factor,
-        }
+        return asdict(self.curve)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> WarmupSchedule:
+        return cls(RateCurve(**config))
 
 
 def make_schedule(
     config: OptimizerConfig, *, global_batch_size: int, steps_per_epoch: int, num_epochs: int
 ) -> WarmupSchedule:
     """The rate of each step of a run."""
-    total_steps = steps_per_epoch * num_epochs
-    warmup_steps = num_warmup_steps(config, steps_per_epoch, num_epochs)
-    rate = scaled_learning_rate(config, global_batch_size)
     return WarmupSchedule(
-        rate,
-        warmup_steps=warmup_steps,
-        total_steps=total_steps,
-        schedule=config.schedule,
-        falls_at=fall_steps(config, steps_per_epoch, num_epochs),
-        step_factor=config.step_factor,
+        RateCurve(
+            rate=scaled_learning_rate(config, global_batch_size),
+            warmup_steps=num_warmup_steps(config, steps_per_epoch, num_epochs),
+            total_steps=steps_per_epoch * num_epochs,
+            schedule=config.schedule,
+            falls_at=fall_steps(config, steps_per_epoch, num_epochs),
+            step_factor=config.step_factor,
+        )
     )
 
 

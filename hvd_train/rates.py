@@ -2,13 +2,13 @@
 
 Linear scaling with warm-up: Goyal et al. 2017, "Accurate, Large Minibatch SGD" (arXiv 1706.02677); square root for
 adaptive methods: Malladi et al. 2022, "On the SDEs and Scaling Rules for Adaptive Gradient Algorithms" (arXiv
-2205.10287). `hvd_train.optimizers.WarmupSchedule` is `rate_at` in the graph; a test holds them together.
+2205.10287). `hvd_train.optimizers.WarmupSchedule` is `RateCurve` in the graph; a test holds them together.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hvd_train.config import OptimizerConfig
 
@@ -34,22 +34,23 @@ def fall_steps(config: OptimizerConfig, steps_per_epoch: int, num_epochs: int) -
     return tuple(round(epoch * steps_per_epoch) for epoch in epochs)
 
 
-def rate_at(
-    step: int,
-    rate: float,
-    *,
-    warmup_steps: int,
-    total_steps: int,
-    schedule: str,
-    falls_at: Sequence[int] = (),
-    step_factor: float = 0.1,
-) -> float:
-    """The rate of a step (from 0): linear warm-up to `rate`, then constant, a cosine down to COSINE_FLOOR of it, or
-    multiplied by `step_factor` at each step of `falls_at`."""
-    warmed = rate * min(1.0, (step + 1) / max(1, warmup_steps))
-    if schedule == "constant":
-        return warmed
-    if schedule == "step":
-        return warmed * step_factor ** sum(step >= fall for fall in falls_at)
-    progress = min(max((step - warmup_steps) / max(1, total_steps - warmup_steps), 0.0), 1.0)
-    return warmed * (COSINE_FLOOR + (1 - COSINE_FLOOR) * 0.5 * (1 + math.cos(math.pi * progress)))
+@dataclass(frozen=True)
+class RateCurve:
+    """The rate of each step (from 0): linear warm-up to `rate`, then by `schedule`."""
+
+    rate: float
+    warmup_steps: int
+    total_steps: int
+    schedule: str
+    """constant; cosine, down to COSINE_FLOOR of the rate; step, times `step_factor` at each step of `falls_at`."""
+    falls_at: tuple[int, ...] = ()
+    step_factor: float = 0.1
+
+    def at(self, step: int) -> float:
+        warmed = self.rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
+        if self.schedule == "constant":
+            return warmed
+        if self.schedule == "step":
+            return warmed * self.step_factor ** sum(step >= fall for fall in self.falls_at)
+        progress = min(max((step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps), 0.0), 1.0)
+        return warmed * (COSINE_FLOOR + (1 - COSINE_FLOOR) * 0.5 * (1 + math.cos(math.pi * progress)))

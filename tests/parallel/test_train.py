@@ -156,11 +156,12 @@ def test_resume_from_the_middle_of_an_epoch_ends_where_the_whole_run_does(
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
 def test_the_schedule_in_the_graph_is_the_arithmetic(world: World, schedule: str) -> None:
     from hvd_train.optimizers import WarmupSchedule
-    from hvd_train.rates import rate_at
+    from hvd_train.rates import RateCurve
 
     shape = {"warmup_steps": 7, "total_steps": 60, "schedule": schedule, "falls_at": (20, 59), "step_factor": 0.3}
-    in_graph = WarmupSchedule(0.02, **shape)
+    curve = RateCurve(0.02, **shape)
+    in_graph = WarmupSchedule(curve)
     for step in (0, 3, 6, 7, 30, 59, 60, 100):
-        assert float(in_graph(step)) == pytest.approx(rate_at(step, 0.02, **shape), rel=1e-5)
+        assert float(in_graph(step)) == pytest.approx(curve.at(step), rel=1e-5)
     in_graph.factor.assign(0.5)
-    assert float(in_graph(30)) == pytest.approx(0.5 * rate_at(30, 0.02, **shape), rel=1e-5)
+    assert float(in_graph(30)) == pytest.approx(0.5 * curve.at(30), rel=1e-5)

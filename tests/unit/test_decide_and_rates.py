@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hvd_train.checkpoint import Progress
 from hvd_train.config import OptimizerConfig, TrainingConfig
 from hvd_train.decide import decide
-from hvd_train.rates import fall_steps, num_warmup_steps, rate_at, scaled_learning_rate
+from hvd_train.rates import RateCurve, fall_steps, num_warmup_steps, scaled_learning_rate
 
 
 def after(losses: list[float], **training: float) -> Progress:
@@ -60,20 +60,21 @@ def test_warm_up_then_cosine() -> None:
     config = OptimizerConfig(warmup_epochs=2)
     assert num_warmup_steps(config, steps_per_epoch=10, num_epochs=20) == 20
     assert num_warmup_steps(config, steps_per_epoch=10, num_epochs=2) == 10
-    rates = [rate_at(s, 1.0, warmup_steps=20, total_steps=200, schedule="cosine") for s in range(201)]
+    cosine = RateCurve(1.0, warmup_steps=20, total_steps=200, schedule="cosine")
+    rates = [cosine.at(s) for s in range(201)]
     assert rates[0] == pytest.approx(1 / 20)
     assert rates[19] == pytest.approx(1.0)
     assert rates[110] == pytest.approx(0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * 0.5)))
     assert rates[200] == pytest.approx(0.01)
     assert all(a <= b for a, b in pairwise(rates[:20]))
     assert all(a >= b for a, b in pairwise(rates[20:]))
-    assert rate_at(150, 1.0, warmup_steps=20, total_steps=200, schedule="constant") == 1.0
+    assert RateCurve(1.0, warmup_steps=20, total_steps=200, schedule="constant").at(150) == 1.0
 
 
 def test_the_rate_falls_in_steps() -> None:
     config = OptimizerConfig(schedule="step", step_epochs=(2, 5))
     assert fall_steps(config, steps_per_epoch=10, num_epochs=8) == (20, 50)
     assert fall_steps(OptimizerConfig(schedule="step"), steps_per_epoch=10, num_epochs=8) == (40, 60)
-    shape = {"warmup_steps": 5, "total_steps": 80, "schedule": "step", "falls_at": (20, 50), "step_factor": 0.5}
-    rates = [rate_at(step, 1.0, **shape) for step in (4, 19, 20, 49, 50, 79)]  # type: ignore[arg-type]
+    curve = RateCurve(1.0, warmup_steps=5, total_steps=80, schedule="step", falls_at=(20, 50), step_factor=0.5)
+    rates = [curve.at(step) for step in (4, 19, 20, 49, 50, 79)]
     assert rates == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
