@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hvd_train import config_io
+from hvd_train import config_io, recipes
 from hvd_train.config import RunConfig
-from hvd_train.recipes import RECIPES
 from hvd_train.rundir import latest_run
 from hvd_train.tune.space import DIMENSIONS, Dimension
 
@@ -19,14 +18,29 @@ RecipeName = Annotated[
     str,
     tyro.conf.arg(
         help="A named RunConfig to start from. "
-        + "; ".join(f"{name}: {what}" for name, (what, _) in RECIPES.items())
+        + "; ".join(f"{name}: {what}" for name, (what, _) in recipes.RECIPES.items())
         + "."
     ),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainArguments:
+class RecipeArguments:
+    """Where a RunConfig starts from, and every flag that changes it."""
+
+    recipe: RecipeName = "default"
+    config: Path | None = None
+    """A TOML file over the recipe's values, such as a run's config.toml."""
+    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
+
+    def base(self) -> RunConfig:
+        """The RunConfig of --recipe and --config, or ConfigError: the other flags' defaults."""
+        base = recipes.recipe(self.recipe)
+        return config_io.load(self.config, base=base) if self.config else base
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments(RecipeArguments):
     """Train on this process, or on all ranks that horovodrun, mpirun or srun started.
 
     Examples:
@@ -38,18 +52,14 @@ class TrainArguments:
         hvd-train train --resume runs/default-20260101-120000
     """
 
-    recipe: RecipeName = "default"
-    config: Path | None = None
-    """A TOML file over the recipe's values, such as a run's config.toml."""
     run_dir: Path | None = None
     """Where to write. By default runs/<recipe>-<time>."""
     resume: Path | None = None
     """Go on with this run from its last checkpoint, at any number of ranks. Without a value: the newest run in runs/."""
-    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnsembleArguments:
+class EnsembleArguments(RecipeArguments):
     """Train several models that differ in their seed alone, or join finished runs, and average what they say.
 
     Members are trained one after the other by all ranks, in RUN_DIR/members; those that are finished are kept, one that
@@ -69,10 +79,6 @@ class EnsembleArguments:
     """How many models to train, with the seeds --seed, --seed + 1, ..."""
     runs: tuple[Path, ...] = ()
     """Finished runs on the same data to join, instead of training."""
-    recipe: RecipeName = "default"
-    config: Path | None = None
-    """A TOML file over the recipe's values."""
-    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +125,7 @@ class PredictArguments:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchArguments:
+class BenchArguments(RecipeArguments):
     """Measure how fast a recipe trains here and where the time goes. Starts its own ranks; nothing else should run.
 
     Examples:
@@ -148,15 +154,10 @@ class BenchArguments:
     """Directory for bench.json and the pictures."""
     hostfile: Path | None = None
     """The hosts, for mpirun; by default this one. Independent processes run on this one alone."""
-    recipe: str = "default"
-    """A named RunConfig to start from: default, debug or leaves."""
-    config: Path | None = None
-    """A TOML file over the recipe's values."""
-    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TuneArguments:
+class TuneArguments(RecipeArguments):
     """Search the most suitable distributed settings for a recipe here. Starts its own ranks; nothing else should run.
 
     Examples:
@@ -178,11 +179,6 @@ class TuneArguments:
     """Directory for tuned.toml, tune.json and the picture."""
     hostfile: Path | None = None
     """The hosts, for mpirun; by default this one."""
-    recipe: str = "default"
-    """A named RunConfig to start from: default, debug or leaves."""
-    config: Path | None = None
-    """A TOML file over the recipe's values."""
-    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

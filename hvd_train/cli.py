@@ -20,14 +20,11 @@ from hvd_train.terminal import chosen, end, parse, tell, usage_of
 
 
 def train(argv: Sequence[str], place: Place) -> int:
-    from hvd_train import config_io, recipes
     from hvd_train.arguments import TrainArguments, preliminary, run_to_resume, with_newest_run
 
     argv = with_newest_run(argv)
     given = parse(TrainArguments, preliminary(argv), place, prog="hvd-train train")
-    base = recipes.recipe(given.recipe)
-    if given.config:
-        base = config_io.load(given.config, base=base)
+    base = given.base()
     if not given.resume:
         arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
 
@@ -83,15 +80,11 @@ def distributed_of(argv: Sequence[str], base: Any, place: Place) -> Any:
 
 
 def ensemble(argv: Sequence[str], place: Place) -> int:
-    from hvd_train import config_io, recipes
-    from hvd_train.arguments import EnsembleArguments, preliminary
+    import tyro
 
-    given = parse(EnsembleArguments, [*preliminary(argv), "--run-dir", "."], place, prog="hvd-train ensemble")
-    base = recipes.recipe(given.recipe)
-    if given.config:
-        base = config_io.load(given.config, base=base)
-    default = EnsembleArguments(run_dir=Path("."), run=base)
-    arguments = parse(EnsembleArguments, argv, place, prog="hvd-train ensemble", default=default)
+    from hvd_train.arguments import EnsembleArguments
+
+    arguments = over_recipe(EnsembleArguments, argv, place, prog="hvd-train ensemble", run_dir=tyro.MISSING)
 
     from hvd_train.console import ConsoleObserver, print_evaluation
     from hvd_train.guard import guarded
@@ -162,16 +155,12 @@ def predict(argv: Sequence[str], place: Place) -> int:
     return 0
 
 
-def over_recipe(kind: Any, argv: Sequence[str], place: Place, *, prog: str) -> Any:
-    """Arguments whose `run` starts from their --recipe and --config."""
-    from hvd_train import config_io, recipes
-    from hvd_train.arguments import preliminary
+def over_recipe(kind: Any, argv: Sequence[str], place: Place, *, prog: str, **required: Any) -> Any:
+    """Arguments whose `run` starts from their --recipe and --config. `required` are flags without a default."""
+    from hvd_train.arguments import RecipeArguments, preliminary
 
-    given = parse(kind, preliminary(argv), place, prog=prog)
-    base = recipes.recipe(given.recipe)
-    if given.config:
-        base = config_io.load(given.config, base=base)
-    return parse(kind, argv, place, prog=prog, default=kind(run=base))
+    base = parse(RecipeArguments, preliminary(argv), place, prog=prog).base()
+    return parse(kind, argv, place, prog=prog, default=kind(run=base, **required))
 
 
 def bench(argv: Sequence[str], place: Place) -> int:

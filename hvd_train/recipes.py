@@ -13,6 +13,12 @@ DEBUG = DEFAULT.replace(
     training={"num_epochs": 3, "check_equal_weights": True},
 )
 
+# The net and the batch on each rank that every measurement of speed is about (docs/performance.md).
+REFERENCE = DEFAULT.replace(
+    model={"filters": (32, 32), "dense_units": (128,), "conv_dropout": 0.0, "dense_dropout": 0.0},
+    training={"local_batch_size": 256},
+)
+
 # 792 leaves, 99 species, three vectors of 64 numbers each: eight leaves of a species, so few are held out to choose by.
 LEAVES = DEFAULT.replace(
     data={"label": "species", "drop": ("id",), "layout": "64x3", "val_fraction": 0.05},
@@ -94,6 +100,7 @@ FEW_SONGS = DEFAULT.replace(
 RECIPES: dict[str, tuple[str, RunConfig]] = {
     "default": ("the seed CNN on whatever table is given, or on the embedded synthetic songs", DEFAULT),
     "debug": ("a tiny network for seconds, without dropout, with every check on", DEBUG),
+    "reference": ("the net that speeds are measured on, 256 rows on each rank", REFERENCE),
     "leaves": ("leaf species from three vectors of 64 numbers (columns id, species, then 192)", LEAVES),
     "songs": ("YearPredictionMSD, or as many synthetic songs: --num-songs 515345", SONGS),
     "songs-cnn": ("the same with convolutions along the twelve timbres", SONGS_CNN),

@@ -5,12 +5,13 @@ Shape letters: N rows, L positions, C channels, U units.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
 
 from hvd_train.config import ModelConfig
-from hvd_train.models.layers import dropped
+from hvd_train.models.layers import dense_stack, dropped
 from hvd_train.models.seeds import Seeds
 
 
@@ -30,9 +31,5 @@ def seed_cnn(x_NLC: Any, config: ModelConfig, seeds: Seeds) -> Any:
         if index % 2 == 1 or len(config.filters) == 1:
             x = dropped(x, config.conv_dropout, seeds, f"conv_dropout_{index}")
     x = keras.layers.Flatten(name="flatten")(x)  # (N, L, C) -> (N, L * C)
-    for index, units in enumerate(config.dense_units):
-        x = keras.layers.Dense(
-            units, activation=config.activation, kernel_initializer=seeds.kernel(), name=f"dense_{index}"
-        )(x)
-        x = dropped(x, config.dense_dropout, seeds, f"dense_dropout_{index}")
-    return x
+    # The earlier net has no normalisation, whatever the config says for others.
+    return dense_stack(x, replace(config, normalisation="none"), seeds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from hvd_train.config import RunConfig
 
@@ -22,20 +22,7 @@ Dimension = Literal[
     "precision",
     "autotune",
 ]
-DIMENSIONS: tuple[Dimension, ...] = (
-    "np",
-    "threads",
-    "batch",
-    "rate-scaling",
-    "cycle-time",
-    "fusion",
-    "allreduce",
-    "groups",
-    "compression",
-    "passes",
-    "precision",
-    "autotune",
-)
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 # A user's variable wins over a config: where it is set, trying the setting would measure the same again.
 VARIABLES: dict[str, str] = {
     "threads": "TF_NUM_INTRAOP_THREADS",
