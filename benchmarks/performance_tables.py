@@ -8,39 +8,20 @@ Each table stands between `<!-- NAME -->` and `<!-- end -->`; no figure of the p
 from __future__ import annotations
 
 import argparse
-import json
 import re
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE, RESULTS = ROOT / "docs" / "performance.md", ROOT / "benchmarks" / "results"
+from pages import ROOT, NotMeasured, newest, table
 
-
-def newest(pattern: str) -> dict[str, Any]:
-    """The result whose file name, which ends with the date, comes last; Missing where there is none."""
-    path = max(RESULTS.glob(pattern), default=None)
-    if path is None:
-        raise Missing
-    return {**json.loads(path.read_text()), "file": path.name}
-
-
-class Missing(Exception):
-    """A result that was not measured yet."""
+PAGE = ROOT / "docs" / "performance.md"
 
 
 class Results(dict[str, dict[str, Any]]):
     """The newest result of a kind, read when a table asks for it."""
 
     def __missing__(self, kind: str) -> dict[str, Any]:
-        self[kind] = newest(f"{kind}_*.json")
+        self[kind] = newest(kind)
         return self[kind]
-
-
-def rows(*lines: tuple[str, ...]) -> str:
-    head, *body = lines
-    rule = "|" + "|".join(["---", *["--:"] * (len(head) - 1)]) + "|"
-    return "\n".join(["| " + " | ".join(head) + " |", rule, *("| " + " | ".join(line) + " |" for line in body)])
 
 
 def thousands(figures: dict[str, float]) -> str:
@@ -63,7 +44,7 @@ def peers(found: dict[str, Any]) -> str:
     lines = [(name, thousands(row["samples_per_s"]), ratio(row["ours_to_it"])) for name, row in ordered]
     repeats = ordered[0][1]["samples_per_s"]["repeats"]
     head = ("", "samples/s over both ranks", f"hvd_train is so many times as fast (median and range of {repeats})")
-    return rows(head, *lines) + source(result)
+    return table(head, lines) + source(result)
 
 
 def settings(found: dict[str, Any]) -> str:
@@ -73,7 +54,7 @@ def settings(found: dict[str, Any]) -> str:
     for name, share in result["ratio"].items():
         middle = sorted(measured[name])[len(measured[name]) // 2]
         lines.append((name, f"{middle:,.0f}", f"{share['median']:.3f} ({share['min']:.3f} to {share['max']:.3f})"))
-    return rows(("", "samples/s over all ranks", "of the settings as they come"), *lines) + source(result)
+    return table(("", "samples/s over all ranks", "of the settings as they come"), lines) + source(result)
 
 
 def shares(found: dict[str, Any]) -> str:
@@ -83,13 +64,13 @@ def shares(found: dict[str, Any]) -> str:
         split = tuple(f"{100 * part['shares'][what]:.1f} %" for what in ("compute", "allreduce", "input"))
         lines.append((name, f"{part['step_ms_median']:.2f} ms", *split, f"{100 * part['idle']:.1f} %"))
     head = ("rows a rank", "a step", "compute", "allreduce and waiting", "input", "cores idle")
-    return rows(head, *lines) + source(result)
+    return table(head, lines) + source(result)
 
 
 def start(found: dict[str, Any]) -> str:
     result = found["settings"]
     split = next(iter(result["two ranks"].values()))["start"]
-    return rows(tuple(split), tuple(f"{seconds:.2f}" for seconds in split.values())) + source(result)
+    return table(list(split), [[f"{seconds:.2f}" for seconds in split.values()]]) + source(result)
 
 
 def targets(found: dict[str, Any]) -> str:
@@ -122,7 +103,7 @@ def targets(found: dict[str, Any]) -> str:
         (name, f"{aim:.2f}", f"{value:.2f}", "yes" if value >= aim else f"no, {100 * (1 - value / aim):.0f} % below")
         for name, value, aim in aims
     ]
-    return rows(("hvd_train against", "aim, at least", "measured", "met"), *lines)
+    return table(("hvd_train against", "aim, at least", "measured", "met"), lines)
 
 
 def scaling(found: dict[str, Any]) -> str:
@@ -132,7 +113,7 @@ def scaling(found: dict[str, Any]) -> str:
     for size in sizes:
         by_kind = {row["kind"]: row["samples_per_s"] for row in result["scaling"] if row["size"] == size}
         lines.append((str(size), thousands(by_kind["weak"]), thousands(by_kind["strong"])))
-    return rows(("ranks", "weak, samples/s", "strong, samples/s"), *lines) + source(result)
+    return table(("ranks", "weak, samples/s", "strong, samples/s"), lines) + source(result)
 
 
 def allreduce(found: dict[str, Any]) -> str:
@@ -147,7 +128,7 @@ def allreduce(found: dict[str, Any]) -> str:
         )
         for line in one["sizes"]
     ]
-    text = rows(("message", "Horovod", "GB/s", "MPI alone", "GB/s"), *lines)
+    text = table(("message", "Horovod", "GB/s", "MPI alone", "GB/s"), lines)
     memory = one["memory_bytes_per_s"] / 1e9
     return f"{text}\n\nBoth ranks at once copy memory at {memory:.1f} GB/s together.{source(found['bench'])}"
 
@@ -160,10 +141,10 @@ def filled(page: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         try:
-            table = TABLES[match[1]](found)
-        except Missing:
-            table = "*Not measured yet.*"
-        return f"<!-- {match[1]} -->\n{table}\n<!-- end -->"
+            text = TABLES[match[1]](found)
+        except NotMeasured:
+            text = "*Not measured yet.*"
+        return f"<!-- {match[1]} -->\n{text}\n<!-- end -->"
 
     return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", block, page, flags=re.DOTALL)
 

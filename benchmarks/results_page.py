@@ -5,35 +5,13 @@ python benchmarks/results_page.py
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
+
+from pages import ROOT, NotMeasured, newest, table
 
 from hvd_train.published import RMSE
 
-HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "results.md"
-
-
-class NotMeasured(Exception):
-    """There is no result of this kind."""
-
-
-def newest(kind: str) -> dict[str, Any]:
-    """The last result of this kind."""
-    found = sorted((HERE / "results").glob(f"{kind}_*.json"))
-    if not found:
-        raise NotMeasured(kind)
-    document: dict[str, Any] = json.loads(found[-1].read_text())
-    return document
-
-
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [
-        "| " + " | ".join(heads) + " |",
-        "|" + "|".join("---" if i == 0 else "--:" for i in range(len(heads))) + "|",
-    ]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+PAGE = ROOT / "docs" / "results.md"
 
 
 def spread(figure: dict[str, float], percent: bool = False) -> str:
@@ -192,7 +170,7 @@ so **our number is open**. Published RMSE:
 """
 
 
-def main() -> None:
+def page() -> str:
     head = """# Results
 
 Made by `python benchmarks/results_page.py` from the files in `benchmarks/results/`; the programs there measure again what
@@ -210,8 +188,8 @@ stands here. Nothing is typed in but what others published.
             parts.append(part())
         except NotMeasured as kind:
             parts.append(f"## {title}\n\nNot measured yet: there is no `benchmarks/results/{kind}_*.json`.\n")
-    PAGE.write_text(head + "\n".join([*parts, published()]))
+    return head + "\n".join([*parts, published()])
 
 
 if __name__ == "__main__":
-    main()
+    PAGE.write_text(page())

@@ -1,0 +1,29 @@
+"""What the programs that make a page of docs/ from benchmarks/results share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+class NotMeasured(Exception):
+    """There is no result of this kind."""
+
+
+def newest(kind: str) -> dict[str, Any]:
+    """The result of this kind whose file name, which ends with the date, comes last; its name under "file"."""
+    path = max(RESULTS.glob(f"{kind}_*.json"), default=None)
+    if path is None:
+        raise NotMeasured(kind)
+    return {**json.loads(path.read_text()), "file": path.name}
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: the first column to the left, the figures to the right."""
+    rule = "|" + "|".join(["---", *["--:"] * (len(heads) - 1)]) + "|"
+    return "\n".join(["| " + " | ".join(heads) + " |", rule, *("| " + " | ".join(row) + " |" for row in rows)])
