@@ -147,10 +147,10 @@ def machine() -> dict[str, Any]:
     import pandas
     import pyarrow
 
-    with open("/proc/cpuinfo") as file:
-        model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "unknown")
+    from hvd_train.devices import cpu_name
+
     return {
-        "cpu": model,
+        "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "load_before": os.getloadavg()[0],
         "python": platform.python_version(),

@@ -10,6 +10,6 @@ python benchmarks/peers/compare.py --repeats "${REPEATS:-5}" --seconds 3 --venvs
 python benchmarks/settings.py --repeats "${REPEATS:-5}" --seconds 1.5 --limit-s "${LIMIT_S:-900}" --out "$results"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-hvd-train bench --np 1 2 --repeats 3 --seconds 1.5 --measure scaling allreduce --conv-dropout 0 --dense-dropout 0 --out "$scratch"
+hvd-train bench --np 1 2 --repeats 3 --seconds 1.5 --measure scaling allreduce --recipe reference --out "$scratch"
 cp "$scratch/bench.json" "$results/bench_$(nproc)-cores_$(date +%F).json"
 python benchmarks/performance_tables.py

@@ -25,13 +25,9 @@ from rich.table import Table
 from hvd_train.bench import figures
 from hvd_train.bench.session import Plan, Session, machine_line
 from hvd_train.config import AUTOMATIC
-from hvd_train.recipes import DEFAULT
+from hvd_train.recipes import REFERENCE
 from hvd_train.report import git_state, versions
 
-REFERENCE = DEFAULT.replace(
-    model={"filters": (32, 32), "dense_units": (128,), "conv_dropout": 0.0, "dense_dropout": 0.0},
-    training={"local_batch_size": 256},
-)
 NP = 2
 AS_IT_COMES = "as it comes"
 Row = Callable[[Session], float]

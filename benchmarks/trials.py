@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from hvd_train.config import RunConfig
+from hvd_train.devices import cpu_name
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,6 @@ def machine() -> dict[str, Any]:
     """What a result was measured on, without names."""
     return {
         "cores": len(os.sched_getaffinity(0)),
-        "cpu": next(
-            (
-                line.split(":", 1)[1].strip()
-                for line in Path("/proc/cpuinfo").read_text().splitlines()
-                if "model name" in line
-            ),
-            platform.machine(),
-        ),
+        "cpu": cpu_name(),
         "python": platform.python_version(),
     }

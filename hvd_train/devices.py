@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 
@@ -29,8 +30,18 @@ def has_bfloat16(cpu_flags: set[str], compute_capability: tuple[int, int] | None
 
 def cpu_flags() -> set[str]:
     """What this CPU can do, by Linux's names; empty where that cannot be read."""
+    return set(_cpuinfo("flags").split())
+
+
+def cpu_name() -> str:
+    """The CPU's model, or else its architecture."""
+    return _cpuinfo("model name") or platform.machine()
+
+
+def _cpuinfo(key: str) -> str:
+    """What /proc/cpuinfo says of the first CPU; empty where it says nothing."""
     try:
         with open("/proc/cpuinfo") as file:
-            return next((set(line.split(":", 1)[1].split()) for line in file if line.startswith("flags")), set())
+            return next((line.split(":", 1)[1].strip() for line in file if line.startswith(key)), "")
     except OSError:
-        return set()
+        return ""

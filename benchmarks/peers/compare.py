@@ -17,7 +17,6 @@ import json
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,16 +29,13 @@ from rich.table import Table
 
 from hvd_train.bench import figures
 from hvd_train.bench.session import Plan, Session, machine_line
-from hvd_train.recipes import DEFAULT
+from hvd_train.bench.show import new_table
+from hvd_train.recipes import REFERENCE
 from hvd_train.report import git_state, versions
 
 HERE = Path(__file__).resolve().parent
-NP, LOCAL_BATCH = 2, 256
+NP = 2
 LIMIT_S = 180.0
-REFERENCE = DEFAULT.replace(
-    model={"filters": (32, 32), "dense_units": (128,), "conv_dropout": 0.0, "dense_dropout": 0.0},
-    training={"local_batch_size": LOCAL_BATCH},
-)
 PINNED = {"PEER_PINNED": "1", "OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 OURS = "hvd_train"
 
@@ -80,12 +76,13 @@ Row = Callable[[], float]
 def own_rows(session: Session) -> dict[str, Row]:
     """Ours; ours with nothing automatic; processes that exchange nothing; one process with all cores."""
     off = REFERENCE.replace(distributed={"automatic": ()})
-    one = REFERENCE.replace(training={"local_batch_size": LOCAL_BATCH})
     return {
         OURS: lambda: figures.samples_per_s(session.ranks(NP, REFERENCE)["ranks"]),
         "independent processes": lambda: figures.samples_per_s_apart(session.independent(NP, REFERENCE)["ranks"]),
         "hvd_train, nothing automatic": lambda: figures.samples_per_s(session.ranks(NP, off)["ranks"]),
-        "one process, all cores": lambda: figures.samples_per_s(session.independent(1, one, all_cores=True)["ranks"]),
+        "one process, all cores": lambda: figures.samples_per_s(
+            session.independent(1, REFERENCE, all_cores=True)["ranks"]
+        ),
     }
 
 
@@ -172,10 +169,9 @@ def summary(rates: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
 
 
 def table(rows: dict[str, dict[str, Any]]) -> Table:
-    shown = Table(title="Samples/s over two ranks on two cores, median (min to max)", title_justify="left")
-    for name in ("", "samples/s", "hvd_train is faster by"):
-        shown.add_column(name, justify="right" if name else "left")
-    for name, row in sorted(rows.items(), key=lambda item: -statistics.median(rates_of(item[1]))):
+    title = "Samples/s over two ranks on two cores, median (min to max)"
+    shown = new_table(title, "", "samples/s", "hvd_train is faster by")
+    for name, row in sorted(rows.items(), key=lambda item: -item[1]["samples_per_s"]["median"]):
         rate, ratio = row["samples_per_s"], row["ours_to_it"]
         shown.add_row(
             name,
@@ -183,10 +179,6 @@ def table(rows: dict[str, dict[str, Any]]) -> Table:
             f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})",
         )
     return shown
-
-
-def rates_of(row: dict[str, Any]) -> list[float]:
-    return [row["samples_per_s"]["median"]]
 
 
 def peer_versions(venvs: Path) -> dict[str, str]:

@@ -23,6 +23,7 @@ from hvd_train.bench import figures, jobs
 from hvd_train.bench.trial import Solo, Spec
 from hvd_train.config import RunConfig
 from hvd_train.cores import deal, read_machine
+from hvd_train.devices import cpu_name
 
 # Beside its measuring a job starts TensorFlow and compiles; on a shared machine that can take a minute.
 START_LIMIT_S = 240.0
@@ -242,9 +243,4 @@ def about(plan: Plan) -> dict[str, Any]:
 
 def machine_line() -> str:
     """CPU, cores and kernel in a line."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    except OSError:
-        name = platform.machine()
-    return f"{len(read_machine().units())} cores, {name}, {platform.system()} {platform.release()}"
+    return f"{len(read_machine().units())} cores, {cpu_name()}, {platform.system()} {platform.release()}"

@@ -22,7 +22,8 @@ def tables(result: dict[str, Any]) -> list[Table]:
     return found
 
 
-def _table(title: str, *columns: str) -> Table:
+def new_table(title: str, *columns: str) -> Table:
+    """Empty; the first column is of names, the others are of figures."""
     table = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
@@ -30,7 +31,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _throughput(rows: list[dict[str, Any]]) -> Table:
-    table = _table(
+    table = new_table(
         "Throughput", "ranks", "samples/s", "by rank", "step ms (p95)", "compute", "allreduce", "input", "idle"
     )
     for row in rows:
@@ -45,7 +46,7 @@ def _throughput(rows: list[dict[str, Any]]) -> Table:
 
 def _start(rows: list[dict[str, Any]]) -> Table:
     names = list(rows[0]["start"])
-    table = _table("Seconds to the first step", "ranks", *names)
+    table = new_table("Seconds to the first step", "ranks", *names)
     for row in rows:
         table.add_row(str(row["size"]), *(f"{row['start'][name]:.2f}" for name in names))
     return table
@@ -58,7 +59,7 @@ def _with_spread(figures: dict[str, float], *, percent: bool = False) -> str:
 
 
 def _efficiency(rows: list[dict[str, Any]]) -> Table:
-    table = _table("Against independent processes", "ranks", "samples/s", "independent", "efficiency")
+    table = new_table("Against independent processes", "ranks", "samples/s", "independent", "efficiency")
     for row in rows:
         together, apart = row["samples_per_s"], row["samples_per_s_independent"]
         efficiency = _with_spread(row["efficiency"], percent=True)
@@ -67,7 +68,7 @@ def _efficiency(rows: list[dict[str, Any]]) -> Table:
 
 
 def _scaling(rows: list[dict[str, Any]]) -> Table:
-    table = _table("Scaling", "ranks", "weak, samples/s", "strong, samples/s")
+    table = new_table("Scaling", "ranks", "weak, samples/s", "strong, samples/s")
     for size in sorted({row["size"] for row in rows}):
         cells = {row["kind"]: _with_spread(row["samples_per_s"]) for row in rows if row["size"] == size}
         table.add_row(str(size), cells["weak"], cells["strong"])
@@ -77,7 +78,7 @@ def _scaling(rows: list[dict[str, Any]]) -> Table:
 def _allreduce(one: dict[str, Any]) -> Table:
     memory = one["memory_bytes_per_s"] / 1e9
     title = f"Allreduce on {one['size']} ranks (all of them copy memory at {memory:.1f} GB/s)"
-    table = _table(title, "message", "Horovod ms", "GB/s", "MPI alone ms", "GB/s ")
+    table = new_table(title, "message", "Horovod ms", "GB/s", "MPI alone ms", "GB/s ")
     for line in one["sizes"]:
         cells = [f"{1000 * line['horovod']:.3f}", f"{line['horovod_bus_bytes_per_s'] / 1e9:.2f}"]
         cells += [f"{1000 * line['mpi']:.3f}", f"{line['mpi_bus_bytes_per_s'] / 1e9:.2f}"]

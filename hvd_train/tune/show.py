@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from hvd_train.bench.show import new_table
 from hvd_train.tune.halving import Search, Trial
 
 
@@ -19,9 +20,8 @@ def last_trials(search: Search) -> list[Trial]:
 def table(search: Search) -> Table:
     """Every candidate, best first, with the time it took against the recipe as it is."""
     best = search.best()
-    shown = Table(title="Settings by time to the same validation loss", title_justify="left")
-    for number, column in enumerate(("settings", "ranks", "samples/s", "seconds to target", "as it is = 1", "rungs")):
-        shown.add_column(column, justify="right" if number else "left")
+    columns = ("settings", "ranks", "samples/s", "seconds to target", "as it is = 1", "rungs")
+    shown = new_table("Settings by time to the same validation loss", *columns)
     for trial in last_trials(search):
         name = trial.candidate.name + (" (best)" if trial.candidate == best else "")
         if trial.outcome.error:
