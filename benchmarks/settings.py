@@ -66,7 +66,7 @@ ROWS: dict[str, Row] = {
     "independent processes": apart(),
     **{f"without {name}": ranks(**without(name)) for name in ("affinity", "threads", "mpi-yield", "cycle-time")},
     "with nothing automatic": ranks(distributed={"automatic": ()}),
-    **{f"cycle time {ms:g} ms": ranks(distributed={"cycle_time_ms": ms}) for ms in (0.1, 0.5, 1.0)},
+    **{f"cycle time {ms:g} ms": ranks(distributed={"cycle_time_ms": ms}) for ms in (0.05, 0.5, 1.0)},
     **{f"fusion threshold {mb:g} MB": ranks(distributed={"fusion_threshold_mb": mb}) for mb in (0, 1)},
     # scripts/mpi.env switches it off for containers; a user without that file has it where the kernel allows it.
     "single copies between ranks (CMA)": ranks(env={"OMPI_MCA_btl_vader_single_copy_mechanism": "cma"}),

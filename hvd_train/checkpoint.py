@@ -7,10 +7,7 @@ It is written to a temporary name, synced, and renamed, so a crash at any moment
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import tempfile
 import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -20,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from hvd_train.errors import CheckpointError
+from hvd_train.rundir import write_atomically
 
 FORMAT = 1
-LAST, BEST = "last.npz", "best.npz"
 
 
 @dataclass
@@ -129,30 +126,6 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def describe(variable: Any) -> str:
     """Name and shape of a Keras variable, without the counters that Keras appends from one process to the next."""
     return f"{variable.path.split('/', 1)[-1]} {tuple(variable.shape)}"
-
-
-def write_atomically(path: Path, write: Any) -> None:
-    """Call `write(file)` on a temporary file beside `path`, sync it, and rename it over `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):  # a full disk does not say which file it was
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    # The rename itself is only safe once the directory is on disk.
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def load(path: Path) -> Checkpoint:

@@ -28,14 +28,16 @@ def train(argv: Sequence[str], place: Place) -> int:
     if not given.resume:
         arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
 
+    from hvd_train.world import open_world
+
+    world = open_world(distributed_of(argv, base, place) if given.resume else arguments.run.distributed)
+
     from hvd_train.console import ConsoleObserver
     from hvd_train.guard import guarded, last_checkpoint_line
     from hvd_train.launch.stop import Stopped
     from hvd_train.observer import Observer
     from hvd_train.rundir import RunDir, new_run_dir
-    from hvd_train.world import open_world
 
-    world = open_world(distributed_of(argv, base, place) if given.resume else arguments.run.distributed)
     if given.resume:
         # The run directory is the root's: the other hosts may know nothing of it.
         given_run = given.resume
@@ -86,16 +88,16 @@ def ensemble(argv: Sequence[str], place: Place) -> int:
 
     arguments = over_recipe(EnsembleArguments, argv, place, prog="hvd-train ensemble", run_dir=tyro.MISSING)
 
-    from hvd_train.console import ConsoleObserver, print_evaluation
-    from hvd_train.guard import guarded
-    from hvd_train.launch.stop import Stopped
-    from hvd_train.observer import Observer
-    from hvd_train.rundir import RunDir
     from hvd_train.world import open_world
 
     world = open_world(arguments.run.distributed)
 
+    from hvd_train.console import ConsoleObserver, print_evaluation
     from hvd_train.ensemble import HOW_TO_GO_ON, join_runs, train_members
+    from hvd_train.guard import guarded
+    from hvd_train.launch.stop import Stopped
+    from hvd_train.observer import Observer
+    from hvd_train.rundir import RunDir
 
     run_dir = RunDir(Path(world.broadcast(str(arguments.run_dir))))
     observe: Callable[[RunDir], Observer] = ConsoleObserver if world.is_root else lambda _: Observer()

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train import breakdown, checkpoint, config_io, metrics
+from hvd_train import breakdown, config_io, metrics
 from hvd_train.config import DataConfig, Split
 from hvd_train.data import Dataset, own_shards, prepare, read_table_for_prediction
 from hvd_train.errors import DataError
 from hvd_train.evaluate import best_possible, described, evaluate_in_detail, inference, no_details
 from hvd_train.export import Trained, load_trained
 from hvd_train.metrics import Labels
-from hvd_train.rundir import RunDir
+from hvd_train.rundir import RunDir, write_atomically
 from hvd_train.world import World
 
 # The two ends of the 90 % interval.
@@ -141,7 +141,7 @@ def predict_table(trained: Trained, world: World, path: Path, out: Path, *, deli
         writer.writerow(columns(trained.labels))
         for chunk in in_order:
             writer.writerows(chunk)
-        checkpoint.write_atomically(out, lambda file: file.writelines(text.lines))
+        write_atomically(out, lambda file: file.writelines(text.lines))
         return sum(map(len, in_order))
 
     return world.together(write, on="root") or 0

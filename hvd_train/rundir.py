@@ -14,15 +14,18 @@ DONE                 there when the run came to its end
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hvd_train import checkpoint
 from hvd_train.errors import CheckpointError, UserError
+
+LAST, BEST = "last.npz", "best.npz"
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,11 @@ class RunDir:
 
     @property
     def last(self) -> Path:
-        return self.path / "checkpoints" / checkpoint.LAST
+        return self.path / "checkpoints" / LAST
 
     @property
     def best(self) -> Path:
-        return self.path / "checkpoints" / checkpoint.BEST
+        return self.path / "checkpoints" / BEST
 
     @property
     def data(self) -> Path:
@@ -103,15 +106,39 @@ def new_run_dir(name: str, *, now: datetime.datetime | None = None, parent: Path
 
 def latest_run(parent: Path = Path("runs")) -> Path:
     """The run directory whose checkpoint is the newest, or CheckpointError."""
-    found = list(parent.glob(f"*/checkpoints/{checkpoint.LAST}"))
+    found = list(parent.glob(f"*/checkpoints/{LAST}"))
     if not found:
         raise CheckpointError(f"--resume: no run with a checkpoint was found in {parent}/. Name one: --resume RUN_DIR.")
     return max(found, key=lambda path: path.stat().st_mtime).parent.parent
 
 
+def write_atomically(path: Path, write: Any) -> None:
+    """Call `write(file)` on a temporary file beside `path`, sync it, and rename it over `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):  # a full disk does not say which file it was
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    # The rename itself is only safe once the directory is on disk.
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
 def write_text(path: Path, text: str) -> None:
     """A whole file or the one before."""
-    checkpoint.write_atomically(path, lambda file: file.write(text.encode()))
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

@@ -15,9 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hvd_train import settings
 from hvd_train.config import DistributedConfig
@@ -26,6 +24,9 @@ from hvd_train.devices import take_own_gpu
 from hvd_train.errors import ConfigError, MissingEnvironment, UserError
 from hvd_train.limits import time_limit
 from hvd_train.ranks import Place, place_from
+
+if TYPE_CHECKING:
+    import numpy as np
 
 T = TypeVar("T")
 
@@ -119,7 +120,7 @@ class SoloWorld(World):
     """One process, no MPI, no Horovod."""
 
     def allreduce_sum(self, array: np.ndarray) -> np.ndarray:
-        return np.asarray(array, dtype=np.float64)
+        return array.astype("float64")
 
     def allgather(self, item: T) -> list[T]:
         return [item]
@@ -165,8 +166,8 @@ class HorovodWorld(World):
         self._hvd = hvd
 
     def allreduce_sum(self, array: np.ndarray) -> np.ndarray:
-        total = self._hvd.allreduce(np.asarray(array, dtype=np.float64), op=self._hvd.Sum, name="hvd_train.sum")
-        return np.asarray(total)
+        total = self._hvd.allreduce(array.astype("float64"), op=self._hvd.Sum, name="hvd_train.sum")
+        return cast("np.ndarray", total.numpy())
 
     def allgather(self, item: T) -> list[T]:
         return list(self._hvd.allgather_object(item, name="hvd_train.gather"))
@@ -205,6 +206,7 @@ def open_world(config: DistributedConfig | None = None, environment: Mapping[str
     environment = os.environ if environment is None else environment
     place = place_from(environment)
     prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
+    # Before numpy: its BLAS starts its threads on import, and those poll for work on this rank's core.
     chosen = settings.choose(place, read_machine(), environment, prefix=prefix, config=config)
     settings.apply(chosen)
     started = time.monotonic()

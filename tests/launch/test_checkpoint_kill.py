@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hvd_train import checkpoint
+from hvd_train import checkpoint, rundir
 
 # Saves as fast as it can; every array of checkpoint n is filled with n, so a mixture would show.
 SAVER = """
@@ -34,7 +34,7 @@ NUM_KILLS = 25
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoints" / checkpoint.LAST
+    path = tmp_path / "checkpoints" / rundir.LAST
     reached = 0
     interrupted_writes = 0
     for kill in range(NUM_KILLS):

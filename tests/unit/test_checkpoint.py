@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hvd_train import checkpoint
+from hvd_train import checkpoint, rundir
 from hvd_train.checkpoint import Progress
 from hvd_train.errors import CheckpointError
 
@@ -43,7 +43,7 @@ PROGRESS = Progress(epoch=3, step=5, best_loss=1.5, best_epoch=2, history=[{"epo
 
 
 def saved(folder: Path) -> Path:
-    path = folder / "checkpoints" / checkpoint.LAST
+    path = folder / "checkpoints" / rundir.LAST
     checkpoint.save(path, variables(), PROGRESS, config="[data]\n", data_checksum="abc")
     return path
 
@@ -67,9 +67,9 @@ def test_a_save_that_fails_leaves_the_one_before_and_no_rubbish(tmp_path: Path) 
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        checkpoint.write_atomically(path, write_half)
+        rundir.write_atomically(path, write_half)
     assert path.read_bytes() == before
-    assert [p.name for p in path.parent.iterdir()] == [checkpoint.LAST]
+    assert [p.name for p in path.parent.iterdir()] == [rundir.LAST]
 
 
 @pytest.mark.parametrize("length", [0, 10, 300, -1])
@@ -108,7 +108,7 @@ def test_sweep_removes_what_an_interrupted_save_left(tmp_path: Path) -> None:
     path = saved(tmp_path)
     (path.parent / ".last.npz.x7f3").write_bytes(b"half")
     checkpoint.sweep(path.parent)
-    assert [p.name for p in path.parent.iterdir()] == [checkpoint.LAST]
+    assert [p.name for p in path.parent.iterdir()] == [rundir.LAST]
 
 
 def test_a_writer_s_checkpoint_holds_what_was_there_at_the_save(tmp_path: Path) -> None:

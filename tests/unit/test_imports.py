@@ -66,3 +66,21 @@ def test_help_answers_without_tensorflow(arguments: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert "usage: hvd-train" in done.stdout or arguments == ["--version"]
     assert time.monotonic() - started < 10  # no measurement: half a second where nothing else runs
+
+
+@pytest.mark.parametrize("arguments", [["train"], ["ensemble", "--run-dir", "r"], ["evaluate", "r"]])
+def test_settings_come_before_numpy_whose_threads_would_poll_on_the_ranks_core(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom hvd_train import cli, settings\n"
+        "def apply(chosen):\n    raise SystemExit(3 if 'numpy' in sys.modules else 0)\n"
+        f"settings.apply = apply\nsys.exit(cli.main({arguments!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_ensemble_says_where_it_goes() -> None:
+    program = "import sys\nfrom hvd_train import cli\nsys.exit(cli.main(['ensemble', '--recipe', 'debug']))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert "--run-dir" in done.stdout + done.stderr
