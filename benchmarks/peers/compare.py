@@ -15,6 +15,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -144,7 +145,8 @@ def total(commands: list[list[Any]], environments: list[dict[str, str]], scratch
                     os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
     text = "".join(path.read_text(errors="replace") for path in outputs)
-    told = [json.loads(line[line.index("{") :]) for line in text.splitlines() if '"samples_per_s"' in line]
+    # Ranks may write into one line.
+    told = [json.loads(answer) for answer in re.findall(r'\{"rank": [^{}]*\}', text)]
     if any(codes) or len(told) != NP:
         raise RuntimeError(f"{commands[0]}: exit codes {codes}, {len(told)} answers\n{text[-3000:]}")
     return float(sum(one["samples_per_s"] for one in told))
