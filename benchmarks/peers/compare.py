@@ -147,7 +147,8 @@ def total(commands: list[list[Any]], environments: list[dict[str, str]], scratch
     text = "".join(path.read_text(errors="replace") for path in outputs)
     # Ranks may write into one line.
     told = [json.loads(answer) for answer in re.findall(r'\{"rank": [^{}]*\}', text)]
-    if any(codes) or len(told) != NP:
+    # One that crashes while it leaves, as PyTorch's gloo now and then does, has been measured.
+    if len(told) != NP:
         raise RuntimeError(f"{commands[0]}: exit codes {codes}, {len(told)} answers\n{text[-3000:]}")
     return float(sum(one["samples_per_s"] for one in told))
 
