@@ -67,6 +67,35 @@ def shares(found: dict[str, Any]) -> str:
     return table(head, lines) + source(result)
 
 
+def threads(found: dict[str, Any]) -> str:
+    """What each kind of thread computes in a step, as a share of it: the mean over the ranks."""
+    result = found["where"]
+    ranks = result["threads_ms_by_rank"]
+    kinds = [kind for kind in ranks[0] if kind != "step"]
+    whole = sum(rank["step"] for rank in ranks)
+    lines = [(kind, f"{100 * sum(rank.get(kind, 0.0) for rank in ranks) / whole:.1f} %") for kind in kinds]
+    return table(("who has the core", "of a step"), lines) + source(result)
+
+
+def timeline(found: dict[str, Any]) -> str:
+    result = found["where"]
+    lines = [(f"`{name}`", f"{ms:.2f} ms") for name, ms in result["timeline_ms"].items()]
+    return table(("of a step's allreduce, on the root", "median"), lines) + source(result)
+
+
+def operations(found: dict[str, Any]) -> str:
+    result = found["where"]
+    lines = [
+        (
+            name,
+            f"{one['step_ms']:.1f} ms",
+            ", ".join(f"{op} {100 * share:.0f} %" for op, share in one["shares"].items()),
+        )
+        for name, one in result["operations"].items()
+    ]
+    return table(("recipe", "a step on one core", "operations, by their share"), lines) + source(result)
+
+
 def start(found: dict[str, Any]) -> str:
     result = found["settings"]
     split = next(iter(result["two ranks"].values()))["start"]
@@ -87,6 +116,7 @@ def targets(found: dict[str, Any]) -> str:
         return float(values[len(values) // 2])
 
     tuned = [n for n in setting if n.startswith(("cycle", "fusion", "response", "allreduce")) or "gradients in" in n]
+    tuned.remove("gradients in 1")  # as it comes, once more: how far two equal rows are apart
     best = max(tuned, key=lambda name: setting[name]["median"])
     aims = [
         ("two independent processes", over("independent processes"), 0.97),
@@ -133,7 +163,9 @@ def allreduce(found: dict[str, Any]) -> str:
     return f"{text}\n\nBoth ranks at once copy memory at {memory:.1f} GB/s together.{source(found['bench'])}"
 
 
-TABLES = {f.__name__: f for f in (peers, settings, shares, start, targets, scaling, allreduce)}
+TABLES = {
+    f.__name__: f for f in (peers, settings, shares, threads, timeline, operations, start, targets, scaling, allreduce)
+}
 
 
 def filled(page: str) -> str:

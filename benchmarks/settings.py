@@ -59,13 +59,16 @@ def without(*names: str) -> dict[str, Any]:
     return {"distributed": {"automatic": tuple(n for n in AUTOMATIC if n not in names)}}
 
 
+# scripts/mpi.env, which the Makefile sets, has it for the tests with more ranks than cores; that would win.
+NO_YIELD = {"OMPI_MCA_mpi_yield_when_idle": "0"}
 SMALL = {"training": {"local_batch_size": 32}}
 BFLOAT16 = {"training": {"precision": "bfloat16"}}
 ROWS: dict[str, Row] = {
     AS_IT_COMES: ranks(),
     "independent processes": apart(),
-    **{f"without {name}": ranks(**without(name)) for name in ("affinity", "threads", "mpi-yield", "cycle-time")},
-    "with nothing automatic": ranks(distributed={"automatic": ()}),
+    **{f"without {name}": ranks(**without(name)) for name in ("affinity", "threads", "cycle-time")},
+    "without mpi-yield": ranks(env=NO_YIELD, **without("mpi-yield")),
+    "with nothing automatic": ranks(env=NO_YIELD, distributed={"automatic": ()}),
     **{f"cycle time {ms:g} ms": ranks(distributed={"cycle_time_ms": ms}) for ms in (0.05, 0.5, 1.0)},
     **{f"fusion threshold {mb:g} MB": ranks(distributed={"fusion_threshold_mb": mb}) for mb in (0, 1)},
     # scripts/mpi.env switches it off for containers; a user without that file has it where the kernel allows it.
@@ -116,9 +119,7 @@ def main() -> None:
             for name, row in rows.items():
                 rates[name].append(row(session))
                 print(f"{repeat + 1}  {name:<28} {rates[name][-1]:>9,.0f}", file=sys.stderr, flush=True)
-        parts = {f"batch {batch}": session.throughput_of(NP, REFERENCE.replace(training={"local_batch_size": batch}))
-                 for batch in (256, 32)}  # fmt: skip
-        one = session.throughput_of(1, REFERENCE)
+        parts = {} if arguments.only else leave_out_parts(session)
     result = {
         "date": datetime.datetime.now().isoformat(timespec="seconds"),
         "machine": machine_line(),
@@ -126,17 +127,31 @@ def main() -> None:
         "git": git_state(),
         "samples_per_s": rates,
         "ratio": ratios(rates),
-        "two ranks": parts,
-        "one process on one core": one,
         "matmul_flop_per_s": figures.spread(matmul),
         "flop_per_sample": flop_per_sample(),
-        "share_of_matmul_rate": one["samples_per_s"] * flop_per_sample() / figures.spread(matmul)["median"],
+        **parts,
     }
+    if parts:
+        rate = parts["one process on one core"]["samples_per_s"] * flop_per_sample()
+        result["share_of_matmul_rate"] = rate / result["matmul_flop_per_s"]["median"]
     show(result)
     if arguments.out:
         path = arguments.out / f"settings_2-cores_{result['date'][:10]}.json"
+        if arguments.only and path.exists():  # rows that are measured again stand beside the day's others
+            before = json.loads(path.read_text())
+            chosen = [name for name in rows if name != AS_IT_COMES]
+            for key in ("samples_per_s", "ratio"):
+                before[key] |= {name: result[key][name] for name in chosen}
+            result = before
         path.write_text(json.dumps(result, indent=2) + "\n")
         print(path)
+
+
+def leave_out_parts(session: Session) -> dict[str, Any]:
+    """Where a step's time goes, and one process by itself."""
+    found = {f"batch {batch}": session.throughput_of(NP, REFERENCE.replace(training={"local_batch_size": batch}))
+             for batch in (256, 32)}  # fmt: skip
+    return {"two ranks": found, "one process on one core": session.throughput_of(1, REFERENCE)}
 
 
 def ratios(rates: dict[str, list[float]]) -> dict[str, dict[str, float]]:
@@ -155,10 +170,11 @@ def show(result: dict[str, Any]) -> None:
         )
     console = Console(width=100)
     console.print(table)
-    for name, part in result["two ranks"].items():
+    for name, part in result.get("two ranks", {}).items():
         shares = ", ".join(f"{what} {100 * share:.1f} %" for what, share in part["shares"].items())
         console.print(f"{name}: {shares}; cores idle {100 * part['idle']:.1f} %")
-    console.print(f"One core: {100 * result['share_of_matmul_rate']:.0f} % of its matrix-product rate")
+    if "share_of_matmul_rate" in result:
+        console.print(f"One core: {100 * result['share_of_matmul_rate']:.0f} % of its matrix-product rate")
 
 
 if __name__ == "__main__":
