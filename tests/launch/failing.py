@@ -52,11 +52,11 @@ if how != "none" and place_from(os.environ).rank == rank:
     else:
         # Everything else comes after TensorFlow is set up.
         def plant() -> None:
-            from hvd_train import train
+            from hvd_train import parts
             from hvd_train.epochs import EpochLoop
 
             if how == "data":
-                once(train, "open_dataset", fail)
+                once(parts, "open_dataset", fail)
                 return
             step = 1 if how == "step-1" else 20
             act = {"freeze": freeze, "sleep": sleep}.get(how, fail)

@@ -69,7 +69,7 @@ def test_on_two_ranks_the_message_comes_once(tmp_path: Path, launcher: object) -
         (["--num-epoch", "3"], "--num-epochs"),
         (["--num-epochs", "many"], "many"),
         (["--num-epochs", "0"], "num_epochs"),
-        (["--recipe", "nothing"], "default, debug, leaves"),
+        (["--recipe", "nothing"], "default, debug, reference, leaves"),
         (["--config", "nothing.toml"], "nothing.toml"),
         (["--resume", "nothing"], "nothing"),
     ],
