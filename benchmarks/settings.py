@@ -10,8 +10,6 @@ core's matrix-product rate, and where a step's time goes.
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import subprocess
 import sys
 import time
@@ -19,14 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from records import NO_YIELD, header, save
 from rich.console import Console
 from rich.table import Table
 
 from hvd_train.bench import figures
-from hvd_train.bench.session import Plan, Session, machine_line
+from hvd_train.bench.session import Plan, Session
 from hvd_train.config import AUTOMATIC
 from hvd_train.recipes import REFERENCE
-from hvd_train.report import git_state, versions
 
 NP = 2
 AS_IT_COMES = "as it comes"
@@ -59,8 +57,6 @@ def without(*names: str) -> dict[str, Any]:
     return {"distributed": {"automatic": tuple(n for n in AUTOMATIC if n not in names)}}
 
 
-# scripts/mpi.env, which the Makefile sets, has it for the tests with more ranks than cores; that would win.
-NO_YIELD = {"OMPI_MCA_mpi_yield_when_idle": "0"}
 SMALL = {"training": {"local_batch_size": 32}}
 BFLOAT16 = {"training": {"precision": "bfloat16"}}
 ROWS: dict[str, Row] = {
@@ -121,10 +117,7 @@ def main() -> None:
                 print(f"{repeat + 1}  {name:<28} {rates[name][-1]:>9,.0f}", file=sys.stderr, flush=True)
         parts = {} if arguments.only else leave_out_parts(session)
     result = {
-        "date": datetime.datetime.now().isoformat(timespec="seconds"),
-        "machine": machine_line(),
-        "versions": versions(),
-        "git": git_state(),
+        **header(),
         "samples_per_s": rates,
         "ratio": ratios(rates),
         "matmul_flop_per_s": figures.spread(matmul),
@@ -136,22 +129,17 @@ def main() -> None:
         result["share_of_matmul_rate"] = rate / result["matmul_flop_per_s"]["median"]
     show(result)
     if arguments.out:
-        path = arguments.out / f"settings_2-cores_{result['date'][:10]}.json"
-        if arguments.only and path.exists():  # rows that are measured again stand beside the day's others
-            before = json.loads(path.read_text())
-            chosen = [name for name in rows if name != AS_IT_COMES]
-            for key in ("samples_per_s", "ratio"):
-                before[key] |= {name: result[key][name] for name in chosen}
-            result = before
-        path.write_text(json.dumps(result, indent=2) + "\n")
-        print(path)
+        save(arguments.out, "settings", result, again=arguments.only or (), tables=("samples_per_s", "ratio"))
 
 
 def leave_out_parts(session: Session) -> dict[str, Any]:
     """Where a step's time goes, and one process by itself."""
     found = {f"batch {batch}": session.throughput_of(NP, REFERENCE.replace(training={"local_batch_size": batch}))
              for batch in (256, 32)}  # fmt: skip
-    return {"two ranks": found, "one process on one core": session.throughput_of(1, REFERENCE)}
+    result = {"two ranks": found, "one process on one core": session.throughput_of(1, REFERENCE)}
+    for part in (*found.values(), result["one process on one core"]):
+        part["settings"]["kept"].pop("OPAL_PREFIX", None)  # a path of this machine
+    return result
 
 
 def ratios(rates: dict[str, list[float]]) -> dict[str, dict[str, float]]:

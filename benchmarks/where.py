@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import datetime
 import json
 import os
 import statistics
@@ -20,8 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from records import header, save
+
 from hvd_train.bench import jobs
-from hvd_train.bench.session import machine_line
 from hvd_train.bench.trial import run_as_rank, stepper, train_batches
 from hvd_train.config import RunConfig
 from hvd_train.recipes import REFERENCE, recipe
@@ -165,8 +165,6 @@ def rank_program(*arguments: str) -> list[str]:
 
 
 def measure() -> dict[str, Any]:
-    from hvd_train.report import git_state, versions
-
     with tempfile.TemporaryDirectory(prefix="hvd_train-where-") as scratch:
         out, timeline = Path(scratch) / "out", Path(scratch) / "timeline.json"
         told("the threads of two ranks")
@@ -182,10 +180,7 @@ def measure() -> dict[str, Any]:
             jobs.run([rank_program("operations", name, str(out))], limit_s=LIMIT_S)
             profiles[name] = json.loads(out.read_text())
     return {
-        "date": datetime.datetime.now().isoformat(timespec="seconds"),
-        "machine": machine_line(),
-        "versions": versions(),
-        "git": git_state(),
+        **header(),
         "threads_ms_by_rank": by_rank,
         "timeline_ms": found,
         "operations": profiles,
@@ -208,13 +203,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="directory for the dated results")
     given = parser.parse_args()
     result = measure()
-    text = json.dumps(result, indent=2)
     if given.out:
-        path = given.out / f"where_2-cores_{result['date'][:10]}.json"
-        path.write_text(text + "\n")
-        print(path)
+        save(given.out, "where", result)
     else:
-        print(text)
+        print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
 import re
@@ -29,12 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 from hvd_train.bench import figures
-from hvd_train.bench.session import Plan, Session, machine_line
+from hvd_train.bench.session import Plan, Session
 from hvd_train.bench.show import new_table
 from hvd_train.recipes import REFERENCE
-from hvd_train.report import git_state, versions
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from records import NO_YIELD, header, save  # noqa: E402
+
 NP = 2
 LIMIT_S = 180.0
 PINNED = {"PEER_PINNED": "1", "OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
@@ -56,29 +57,18 @@ def main() -> None:
             wanted = {name: row for name, row in rows.items() if not arguments.only or name in (OURS, *arguments.only)}
             rates = measured(wanted, arguments.repeats)
     result = {
-        "date": datetime.datetime.now().isoformat(timespec="seconds"),
-        "machine": machine_line(),
+        **header(),
         "net": "input 90 x 1, Conv1D 32 x 3 twice, dense 128, softmax 90; Adam, float32, 256 rows a rank, 2 ranks",
-        "versions": versions() | peer_versions(arguments.venvs),
-        "git": git_state(),
         "samples_per_s": rates,
         "rows": summary(rates),
     }
+    result["versions"] |= peer_versions(arguments.venvs)
     Console(width=120).print(table(result["rows"]))
     if arguments.out:
-        path = arguments.out / f"peers_2-cores_{result['date'][:10]}.json"
-        if arguments.only and path.exists():  # rows that are measured again stand beside the day's others
-            before = json.loads(path.read_text())
-            for key in ("samples_per_s", "rows"):
-                before[key] |= {name: result[key][name] for name in wanted if name != OURS}
-            result = before
-        path.write_text(json.dumps(result, indent=2) + "\n")
-        print(path)
+        save(arguments.out, "peers", result, again=arguments.only or (), tables=("samples_per_s", "rows"))
 
 
 Row = Callable[[], float]
-# scripts/mpi.env, which the Makefile sets, has it for the tests with more ranks than cores; that would win.
-NO_YIELD = {"OMPI_MCA_mpi_yield_when_idle": "0"}
 
 
 def own_rows(session: Session) -> dict[str, Row]:

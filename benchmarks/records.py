@@ -1,0 +1,39 @@
+"""What the programs that measure speed write: a dated file each, to which rows that are measured again are added."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hvd_train.bench.session import machine_line
+from hvd_train.report import git_state, versions
+
+# scripts/mpi.env, which the Makefile sets, has it for the tests with more ranks than cores; that would win.
+NO_YIELD = {"OMPI_MCA_mpi_yield_when_idle": "0"}
+
+
+def header() -> dict[str, Any]:
+    """Date, machine, versions, commit: what a figure means nothing without."""
+    return {
+        "date": datetime.datetime.now().isoformat(timespec="seconds"),
+        "machine": machine_line(),
+        "versions": versions(),
+        "git": git_state(),
+    }
+
+
+def save(
+    folder: Path, kind: str, result: dict[str, Any], *, again: Iterable[str] = (), tables: Iterable[str] = ()
+) -> None:
+    """Write the result as `kind` of its day. Where some rows were measured `again`, only these change in the day's `tables`."""
+    path = folder / f"{kind}_2-cores_{result['date'][:10]}.json"
+    if again and path.exists():
+        before = json.loads(path.read_text())
+        for table in tables:
+            before[table] |= {row: result[table][row] for row in again}
+        result = before
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(path)
