@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro.conf
 
@@ -317,8 +317,8 @@ class TrainingConfig:
             require(getattr(self, key) >= 0, key, getattr(self, key), "it is not negative; 0 turns it off")
 
 
-Automatic = Literal["affinity", "threads", "mpi-yield", "cycle-time", "launch", "quiet"]
-AUTOMATIC: tuple[Automatic, ...] = ("affinity", "threads", "mpi-yield", "cycle-time", "launch", "quiet")
+Automatic = Literal["affinity", "threads", "mpi-yield", "cycle-time", "wake", "fusion", "launch", "quiet"]
+AUTOMATIC: tuple[Automatic, ...] = get_args(Automatic)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,9 +330,9 @@ class DistributedConfig:
     threads_per_rank: int | None = None
     """TensorFlow's threads for one operation on each rank. By default as many as the rank has cores."""
     cycle_time_ms: float | None = None
-    """Milliseconds between two looks of Horovod at what is to be sent (HOROVOD_CYCLE_TIME). By default 0.2."""
+    """Milliseconds between two looks of Horovod at what is to be sent (HOROVOD_CYCLE_TIME). By default it looks when there is something, then every 0.2."""
     fusion_threshold_mb: float | None = None
-    """The most that Horovod sends together (HOROVOD_FUSION_THRESHOLD). By default Horovod's own 128."""
+    """The most that Horovod copies together and sends (HOROVOD_FUSION_THRESHOLD). By default 1 on one host, Horovod's own 128 on more."""
     allreduce: Literal["auto", "recursive-doubling", "ring", "segmented-ring", "rabenseifner"] = "auto"
     """How Open MPI adds the ranks' gradients; auto: it decides by size."""
     autotune: bool = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hvd_train.config import DistributedConfig
 from hvd_train.cores import Machine, Share, deal, kept
@@ -18,6 +18,11 @@ from hvd_train.ranks import Place
 
 # Milliseconds between two looks of Horovod's background thread at its queue; Horovod's own default is 1.
 CYCLE_TIME_MS = 0.2
+# The longest that it sleeps while there is nothing to send (scripts/horovod_changes.py). It is woken when there is: this is
+# how long a shutdown may wait for it.
+IDLE_CYCLE_TIME_MS = 50.0
+# What is larger is sent from where it lies, without a copy; what is smaller is worth a copy more than a message of its own.
+FUSION_THRESHOLD_MB = 1.0
 # Open MPI's numbers of its tuned component's allreduce algorithms (ompi_info --param coll tuned --level 9).
 ALLREDUCE_ALGORITHMS = {"recursive-doubling": "3", "ring": "4", "segmented-ring": "5", "rabenseifner": "6"}
 # Every library that multiplies matrices has a pool of its own.
@@ -92,6 +97,8 @@ def choose(
     die in MPI_Init unless OPAL_PREFIX names it.
     """
     config = config or DistributedConfig()
+    if environment.get("HOROVOD_AUTOTUNE", "0") not in ("", "0"):
+        config = replace(config, autotune=True)
     automatic: set[str] = set(config.automatic)
     bound = bound_by_launcher(environment)
     if bound or place.local_size == 1:
@@ -102,6 +109,8 @@ def choose(
         dealt = deal(machine, place.local_rank, place.local_size)
         share = Share(machine.cpus, dealt.num_threads, dealt.oversubscribed)
     wanted = wanted_variables(place, share, automatic, config, prefix)
+    if "HOROVOD_CYCLE_TIME" in environment:
+        wanted.pop("HOROVOD_IDLE_CYCLE_TIME", None)  # would make the user's own count for little
     found = {key: environment[key] for key in wanted if key in environment}
     if bound and "affinity" in automatic:
         found[AFFINITY] = f"cores {ranges(machine.cpus)}"
@@ -129,13 +138,19 @@ def wanted_variables(
         wanted["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's own chatter while it loads; errors stay
     if place.size == 1:
         return wanted
+    if config.autotune:
+        wanted["HOROVOD_AUTOTUNE"] = "1"
+        automatic = automatic - {"cycle-time", "wake", "fusion"}  # what is set it does not search
     cycle_time_ms = config.cycle_time_ms or (CYCLE_TIME_MS if "cycle-time" in automatic else None)
     if cycle_time_ms is not None:
         wanted["HOROVOD_CYCLE_TIME"] = f"{cycle_time_ms:g}"
-    if config.fusion_threshold_mb is not None:
-        wanted["HOROVOD_FUSION_THRESHOLD"] = str(int(config.fusion_threshold_mb * 2**20))
-    if config.autotune:
-        wanted["HOROVOD_AUTOTUNE"] = "1"
+    if "wake" in automatic and config.cycle_time_ms is None:
+        wanted["HOROVOD_IDLE_CYCLE_TIME"] = f"{IDLE_CYCLE_TIME_MS:g}"
+    fusion_mb = config.fusion_threshold_mb
+    if fusion_mb is None and "fusion" in automatic and place.local_size == place.size:
+        fusion_mb = FUSION_THRESHOLD_MB
+    if fusion_mb is not None:
+        wanted["HOROVOD_FUSION_THRESHOLD"] = str(int(fusion_mb * 2**20))
     if config.allreduce != "auto":
         wanted["OMPI_MCA_coll_tuned_use_dynamic_rules"] = "1"
         wanted["OMPI_MCA_coll_tuned_allreduce_algorithm"] = ALLREDUCE_ALGORITHMS[config.allreduce]

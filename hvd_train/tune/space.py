@@ -87,9 +87,9 @@ def singles(
         if has_bfloat16:
             add("precision", "bfloat16", training={"precision": "bfloat16"})
         return found
-    for cycle in (0.05, 1.0, 5.0):
+    for cycle in (0.2, 1.0, 5.0):
         add("cycle-time", f"cycle {cycle:g} ms", distributed={"cycle_time_ms": cycle})
-    for fusion in (0.0, 1.0):
+    for fusion in (0.0, 1.0, 128.0):
         add("fusion", f"fusion {fusion:g} MB", distributed={"fusion_threshold_mb": fusion})
     for algorithm in ("recursive-doubling", "ring", "rabenseifner"):
         add("allreduce", f"allreduce {algorithm}", distributed={"allreduce": algorithm})

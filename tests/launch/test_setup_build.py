@@ -20,7 +20,8 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "build_horovod.py"
 
 
 @pytest.fixture
-def recipe() -> ModuleType:
+def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(SCRIPT.parent)  # as for a script that is started
     spec = importlib.util.spec_from_file_location("build_horovod", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -36,12 +37,15 @@ def program(path: Path, text: str = "exit 0") -> Path:
     return path
 
 
-def sdist(directory: Path, setup: str, cmake: str = "a.cc\nhorovod/tensorflow/xla_mpi_ops.cc\nb.cc\n") -> Path:
-    """A tiny tree of the real one's shape, whose setup.py does what the test wants."""
+def sdist(recipe: ModuleType, directory: Path, setup: str, *, without: str = "") -> Path:
+    """A tiny tree of the real one's shape, whose setup.py does what the test wants; every place that is changed is there."""
     source = directory / "horovod-0.28.1"
-    (source / "horovod" / "tensorflow").mkdir(parents=True)
+    for change in recipe.horovod_changes.CHANGES:
+        path = source / change.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write("before\n" + ("" if change.file == without else change.before) + "after\n")
     (source / "setup.py").write_text(setup)
-    (source / "horovod" / "tensorflow" / "CMakeLists.txt").write_text(cmake)
     archive = directory / "horovod-0.28.1.tar.gz"
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(source, source.name)
@@ -66,7 +70,7 @@ def world(recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def with_setup(recipe: ModuleType, monkeypatch: pytest.MonkeyPatch, directory: Path, setup: str) -> None:
-    monkeypatch.setattr(recipe, "download_sdist", lambda into: sdist(directory / "sdist", setup))
+    monkeypatch.setattr(recipe, "download_sdist", lambda into: sdist(recipe, directory / "sdist", setup))
 
 
 GOOD = "import pathlib; d = pathlib.Path('dist'); d.mkdir(); (d / 'horovod-0.28.1-cp311.whl').write_bytes(b'wheel')"
@@ -156,11 +160,16 @@ def test_a_compiler_that_hangs_has_a_limit(
     assert left_in(world) == []
 
 
-def test_the_patch_is_for_this_horovod_alone(recipe: ModuleType, tmp_path: Path) -> None:
-    source = recipe.unpack_and_patch(sdist(tmp_path, ""), tmp_path / "out")
-    assert (source / "horovod" / "tensorflow" / "CMakeLists.txt").read_text() == "a.cc\nb.cc\n"
-    with pytest.raises(recipe.BuildError, match=r"this recipe is for Horovod 0\.28\.1"):
-        recipe.unpack_and_patch(sdist(tmp_path / "other", "", cmake="a.cc\n"), tmp_path / "out2")
+def test_the_changes_are_for_this_horovod_alone(recipe: ModuleType, tmp_path: Path) -> None:
+    source = recipe.unpack_and_patch(sdist(recipe, tmp_path, ""), tmp_path / "out")
+    assert (source / "horovod" / "tensorflow" / "CMakeLists.txt").read_text() == "before\nafter\n"
+    for change in recipe.horovod_changes.CHANGES:
+        assert change.after in (source / change.file).read_text()
+    other = sdist(recipe, tmp_path / "other", "", without="horovod/common/operations.cc")
+    with pytest.raises(
+        recipe.BuildError, match=r"for Horovod 0\.28\.1, and this is another .*operations\.cc does not hold"
+    ):
+        recipe.unpack_and_patch(other, tmp_path / "out2")
 
 
 def test_the_key_holds_all_that_the_binary_depends_on(recipe: ModuleType, world: Path, tmp_path: Path) -> None:

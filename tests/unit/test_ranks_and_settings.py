@@ -65,6 +65,8 @@ def test_ranks_share_the_cores_and_get_the_measured_settings() -> None:
         "TF_NUM_INTEROP_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "HOROVOD_CYCLE_TIME": "0.2",
+        "HOROVOD_IDLE_CYCLE_TIME": "50",
+        "HOROVOD_FUSION_THRESHOLD": "1048576",
         "OMPI_MCA_mpi_yield_when_idle": "1",
         "OPAL_PREFIX": "/env",
     }
@@ -106,6 +108,8 @@ def test_each_can_be_switched_off_by_itself(name: str) -> None:
             "threads": {*THREADS, "TF_NUM_INTEROP_THREADS"},
             "mpi-yield": {"OMPI_MCA_mpi_yield_when_idle"},
             "cycle-time": {"HOROVOD_CYCLE_TIME"},
+            "wake": {"HOROVOD_IDLE_CYCLE_TIME"},
+            "fusion": {"HOROVOD_FUSION_THRESHOLD"},
             "launch": {"OPAL_PREFIX", "PMIX_MCA_psec"},
             "quiet": {"TF_CPP_MIN_LOG_LEVEL"},
         }[name]
@@ -125,6 +129,25 @@ def test_the_config_s_own_settings_become_variables() -> None:
     assert variables["HOROVOD_AUTOTUNE"] == "1"
     assert variables["OMPI_MCA_coll_tuned_use_dynamic_rules"] == "1"
     assert variables["OMPI_MCA_coll_tuned_allreduce_algorithm"] == "4"
+
+
+@pytest.mark.parametrize("own", [{"HOROVOD_CYCLE_TIME": "2"}, {"HOROVOD_AUTOTUNE": "1"}])
+def test_horovod_s_cycles_are_the_user_s_where_the_user_says_how_long(own: dict[str, str]) -> None:
+    variables = settings.choose(place(), machine(0, 1), own).variables
+    assert "HOROVOD_IDLE_CYCLE_TIME" not in variables
+    assert ("HOROVOD_FUSION_THRESHOLD" in variables) == ("HOROVOD_AUTOTUNE" not in own)
+    given = settings.choose(place(), machine(0, 1), {}, config=DistributedConfig(cycle_time_ms=2)).variables
+    assert "HOROVOD_IDLE_CYCLE_TIME" not in given
+
+
+def test_the_autotuner_searches_what_would_be_set() -> None:
+    variables = settings.choose(place(), machine(0, 1), {}, config=DistributedConfig(autotune=True)).variables
+    assert {name for name in variables if name.startswith("HOROVOD")} == {"HOROVOD_AUTOTUNE"}
+
+
+def test_between_hosts_gradients_go_together() -> None:
+    two_hosts = Place(0, 4, 0, 2, "h", "mpirun")
+    assert "HOROVOD_FUSION_THRESHOLD" not in settings.choose(two_hosts, machine(0, 1), {}).variables
 
 
 def test_under_srun_no_warning_about_munge() -> None:

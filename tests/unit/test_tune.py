@@ -132,7 +132,7 @@ def test_a_trial_that_hangs_or_crashes_is_told_and_the_search_goes_on(
             raise jobs.TrialFailed(f"not ended within {limit_s:.0f} s, which is its limit (it said nothing)")
         if config.cycle_time_ms == 1.0:
             raise jobs.TrialFailed("SIGSEGV: it said nothing")
-        speed = 2.0 if config.cycle_time_ms == 0.05 else 1.0
+        speed = 2.0 if config.cycle_time_ms == 0.2 else 1.0
         outcome = falling(speed, spec["seconds"])
         answer = {"curve": outcome.curve, "samples_per_s": 100, "global_batch_size": 64}
         Path(spec["out"]).write_text(json.dumps(answer))
@@ -148,7 +148,7 @@ def test_a_trial_that_hangs_or_crashes_is_told_and_the_search_goes_on(
     tuned = tuning.write_tuned()
     assert tuned is not None
     assert "horovodrun -np 2 hvd-train train --config" in tuned.read_text()
-    assert config_io.load(tuned).distributed.cycle_time_ms == 0.05
+    assert config_io.load(tuned).distributed.cycle_time_ms == 0.2
 
 
 def test_a_recipe_that_does_not_train_at_all_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,133 @@
+"""What the recipe changes in Horovod 0.28.1's source, each change with its reason.
+
+Every anchor must be there exactly once: another release is refused, not half changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Change:
+    """One place of one file; `after` takes the place of `before`."""
+
+    file: str
+    before: str
+    after: str
+
+
+class DoesNotApply(Exception):
+    """The source is not the one that these changes are for."""
+
+
+# TensorFlow 2.21 no longer ships the headers of this source; what is lost are the XLA variants of the collectives.
+WITHOUT_XLA = (
+    Change(
+        "horovod/tensorflow/CMakeLists.txt",
+        'list(APPEND TF_SOURCES "${PROJECT_SOURCE_DIR}/horovod/tensorflow/xla_mpi_ops.cc")\n',
+        "",
+    ),
+)
+
+# Horovod's background thread looks for tensors once in a cycle, together with all other ranks': on a core that it
+# shares with the computation, dozens of such meetings a step are lost time, and so is the wait for the next one when the
+# gradients are there. With HOROVOD_IDLE_CYCLE_TIME (milliseconds; without it all is as it was) the thread sleeps so long
+# while nothing is outstanding, and wakes when something is enqueued. A rank that wakes alone waits in the meeting for the
+# others, which come when they enqueue the same. Where a rank may be needed without having enqueued anything (after a
+# join, for another process set, while the autotuner measures), and once something is outstanding, cycles are as before.
+WAKE_ON_ENQUEUE = (
+    Change(
+        "horovod/common/tensor_queue.h",
+        "#include <mutex>\n",
+        "#include <chrono>\n#include <condition_variable>\n#include <mutex>\n",
+    ),
+    Change(
+        "horovod/common/tensor_queue.h",
+        "  void RemoveJoinTensor();\n",
+        """  void RemoveJoinTensor();
+
+  bool NothingOutstanding() const;
+
+  void WaitUntilEnqueued(std::chrono::steady_clock::time_point deadline);
+""",
+    ),
+    Change(
+        "horovod/common/tensor_queue.h",
+        "  mutable std::mutex mutex_;\n",
+        "  mutable std::mutex mutex_;\n\n  std::condition_variable enqueued_;\n",
+    ),
+    Change(
+        "horovod/common/tensor_queue.cc",
+        "  message_queue_.push(std::move(message));\n  return Status::OK();\n",
+        "  message_queue_.push(std::move(message));\n  enqueued_.notify_one();\n  return Status::OK();\n",
+    ),
+    Change(
+        "horovod/common/tensor_queue.cc",
+        "    message_queue_.push(std::move(messages[i]));\n  }\n",
+        "    message_queue_.push(std::move(messages[i]));\n  }\n  enqueued_.notify_one();\n",
+    ),
+    Change(
+        "horovod/common/tensor_queue.cc",
+        "// Remove JoinOp tensor from the table and execute the callback\n",
+        """bool TensorQueue::NothingOutstanding() const {
+  std::lock_guard<std::mutex> guard(mutex_);
+  return tensor_table_.empty() && message_queue_.empty();
+}
+
+void TensorQueue::WaitUntilEnqueued(std::chrono::steady_clock::time_point deadline) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  enqueued_.wait_until(lock, deadline, [this] { return !message_queue_.empty(); });
+}
+
+// Remove JoinOp tensor from the table and execute the callback
+""",
+    ),
+    Change(
+        "horovod/common/operations.cc",
+        "bool RunLoopOnce(HorovodGlobalState& state) {\n",
+        """// Whether this rank can be needed for nothing but what it enqueues itself.
+bool MaySleepUntilEnqueued(HorovodGlobalState& state) {
+  if (state.shut_down || state.dynamic_process_sets ||
+      state.parameter_manager.IsAutoTuning() ||
+      state.process_set_table.Ids().size() != 1) {
+    return false;
+  }
+  auto& everyone = state.process_set_table.Get(0);
+  return everyone.initialization_done && !everyone.joined &&
+         everyone.tensor_queue.NothingOutstanding();
+}
+
+std::chrono::microseconds IdleCycleTime() {
+  auto given = std::getenv("HOROVOD_IDLE_CYCLE_TIME");
+  return std::chrono::microseconds(
+      given == nullptr ? 0 : long(std::strtof(given, nullptr) * 1000.));
+}
+
+bool RunLoopOnce(HorovodGlobalState& state) {
+""",
+    ),
+    Change(
+        "horovod/common/operations.cc",
+        "  if (sleep_duration > std::chrono::steady_clock::duration::zero()) {\n",
+        """  static const auto idle_cycle_time = IdleCycleTime();
+  if (idle_cycle_time.count() > 0 && MaySleepUntilEnqueued(state)) {
+    state.process_set_table.Get(0).tensor_queue.WaitUntilEnqueued(
+        start_time + idle_cycle_time);
+  } else if (sleep_duration > std::chrono::steady_clock::duration::zero()) {
+""",
+    ),
+)
+
+CHANGES = (*WITHOUT_XLA, *WAKE_ON_ENQUEUE)
+
+
+def apply(source: Path) -> None:
+    """Make all changes in an unpacked source. Raises DoesNotApply."""
+    for change in CHANGES:
+        path = source / change.file
+        text = path.read_text()
+        if text.count(change.before) != 1:
+            raise DoesNotApply(f"{change.file} does not hold {change.before.strip().splitlines()[0]!r} exactly once")
+        path.write_text(text.replace(change.before, change.after))
