@@ -28,6 +28,10 @@ from pathlib import Path
 
 import psutil
 
+# In the background of a shell SIGINT is ignored, and what a test starts would inherit that and never see its Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 MARK = "HVD_TRAIN_TEST_MARK"
