@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from hvd_train import fused_adam
 from hvd_train.config import OptimizerConfig
 from hvd_train.lars import LARS
 from hvd_train.rates import COSINE_FLOOR, RateCurve, fall_steps, num_warmup_steps, scaled_learning_rate
@@ -79,7 +80,7 @@ def make_optimizer(config: OptimizerConfig, schedule: WarmupSchedule, *, ema_mom
     elif config.optimizer == "lars":
         optimizer = LARS(schedule, **nesterov, **shared)
     else:
-        kinds = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW, "lamb": keras.optimizers.Lamb}
+        kinds = {"adam": fused_adam.Adam, "adamw": fused_adam.AdamW, "lamb": keras.optimizers.Lamb}
         decay = {"weight_decay": config.weight_decay} if config.optimizer == "adamw" else {}
         optimizer = kinds[config.optimizer](schedule, **shared | decay)
     if config.weight_decay:

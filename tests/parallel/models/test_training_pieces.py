@@ -69,6 +69,30 @@ def test_each_piece_acts_alike_on_all_ranks(world: World, shared_dir: Path, piec
     assert np.isfinite(report.metrics["test"]["loss"])
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_the_fused_adam_is_keras_s_adam(name: str) -> None:
+    decay = 0.01 if name == "adamw" else 0.0
+    config = OptimizerConfig(optimizer=name, weight_decay=decay, warmup_epochs=0)  # type: ignore[arg-type]
+    random = np.random.default_rng(0)
+    start = [random.normal(size=shape).astype(np.float32) for shape in ((4, 3), (3,))]
+    gradients = [[random.normal(size=v.shape).astype(np.float32) for v in start] for _ in range(20)]
+    ours = make_optimizer(config, make_schedule(config, global_batch_size=256, steps_per_epoch=20, num_epochs=1))
+    theirs = {"adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}[name](
+        make_schedule(config, global_batch_size=256, steps_per_epoch=20, num_epochs=1),
+        weight_decay=decay or None,
+    )
+    found = []
+    for optimizer in (ours, theirs):
+        variables = [keras.Variable(v, name=f"v{i}") for i, v in enumerate(start)]
+        for step in gradients:
+            optimizer.apply([keras.ops.convert_to_tensor(g) for g in step], variables)
+        found.append([np.asarray(v) for v in [*variables, *optimizer.variables]])
+    assert [v.shape for v in found[0]] == [v.shape for v in found[1]]
+    for own, other in zip(*found, strict=True):
+        assert own == pytest.approx(other, rel=1e-5, abs=1e-6)
+    assert found[0][0] != pytest.approx(start[0], abs=1e-3)
+
+
 def test_decay_pulls_kernels_alone() -> None:
     config = OptimizerConfig(optimizer="adamw", weight_decay=0.5, base_learning_rate=0.1, warmup_epochs=0, schedule="constant")  # fmt: skip
     schedule = make_schedule(config, global_batch_size=256, steps_per_epoch=10, num_epochs=1)
