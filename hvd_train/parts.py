@@ -18,7 +18,8 @@ from hvd_train import models
 from hvd_train.averaging import WeightAverage
 from hvd_train.batches import BatchPlan, plan_batches, shards_for_batch
 from hvd_train.config import RunConfig
-from hvd_train.data import Dataset, EpochPlan, prepare
+from hvd_train.data import Dataset, EpochPlan, Rows, prepare
+from hvd_train.data.augment import augments
 from hvd_train.data.balance import make_plan
 from hvd_train.errors import DataError
 from hvd_train.evaluate import Infer, inference
@@ -51,6 +52,11 @@ class Parts:
     plan: EpochPlan
     objective: Objective
     model: Any
+    """Plain rows in; its weights are what is saved."""
+    trained: Any
+    """What is compiled and trained: the model itself, or the part of it that reads rows after `preparation`."""
+    preparation: Any | None
+    """The other part; None where each step draws the rows anew (augmentation), and `trained` is the model."""
     head: HeadSpec
     average: WeightAverage | None
     loss_scale: float
@@ -58,15 +64,24 @@ class Parts:
     @property
     def variables(self) -> list[Any]:
         """All that a checkpoint holds: weights, layer states, optimizer state, and a mean of weights."""
-        return [*self.model.weights, *self.model.optimizer.variables, *(self.average.variables if self.average else [])]
+        return [
+            *self.model.weights,
+            *self.trained.optimizer.variables,
+            *(self.average.variables if self.average else []),
+        ]
 
     def in_float32(self) -> Any:
         """The model with its weights as they are now, computing in float32 throughout."""
         return self.model if self.config.training.precision == "float32" else in_float32(self.model)
 
-    def infer(self, model: Any = None) -> Infer:
-        """What the model (or its copy) says of rows: logits (N, K), or values. Traced anew by each call."""
-        model = model or self.model
+    def prepared(self, rows: Rows) -> Rows:
+        """The rows as `trained` reads them. Pure: every rank for its own."""
+        if self.preparation is None:
+            return rows
+        return replace(rows, features=inference(self.preparation)(rows.features))
+
+    def infer(self, model: Any) -> Infer:
+        """What `model` (the whole, its copy, or `trained`) says of its rows: logits (N, K), or values. Traced anew by each call."""
         return inference(keras.Model(model.input, says(model.output, self.head)))
 
 
@@ -127,16 +142,16 @@ def resolve_precision(
         one_step = candidate.replace(training={"steps_per_execution": 1}, distributed={"backward_passes_per_step": 1})
         parts = build(one_step, dataset, batches, SoloWorld(world.place, world.settings))
         # The same few rows again and again: only the time counts.
-        rows = dataset.load("train", range(1))
+        rows = parts.prepared(dataset.load("train", range(1)))
         chosen = np.arange(batches.local_batch_size) % len(rows.labels)
         labels, table, weights = rows.labels[chosen], parts.objective.table, parts.objective.weights
         y = labels if table is None else table[labels]
         batch = (rows.features[chosen], y) if weights is None else (rows.features[chosen], y, weights[labels])
         batches_again = iter(tf.data.Dataset.from_tensors(batch).repeat().with_options(steady_options()))
-        parts.model.make_train_function()
+        parts.trained.make_train_function()
 
         def step() -> None:
-            float(parts.model.train_function(batches_again)["loss"])  # waits for it
+            float(parts.trained.train_function(batches_again)["loss"])  # waits for it
 
         return step
 
@@ -166,6 +181,7 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
     spec, head = input_spec(config, dataset), head_spec(dataset, labels, objective)
     with computing_in(training.precision):
         model = models.build(config.model, spec, head, seed=training.seed, rank=world.rank)
+        preparation, trained = (None, model) if augments(config.data) else models.split(model)
     schedule = make_schedule(
         config.optimizer,
         global_batch_size=batches.global_batch_size,
@@ -176,16 +192,18 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
     optimizer = world.distribute(make_optimizer(config.optimizer, schedule, ema_momentum=ema), config.distributed)
     soft = objective.table is not None
     loss, loss_scale = make_loss(objective.loss, config.objective, soft=soft, mean=head.mean, scale=head.scale)
-    model.compile(
+    trained.compile(
         optimizer,
         loss,
         loss_weights=1.0 / loss_scale,
         steps_per_execution=training.steps_per_execution or min(MOST_STEPS_PER_EXECUTION, plan.num_steps),
         jit_compile=False,  # the collectives cannot be compiled, and on CPUs XLA was slower
     )
-    optimizer.build(model.trainable_variables)
-    average = WeightAverage.of(training, model)
-    return Parts(config, dataset, batches, labels, plan, objective, model, head, average, loss_scale)
+    optimizer.build(trained.trainable_variables)
+    average = WeightAverage.of(training, trained)
+    return Parts(
+        config, dataset, batches, labels, plan, objective, model, trained, preparation, head, average, loss_scale
+    )
 
 
 def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:

@@ -53,7 +53,7 @@ def begin(parts: Parts, world: World, resume_from: RunDir | None) -> Progress:
     progress = world.together(read, on="root")
     assert progress is not None
     world.broadcast_variables(parts.variables)
-    set_plateau_factor(parts.model.optimizer, progress.plateau_factor)
+    set_plateau_factor(parts.trained.optimizer, progress.plateau_factor)
     return progress
 
 
@@ -61,7 +61,7 @@ def fit(parts: Parts, world: World, loop: Loop) -> None:
     """Run the epochs that are left. All ranks; each step ends with one grouped allreduce."""
     config, progress = parts.config, loop.progress
     shards = own_shards(world.rank, world.size, parts.dataset.num_virtual_shards)
-    rows = parts.dataset.load("train", shards)
+    rows = parts.prepared(parts.dataset.load("train", shards))
 
     def order_from(first_step: int) -> np.ndarray:
         return parts.plan.order(loop.progress.epoch, shards, rows.shard_starts, labels=rows.labels)[first_step:]
@@ -80,10 +80,10 @@ def fit(parts: Parts, world: World, loop: Loop) -> None:
     if progress.step:  # a checkpoint from the middle of an epoch: first the rest of that one
         first_step = progress.step
         rest = epochs_dataset(train, lambda: order_from(first_step), parts.plan.num_steps - first_step)
-        parts.model.fit(rest, epochs=progress.epoch + 1, initial_epoch=progress.epoch, **settings)
+        parts.trained.fit(rest, epochs=progress.epoch + 1, initial_epoch=progress.epoch, **settings)
     if loop.progress.epoch < config.training.num_epochs and not loop.progress.stopped_early:
         dataset = epochs_dataset(train, lambda: order_from(0), parts.plan.num_steps)
-        parts.model.fit(dataset, epochs=config.training.num_epochs, initial_epoch=loop.progress.epoch, **settings)
+        parts.trained.fit(dataset, epochs=config.training.num_epochs, initial_epoch=loop.progress.epoch, **settings)
 
 
 def train_and_evaluate(
@@ -117,8 +117,9 @@ def train_and_evaluate(
     if world.is_root:
         observer.found(found)
 
-    validation = dataset.load("val", own_shards(world.rank, world.size, dataset.num_virtual_shards))
-    infer = parts.infer()
+    watch.phase("the preparation of the rows", waits_for_others=False)
+    validation = parts.prepared(dataset.load("val", own_shards(world.rank, world.size, dataset.num_virtual_shards)))
+    infer = parts.infer(parts.trained)
 
     def save(last: bool, best: bool) -> None:
         paths = [run_dir.last] * last + [run_dir.best] * best

@@ -98,20 +98,20 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
     world.broadcast_variables(parts.variables)
     marks["model"] = time.monotonic()
     rows = train_batches(parts, world)
-    kinds: dict[str, Callable[[], float]] = {"train": stepper(parts.model, rows)}
+    kinds: dict[str, Callable[[], float]] = {"train": stepper(parts.trained, rows)}
     kinds["train"]()
     marks["first step"] = time.monotonic()
     if spec.parts:
         repeated = tf.data.Dataset.from_tensors(next(iter(rows))).repeat()
-        kinds["one batch"] = stepper(parts.model, repeated)
+        kinds["one batch"] = stepper(parts.trained, repeated)
         alone = build(
             config.replace(distributed={"backward_passes_per_step": 1}),
             dataset,
             batches,
             SoloWorld(world.place, world.settings),
         )
-        kinds["no allreduce"] = stepper(alone.model, repeated)
-    steps = int(parts.model.steps_per_execution)
+        kinds["no allreduce"] = stepper(alone.trained, repeated)
+    steps = int(parts.trained.steps_per_execution)
 
     def meet_ranks() -> None:
         world.allgather(0)
@@ -136,7 +136,7 @@ def train_batches(parts: Any, world: Any) -> Any:
     from hvd_train.pipeline import TrainRows, epochs_dataset
 
     shards = own_shards(world.rank, world.size, parts.dataset.num_virtual_shards)
-    rows = parts.dataset.load("train", shards)
+    rows = parts.prepared(parts.dataset.load("train", shards))
     config, epoch = parts.config, iter(range(10**9))
     train = TrainRows(parts.dataset, config.data, rows, parts.objective, seed=config.training.seed, epoch=lambda: 0)
 

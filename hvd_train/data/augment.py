@@ -40,6 +40,11 @@ def normals(seed: int, stream: int, epoch: int, row_ids: NDArray[np.int64], coun
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)[:, :count]
 
 
+def augments(config: DataConfig) -> bool:
+    """Whether a row is another one in each epoch."""
+    return config.noise > 0 or config.feature_dropout > 0 or config.mixup_alpha > 0
+
+
 @dataclass(frozen=True, eq=False)
 class Augmentation:
     """Noise, feature dropout and mixup of batches."""
@@ -59,7 +64,7 @@ class Augmentation:
         cls, config: DataConfig, *, seed: int, center: NDArray[np.float32], scale: NDArray[np.float32]
     ) -> Augmentation | None:
         """What the config asks for; None where it asks for nothing."""
-        if config.noise == 0 and config.feature_dropout == 0 and config.mixup_alpha == 0:
+        if not augments(config):
             return None
         return cls(seed, config.noise, config.feature_dropout, center, scale)
 

@@ -27,6 +27,8 @@ from hvd_train.models.transforms import (
 # Rounds of row and column normalisation that make a matrix (nearly) doubly stochastic; Mena et al. 2018 (arXiv
 # 1802.08665) use 20, 5 are within a percent.
 SINKHORN_ROUNDS = 5
+# Name of the layer where preparation ends: nothing before it is trained or drawn.
+PREPARED = "prepared"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def positions_and_channels(x_NF: Any, config: ModelConfig, spec: InputSpec, seed
     layout = spec.layout
     if config.whiten:
         x_NF, layout = whitened(x_NF, spec.fit), (spec.num_features + 1, 1)
+    x_NF = keras.layers.Identity(name=PREPARED, dtype="float32")(x_NF)
     x_NF = dropped(x_NF, config.input_dropout, seeds, "input_dropout")
     if config.arrangement == "covariance":
         return _covariance(x_NF, spec)

@@ -43,9 +43,9 @@ def trained(config: Any, world: Any, *, target: float | None, seconds: float) ->
     parts = assemble(config, world, Observer(), Watch())
     dataset, batches = parts.dataset, parts.batches
     world.broadcast_variables(parts.variables)
-    execute = stepper(parts.model, train_batches(parts, world))
-    validation = dataset.load("val", own_shards(world.rank, world.size, dataset.num_virtual_shards))
-    infer = parts.infer()
+    execute = stepper(parts.trained, train_batches(parts, world))
+    validation = parts.prepared(dataset.load("val", own_shards(world.rank, world.size, dataset.num_virtual_shards)))
+    infer = parts.infer(parts.trained)
 
     def look() -> float:
         return evaluate(world, infer, parts.labels, validation, dataset.num_virtual_shards)["loss"]
@@ -55,7 +55,7 @@ def trained(config: Any, world: Any, *, target: float | None, seconds: float) ->
     typical = max(world.broadcast(min(execute() for _ in range(2))), 1e-6)
     chunk = max(1, round(seconds / NUM_LOOKS / typical))
     clock = 3 * typical  # the steps that were taken so far count as what they cost once compiled
-    steps_per_execution = int(parts.model.steps_per_execution)
+    steps_per_execution = int(parts.trained.steps_per_execution)
     curve: list[tuple[float, float]] = []
     done, training_s = 0, 0.0
     while True:
