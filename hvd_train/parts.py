@@ -70,9 +70,9 @@ class Parts:
             *(self.average.variables if self.average else []),
         ]
 
-    def in_float32(self) -> Any:
-        """The model with its weights as they are now, computing in float32 throughout."""
-        return self.model if self.config.training.precision == "float32" else in_float32(self.model)
+    def deployed(self) -> Any:
+        """A copy of the model with its weights as they are now: layers of Keras's own, computing in float32."""
+        return in_float32(self.model)
 
     def prepared(self, rows: Rows) -> Rows:
         """The rows as `trained` reads them. Pure: every rank for its own."""

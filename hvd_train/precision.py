@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from hvd_train.config import RunConfig
 from hvd_train.devices import cpu_flags, has_bfloat16
+from hvd_train.models.dropout import built_in
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 # The check: alternating rounds of some steps each; bfloat16 must win by this factor to be worth its rounding.
@@ -73,16 +74,9 @@ def resolve_auto(
 
 
 def in_float32(model: Any) -> Any:
-    """`model` with the same weights and every layer computing in float32: what is evaluated and saved."""
-
-    def again(layer: Any) -> Any:
-        settings = layer.get_config()
-        if "dtype" in settings:
-            settings["dtype"] = "float32"
-        return type(layer).from_config(settings)
-
+    """`model` with the same weights in layers of Keras's own, computing in float32: what is evaluated and saved."""
     # Without its optimizer, which a clone would take along.
     bare = keras.Model(model.input, model.output, name=model.name)
-    copy = keras.models.clone_model(bare, clone_function=again)
+    copy = keras.models.clone_model(bare, clone_function=lambda layer: built_in(layer, dtype="float32"))
     copy.set_weights(model.get_weights())
     return copy

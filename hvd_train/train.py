@@ -152,7 +152,7 @@ def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[
     world.together(lambda: checkpoint.restore(checkpoint.load(run_dir.best), parts.variables), on="root")
     world.broadcast_variables(parts.model.weights)
     # The figures are those of the model that is saved, which computes in float32 whatever it was trained in.
-    model = parts.in_float32()
+    model = parts.deployed()
     dataset, labels = parts.dataset, parts.labels
     infer = parts.infer(model)
     V = dataset.num_virtual_shards

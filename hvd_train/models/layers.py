@@ -1,6 +1,6 @@
 """What the networks share: normalisation over a row, dropout, stacks of dense layers.
 
-Built-in Keras layers alone, so that a saved model opens without this package. Shape letters: N rows, L positions, C
+Built-in Keras layers alone but for dropout, so that a saved model opens without this package. Shape letters: N rows, L positions, C
 channels, U units.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from hvd_train.config import ModelConfig
+from hvd_train.models.dropout import Dropout
 from hvd_train.models.seeds import Seeds
 
 # Channels of one group of GroupNormalization (Wu and He 2018, arXiv 1803.08494, find 16 a good number).
@@ -30,7 +31,7 @@ def normalised(x: Any, kind: str, name: str) -> Any:
 
 def dropped(x: Any, share: float, seeds: Seeds, name: str) -> Any:
     """x with a share of its values dropped while training; x itself where the share is 0."""
-    return keras.layers.Dropout(share, seed=seeds.dropout(), name=name)(x) if share else x
+    return Dropout(share, seed=seeds.dropout(), name=name)(x) if share else x
 
 
 def dense_stack(x_NU: Any, config: ModelConfig, seeds: Seeds) -> Any:
