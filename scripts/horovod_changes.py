@@ -35,8 +35,9 @@ WITHOUT_XLA = (
 # shares with the computation, dozens of such meetings a step are lost time, and so is the wait for the next one when the
 # gradients are there. With HOROVOD_IDLE_CYCLE_TIME (milliseconds; without it all is as it was) the thread sleeps so long
 # while nothing is outstanding, and wakes when something is enqueued. A rank that wakes alone waits in the meeting for the
-# others, which come when they enqueue the same. Where a rank may be needed without having enqueued anything (after a
-# join, for another process set, while the autotuner measures), and once something is outstanding, cycles are as before.
+# others, which come when they enqueue the same; there MPI would poll as long as that takes, and have the whole core (see
+# below). Where a rank may be needed without having enqueued anything (after a join, for another process set, while the
+# autotuner measures), and once something is outstanding, cycles are as before.
 WAKE_ON_ENQUEUE = (
     Change(
         "horovod/common/tensor_queue.h",
@@ -56,7 +57,10 @@ WAKE_ON_ENQUEUE = (
     Change(
         "horovod/common/tensor_queue.h",
         "  mutable std::mutex mutex_;\n",
-        "  mutable std::mutex mutex_;\n\n  std::condition_variable enqueued_;\n",
+        """  mutable std::mutex mutex_;
+
+  std::condition_variable enqueued_;
+""",
     ),
     Change(
         "horovod/common/tensor_queue.cc",
@@ -120,7 +124,52 @@ bool RunLoopOnce(HorovodGlobalState& state) {
     ),
 )
 
-CHANGES = (*WITHOUT_XLA, *WAKE_ON_ENQUEUE)
+# The meeting, without the variable too (all ranks must meet in the same way): after a millisecond of polling a rank looks
+# again after a sixteenth of what it has waited, and at least every two milliseconds.
+MEET_WITHOUT_POLLING = (
+    Change(
+        "horovod/common/mpi/mpi_controller.cc",
+        "#include <numeric>\n",
+        "#include <algorithm>\n#include <chrono>\n#include <numeric>\n#include <thread>\n",
+    ),
+    Change(
+        "horovod/common/mpi/mpi_controller.cc",
+        "void MPIController::CrossRankBitwiseAnd(",
+        """namespace {
+int Meet(std::vector<long long>& bits, int count, MPI_Op op, MPI_Comm comm) {
+  MPI_Request request;
+  int ret_code = MPI_Iallreduce(MPI_IN_PLACE, bits.data(), count,
+                                MPI_LONG_LONG_INT, op, comm, &request);
+  auto began = std::chrono::steady_clock::now();
+  int done = 0;
+  while (ret_code == MPI_SUCCESS) {
+    ret_code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    if (done) {
+      break;
+    }
+    std::chrono::nanoseconds waited = std::chrono::steady_clock::now() - began;
+    if (waited > std::chrono::milliseconds(1)) {
+      std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(
+          waited / 16, std::chrono::milliseconds(2)));
+    }
+  }
+  return ret_code;
+}
+} // namespace
+
+void MPIController::CrossRankBitwiseAnd(""",
+    ),
+    *(
+        Change(
+            "horovod/common/mpi/mpi_controller.cc",
+            f"MPI_Allreduce(MPI_IN_PLACE, bitvector.data(), count,\n                               MPI_LONG_LONG_INT, {op}, mpi_ctx_.mpi_comm);",
+            f"Meet(bitvector, count, {op}, mpi_ctx_.mpi_comm);",
+        )
+        for op in ("MPI_BAND", "MPI_BOR")
+    ),
+)
+
+CHANGES = (*WITHOUT_XLA, *WAKE_ON_ENQUEUE, *MEET_WITHOUT_POLLING)
 
 
 def apply(source: Path) -> None:

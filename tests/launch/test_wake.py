@@ -23,7 +23,15 @@ def mean(name, value=1.0):
     return float(hvd.allreduce(tf.constant(value), name=name))
 
 began = time.monotonic()
-if "join" in sys.argv:
+if "late" in sys.argv:
+    mean("x")
+    computed = time.process_time()
+    if rank == 0:
+        time.sleep(3)
+    mean("x")
+    computed = time.process_time() - computed
+    assert computed < 1, computed
+elif "join" in sys.argv:
     for step in range(20 if rank else 5):
         mean("x")
     assert hvd.join() >= 0
@@ -58,6 +66,11 @@ def took(tmp_path: Path, *arguments: str, **cycles: str) -> float:
 def test_it_wakes_for_what_is_enqueued(tmp_path: Path) -> None:
     """About 120 exchanges: a thread that looked every second would need minutes."""
     assert took(tmp_path, HOROVOD_CYCLE_TIME="1", HOROVOD_IDLE_CYCLE_TIME="1000") < 20
+
+
+def test_a_rank_that_waits_leaves_its_core_alone(tmp_path: Path) -> None:
+    """MPI polls: it took all of the three seconds that the other rank comes late."""
+    assert took(tmp_path, "late", HOROVOD_IDLE_CYCLE_TIME="50") > 3
 
 
 def test_without_the_variable_it_looks_once_in_a_cycle(tmp_path: Path) -> None:
