@@ -13,4 +13,5 @@ trap 'rm -rf "$scratch"' EXIT
 hvd-train bench --np 1 2 --repeats 3 --seconds 1.5 --measure scaling allreduce --recipe reference --out "$scratch"
 cp "$scratch/bench.json" "$results/bench_$(nproc)-cores_$(date +%F).json"
 python benchmarks/where.py --out "$results"
+python benchmarks/replacements.py --out "$results"
 python benchmarks/performance_tables.py

@@ -62,7 +62,13 @@ class Machine:
 def machine(tmp_path: Path) -> Machine:
     checkout = tmp_path / "a checkout"
     (checkout / "scripts").mkdir(parents=True)
-    for name in ("scripts/setup.sh", "scripts/build_horovod.py", "setup.py", "pyproject.toml"):
+    for name in (
+        "scripts/setup.sh",
+        "scripts/build_horovod.py",
+        "scripts/horovod_changes.py",
+        "setup.py",
+        "pyproject.toml",
+    ):
         shutil.copy(REPOSITORY / name, checkout / name)
     shutil.copytree(REPOSITORY / "requirements", checkout / "requirements")
     one = Machine(checkout, tmp_path / "bin")
