@@ -119,7 +119,7 @@ def preparation(recipe: Any, batch: int) -> dict[str, Callable[[], float]]:
     return found
 
 
-def main() -> None:
+def main(about: dict[str, Any]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="directory for the dated results")
     given = parser.parse_args()
@@ -137,10 +137,8 @@ def main() -> None:
                 times[name].append(once())
         ratio = spread([a / b for a, b in zip(times["before"], times["now"], strict=True)])
         rows[what] = {"ms": {name: spread(of) for name, of in times.items()}, "ratio": ratio}
-        print(
-            f"{what:<40} {rows[what]['ms']['before']['median']:.2f} ms, {rows[what]['ms']['now']['median']:.2f} ms"
-        )
-    result = {**header(), "rows": rows}
+        print(f"{what:<40} {rows[what]['ms']['before']['median']:.2f} ms, {rows[what]['ms']['now']['median']:.2f} ms")
+    result = {**about, "rows": rows}
     if given.out:
         save(given.out, "replacements", result)
     else:
@@ -148,7 +146,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    of_the_machine = header()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     # Before TensorFlow is imported: its threads are as many as this process has cores.
     WORLD = open_world(DEFAULT.distributed)
-    main()
+    main(of_the_machine)
