@@ -95,17 +95,16 @@ def dropout() -> dict[str, Callable[[], float]]:
     return found
 
 
-def preparation(recipe: Any, batch: int) -> dict[str, Callable[[], float]]:
+def preparation(world: Any, recipe: Any, batch: int) -> dict[str, Callable[[], float]]:
     """A forward pass of so many of the embedded songs, plain or prepared before."""
     import tensorflow as tf
 
     from hvd_train.observer import Observer
     from hvd_train.parts import assemble
     from hvd_train.watch import Watch
-    from hvd_train.world import SoloWorld
 
     config = recipe.replace(data={"num_songs": 20_000})
-    parts = assemble(config, SoloWorld(WORLD.place, WORLD.settings), Observer(), Watch())
+    parts = assemble(config, world, Observer(), Watch())
     plain = parts.dataset.load("train", range(parts.dataset.num_virtual_shards))
     rows = {"before": (parts.model, plain), "now": (parts.trained, parts.prepared(plain))}
     found = {}
@@ -119,17 +118,21 @@ def preparation(recipe: Any, batch: int) -> dict[str, Callable[[], float]]:
     return found
 
 
-def main(about: dict[str, Any]) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="directory for the dated results")
     given = parser.parse_args()
+    result = header()
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    # Before TensorFlow is imported: its threads are as many as this process has cores.
+    world = open_world(DEFAULT.distributed)
     kinds = {
         "Adam, the reference's weights": adam(),
         "dropout, 128 rows, forward and back": dropout(),
-        "default, 128 rows, forward": preparation(DEFAULT, 128),
-        "songs, 512 rows, forward": preparation(SONGS, 512),
+        "default, 128 rows, forward": preparation(world, DEFAULT, 128),
+        "songs, 512 rows, forward": preparation(world, SONGS, 512),
     }
-    rows = {}
+    result["rows"] = rows = {}
     for what, both in kinds.items():
         times: dict[str, list[float]] = {name: [] for name in both}
         for _ in range(REPEATS):
@@ -138,7 +141,6 @@ def main(about: dict[str, Any]) -> None:
         ratio = spread([a / b for a, b in zip(times["before"], times["now"], strict=True)])
         rows[what] = {"ms": {name: spread(of) for name, of in times.items()}, "ratio": ratio}
         print(f"{what:<40} {rows[what]['ms']['before']['median']:.2f} ms, {rows[what]['ms']['now']['median']:.2f} ms")
-    result = {**about, "rows": rows}
     if given.out:
         save(given.out, "replacements", result)
     else:
@@ -146,8 +148,4 @@ def main(about: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    of_the_machine = header()
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    # Before TensorFlow is imported: its threads are as many as this process has cores.
-    WORLD = open_world(DEFAULT.distributed)
-    main(of_the_machine)
+    main()

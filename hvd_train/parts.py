@@ -32,7 +32,7 @@ from hvd_train.objective import Objective
 from hvd_train.observer import Observer
 from hvd_train.optimizers import make_optimizer, make_schedule
 from hvd_train.pipeline import steady_options
-from hvd_train.precision import computing_in, hardware_has_bfloat16, in_float32, resolve_auto
+from hvd_train.precision import computing_in, hardware_has_bfloat16, resolve_auto
 from hvd_train.watch import Watch
 from hvd_train.world import SoloWorld, World
 
@@ -69,10 +69,6 @@ class Parts:
             *self.trained.optimizer.variables,
             *(self.average.variables if self.average else []),
         ]
-
-    def deployed(self) -> Any:
-        """A copy of the model with its weights as they are now: layers of Keras's own, computing in float32."""
-        return in_float32(self.model)
 
     def prepared(self, rows: Rows) -> Rows:
         """The rows as `trained` reads them. Pure: every rank for its own."""

@@ -29,6 +29,7 @@ from hvd_train.metrics import from_sums
 from hvd_train.observer import Observer
 from hvd_train.parts import Parts, assemble
 from hvd_train.pipeline import TrainRows, epochs_dataset
+from hvd_train.precision import in_float32
 from hvd_train.report import SCORED, Report, Scores, facts, write_report
 from hvd_train.rundir import RunDir, write_text
 from hvd_train.watch import Watch
@@ -152,7 +153,7 @@ def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[
     world.together(lambda: checkpoint.restore(checkpoint.load(run_dir.best), parts.variables), on="root")
     world.broadcast_variables(parts.model.weights)
     # The figures are those of the model that is saved, which computes in float32 whatever it was trained in.
-    model = parts.deployed()
+    model = in_float32(parts.model)
     dataset, labels = parts.dataset, parts.labels
     infer = parts.infer(model)
     V = dataset.num_virtual_shards

@@ -1,4 +1,4 @@
-"""Dropout for training at a third of the cost: a byte of randomness for each number instead of four."""
+"""Dropout for training: a byte or two of randomness for each number instead of four. docs/performance.md has the times."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import tensorflow as tf
 class Dropout(keras.layers.Dropout):  # type: ignore[misc]
     """keras.layers.Dropout, whose share is a multiple of 1/256 or, where that is not exact, of 1/65536.
 
-    Keras draws a float32 for each input; on one core that was a fifth of the default recipe's step. In a saved model
-    `built_in` has put Keras's own layer in its place: it does nothing there, and opens without this package.
+    In a saved model `built_in` has put Keras's own layer in its place: it does nothing there, and opens without this
+    package.
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:

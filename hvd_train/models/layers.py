@@ -1,7 +1,7 @@
 """What the networks share: normalisation over a row, dropout, stacks of dense layers.
 
-Built-in Keras layers alone but for dropout, so that a saved model opens without this package. Shape letters: N rows, L positions, C
-channels, U units.
+Built-in Keras layers, and a dropout whose place one takes when the model is saved: so that the file opens without this
+package. Shape letters: N rows, L positions, C channels, U units.
 """
 
 from __future__ import annotations

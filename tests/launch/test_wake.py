@@ -11,7 +11,6 @@ from processes import mpirun, run
 
 PROGRAM = """
 import sys, time
-import numpy as np
 import horovod.tensorflow as hvd
 import tensorflow as tf
 
