@@ -129,6 +129,17 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    # The signal is sent, and they are no children of ours: the next job must not begin beside them.
+    deadline = time.monotonic() + TERMINATE_S
+    while time.monotonic() < deadline and any(_runs(member) for member in family):
+        time.sleep(POLL_S)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it has not ended; a zombie has, and only nobody has asked for its exit code."""
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def why(ended: Ended, limit_s: float) -> str:
