@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Run tests/parallel with pytest itself under mpirun on N ranks, one launch a file, so that a file that breaks the
-# ranks' common state cannot fail another. Shows rank 0's report, and every rank's output of a file that fails.
+# ranks' common state cannot fail another. Shows rank 0's report, and every rank's output of a file that fails; what failed
+# and why stands once more at the end.
 #
 #     scripts/parallel-tests.sh N [FILE ...]
 set -euo pipefail
@@ -8,7 +9,8 @@ np=$1
 shift
 if [ $# = 0 ]; then mapfile -t files < <(find tests/parallel -name 'test_*.py' | sort); else files=("$@"); fi
 out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
+reasons=$(mktemp)
+trap 'rm -rf "$out" "$reasons"' EXIT
 failed=()
 for file in "${files[@]}"; do
     rm -rf "${out:?}"/*
@@ -21,11 +23,14 @@ for file in "${files[@]}"; do
         printf 'np=%s %s: FAILED\n' "$np" "$file"
         for log in $(find "$out/log" -name stdout -o -name stderr | sort); do
             [ -s "$log" ] && printf -- '--- %s\n' "${log#"$out/log/"}" && tail -n 60 "$log"
+            printf '%s, %s\n' "$file" "${log#"$out/log/"}" >>"$reasons"
+            grep -E '^(E  |FAILED|ERROR|rank [0-9]+:|[A-Za-z.]*Error:)' "$log" | head -n 20 >>"$reasons" || true
         done
         tail -n 20 "$out/mpirun"
     fi
 done
 if [ ${#failed[@]} -gt 0 ]; then
+    cat "$reasons"
     printf 'np=%s: failed: %s\n' "$np" "${failed[*]}"
     exit 1
 fi
