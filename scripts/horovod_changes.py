@@ -37,7 +37,9 @@ WITHOUT_XLA = (
 # while nothing is outstanding, and wakes when something is enqueued. A rank that wakes alone waits in the meeting for the
 # others, which come when they enqueue the same; there MPI would poll as long as that takes, and have the whole core (see
 # below). Where a rank may be needed without having enqueued anything (after a join, for another process set, while the
-# autotuner measures), and once something is outstanding, cycles are as before.
+# autotuner measures), and once something that was looked at is outstanding, cycles are as before. What was enqueued since
+# the last look is no such thing: on a core that it shares the thread may come to its next cycle only when the computation
+# is done and waits for it.
 WAKE_ON_ENQUEUE = (
     Change(
         "horovod/common/tensor_queue.h",
@@ -49,7 +51,7 @@ WAKE_ON_ENQUEUE = (
         "  void RemoveJoinTensor();\n",
         """  void RemoveJoinTensor();
 
-  bool NothingOutstanding() const;
+  bool NothingSeenIsOutstanding() const;
 
   void WaitUntilEnqueued(std::chrono::steady_clock::time_point deadline);
 """,
@@ -60,24 +62,36 @@ WAKE_ON_ENQUEUE = (
         """  mutable std::mutex mutex_;
 
   std::condition_variable enqueued_;
+
+  std::size_t num_unseen_ = 0;
 """,
     ),
     Change(
         "horovod/common/tensor_queue.cc",
         "  message_queue_.push(std::move(message));\n  return Status::OK();\n",
-        "  message_queue_.push(std::move(message));\n  enqueued_.notify_one();\n  return Status::OK();\n",
+        "  message_queue_.push(std::move(message));\n  ++num_unseen_;\n  enqueued_.notify_one();\n  return Status::OK();\n",
     ),
     Change(
         "horovod/common/tensor_queue.cc",
         "    message_queue_.push(std::move(messages[i]));\n  }\n",
-        "    message_queue_.push(std::move(messages[i]));\n  }\n  enqueued_.notify_one();\n",
+        "    message_queue_.push(std::move(messages[i]));\n    ++num_unseen_;\n  }\n  enqueued_.notify_one();\n",
+    ),
+    Change(
+        "horovod/common/tensor_queue.cc",
+        "  tensor_table_.clear();\n",
+        "  tensor_table_.clear();\n  num_unseen_ = 0;\n",
+    ),
+    Change(
+        "horovod/common/tensor_queue.cc",
+        "    std::deque<Request>& message_queue_buffer) {\n  std::lock_guard<std::mutex> guard(mutex_);\n",
+        "    std::deque<Request>& message_queue_buffer) {\n  std::lock_guard<std::mutex> guard(mutex_);\n  num_unseen_ = 0;\n",
     ),
     Change(
         "horovod/common/tensor_queue.cc",
         "// Remove JoinOp tensor from the table and execute the callback\n",
-        """bool TensorQueue::NothingOutstanding() const {
+        """bool TensorQueue::NothingSeenIsOutstanding() const {
   std::lock_guard<std::mutex> guard(mutex_);
-  return tensor_table_.empty() && message_queue_.empty();
+  return tensor_table_.size() == num_unseen_ && message_queue_.size() == num_unseen_;
 }
 
 void TensorQueue::WaitUntilEnqueued(std::chrono::steady_clock::time_point deadline) {
@@ -100,7 +114,7 @@ bool MaySleepUntilEnqueued(HorovodGlobalState& state) {
   }
   auto& everyone = state.process_set_table.Get(0);
   return everyone.initialization_done && !everyone.joined &&
-         everyone.tensor_queue.NothingOutstanding();
+         everyone.tensor_queue.NothingSeenIsOutstanding();
 }
 
 std::chrono::microseconds IdleCycleTime() {
