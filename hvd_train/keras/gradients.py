@@ -92,6 +92,8 @@ class Reduction:
         for i in members:
             by_dtype.setdefault(result[i].dtype, []).append(i)
         for dtype, indices in by_dtype.items():
+            # Horovod fuses neighbours only: between small ones a large one would part them into two messages.
+            indices.sort(key=lambda i: result[i].shape.num_elements() or 0, reverse=True)
             wire = dtype if dtype.name in _REDUCIBLE else tf.float32
             reduced = _horovod.grouped_allreduce(
                 [tf.cast(tf.convert_to_tensor(result[i]), wire) for i in indices],
