@@ -1,4 +1,4 @@
-"""What took the place of what was there, against it: Adam's update, dropout, and rows that are prepared once.
+"""What took the place of what was there, against it: Adam's update, dropout, convolution, loss, and rows prepared once.
 
     python benchmarks/replacements.py --out benchmarks/results
 
@@ -95,6 +95,61 @@ def dropout() -> dict[str, Callable[[], float]]:
     return found
 
 
+def convolution(precision: str) -> dict[str, Callable[[], float]]:
+    """Forward and back through the reference's second convolution, for 256 rows."""
+    import keras
+    import tensorflow as tf
+
+    from hvd_train.models.convolution import Conv1D
+    from hvd_train.precision import POLICIES
+
+    filters = REFERENCE.model.filters
+    x = tf.random.stateless_normal((256, 90, filters[0]), (1, 2))
+    found = {}
+    for name, kind in (("before", keras.layers.Conv1D), ("now", Conv1D)):
+        layer = kind(
+            filters[1], REFERENCE.model.kernel_size, padding="same", activation="relu", dtype=POLICIES[precision]
+        )
+        layer.build(x.shape)
+        x_cast = tf.cast(x, layer.compute_dtype)
+
+        def step(value: Any, layer: Any = layer, x: Any = x_cast) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(value)
+                y = layer(value)
+            back = tape.gradient(y, [value, *(v.value for v in layer.trainable_variables)], output_gradients=x)
+            # All three gradients are needed for the next value, and it stays as it was.
+            return value + 0 * (back[0] + sum(tf.cast(tf.reduce_sum(g), value.dtype) for g in back[1:]))
+
+        found[name] = timed(step, x_cast)
+    return found
+
+
+def cross_entropy() -> dict[str, Callable[[], float]]:
+    """The loss of 512 rows of 90 classes, and its gradient."""
+    import keras
+    import tensorflow as tf
+
+    from hvd_train.models.losses import sparse_cross_entropy
+
+    logits = tf.random.stateless_normal((512, 90), (1, 2))
+    labels = tf.cast(tf.range(512) % 90, tf.float32)
+    found = {}
+    for name, loss in (
+        ("before", lambda y, z: keras.losses.sparse_categorical_crossentropy(y, z, from_logits=True)),
+        ("now", sparse_cross_entropy),
+    ):
+
+        def step(value: Any, loss: Any = loss) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(value)
+                total = tf.reduce_mean(loss(labels, value))
+            return value - tape.gradient(total, value)
+
+        found[name] = timed(step, logits)
+    return found
+
+
 def preparation(world: Any, recipe: Any, batch: int) -> dict[str, Callable[[], float]]:
     """A forward pass of so many of the embedded songs, plain or prepared before."""
     import tensorflow as tf
@@ -129,6 +184,8 @@ def main() -> None:
     kinds = {
         "Adam, the reference's weights": adam(),
         "dropout, 128 rows, forward and back": dropout(),
+        **{f"convolution and ReLU, 256 rows, {p}": convolution(p) for p in ("float32", "bfloat16")},
+        "cross-entropy, 512 rows": cross_entropy(),
         "default, 128 rows, forward": preparation(world, DEFAULT, 128),
         "songs, 512 rows, forward": preparation(world, SONGS, 512),
     }

@@ -18,7 +18,6 @@ import tensorflow as tf
 
 from hvd_train.config import RunConfig
 from hvd_train.devices import cpu_flags, has_bfloat16
-from hvd_train.models.dropout import built_in
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 # The check: alternating rounds of some steps each; bfloat16 must win by this factor to be worth its rounding.
@@ -71,6 +70,13 @@ def resolve_auto(
     return decided(
         "bfloat16" if faster else "float32", f"a step in bfloat16 is {ratio:.2f} times as fast on this model"
     )
+
+
+def built_in(layer: Any, **changes: Any) -> Any:
+    """A layer of Keras's own with `layer`'s settings and `changes` to them, for `clone_model`."""
+    kind: Any = next(kind for kind in type(layer).__mro__ if kind.__module__.startswith("keras."))
+    settings = layer.get_config()
+    return kind.from_config(settings | {key: value for key, value in changes.items() if key in settings})
 
 
 def in_float32(model: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from hvd_train.config import ModelConfig
+from hvd_train.models.convolution import Conv1D
 from hvd_train.models.layers import dense_stack, dropped, normalised
 from hvd_train.models.seeds import Seeds
 
@@ -80,7 +81,7 @@ def _squeezed_and_excited(x_NLC: Any, ratio: int, seeds: Seeds, name: str) -> An
 
 
 def _convolved(x: Any, filters: int, kernel_size: int, seeds: Seeds, name: str) -> Any:
-    return keras.layers.Conv1D(filters, kernel_size, padding="same", kernel_initializer=seeds.kernel(), name=name)(x)
+    return Conv1D(filters, kernel_size, padding="same", kernel_initializer=seeds.kernel(), name=name)(x)
 
 
 def _halved(x: Any, config: ModelConfig, stage: int) -> Any:

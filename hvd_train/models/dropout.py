@@ -32,10 +32,3 @@ def random_bits(shape: Any, kind: Any, seeds: Any) -> Any:
         [(count + each - 1) // each], tf.cast(seeds.next(), tf.int32), minval=None, maxval=None, dtype=tf.uint32
     )
     return tf.reshape(tf.reshape(tf.bitcast(words, kind), [-1])[:count], shape)
-
-
-def built_in(layer: Any, **changes: Any) -> Any:
-    """A layer of Keras's own with `layer`'s settings and `changes` to them, for `clone_model`."""
-    kind = keras.layers.Dropout if isinstance(layer, Dropout) else type(layer)
-    settings = layer.get_config()
-    return kind.from_config(settings | {key: value for key, value in changes.items() if key in settings})

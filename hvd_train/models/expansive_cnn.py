@@ -18,6 +18,7 @@ from typing import Any
 import keras
 
 from hvd_train.config import ModelConfig
+from hvd_train.models.convolution import Conv1D
 from hvd_train.models.layers import vector
 from hvd_train.models.seeds import Seeds
 
@@ -28,7 +29,7 @@ def expansive_cnn(x_NLC: Any, config: ModelConfig, seeds: Seeds) -> Any:
     for layer, filters in enumerate(config.filters, start=1):
         bias = "free" if config.expansive_bias == "ends" and layer == len(config.filters) else config.expansive_bias
         x = keras.layers.ZeroPadding1D(s, name=f"zeros_{layer}")(x)
-        x = keras.layers.Conv1D(
+        x = Conv1D(
             filters,
             config.kernel_size,
             use_bias=bias == "shared",

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from hvd_train.config import ObjectiveConfig
 from hvd_train.models.heads import HeadKind, gaussian_parts
@@ -51,6 +52,13 @@ def _later(targets_NK: Any) -> Any:
     return 1.0 - keras.ops.cumsum(targets_NK, axis=-1)[:, :-1]
 
 
+def sparse_cross_entropy(labels_N: Any, logits_NK: Any) -> Any:
+    """(N,): the cross-entropy of class indices, by shares that are made here: TensorFlow's operation on indices is half as fast."""
+    indices_N = tf.cast(tf.reshape(labels_N, [-1]), tf.int32)  # Keras gives every target as float32
+    shares_NK = tf.one_hot(indices_N, logits_NK.shape[-1], dtype=logits_NK.dtype)
+    return tf.nn.softmax_cross_entropy_with_logits(shares_NK, logits_NK)
+
+
 def gaussian_loss(mean: float, scale: float) -> Any:
     """A loss (N,): the negative log-likelihood of values (N, 1) or (N,) under outputs (N, 2) in deviations `scale`."""
 
@@ -69,8 +77,7 @@ def make_loss(kind: str, config: ObjectiveConfig, *, soft: bool, mean: float, sc
     `soft`: targets are shares (N, K), or values (N, 1), and not class indices. `mean` and `scale` are the labels'.
     """
     if kind == "cross-entropy":
-        kind_of = keras.losses.CategoricalCrossentropy if soft else keras.losses.SparseCategoricalCrossentropy
-        return kind_of(from_logits=True), 1.0
+        return keras.losses.CategoricalCrossentropy(from_logits=True) if soft else _Loss(sparse_cross_entropy), 1.0
     if kind == "focal":
         return keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=config.focal_gamma, from_logits=True), 1.0
     if kind == "mse":

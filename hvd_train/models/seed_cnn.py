@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from hvd_train.config import ModelConfig
+from hvd_train.models.convolution import Conv1D
 from hvd_train.models.layers import dense_stack, dropped
 from hvd_train.models.seeds import Seeds
 
@@ -19,7 +20,7 @@ def seed_cnn(x_NLC: Any, config: ModelConfig, seeds: Seeds) -> Any:
     """(N, L, C) -> (N, U)."""
     x = x_NLC
     for index, filters in enumerate(config.filters):
-        x = keras.layers.Conv1D(
+        x = Conv1D(
             filters,
             config.kernel_size,
             padding="same",

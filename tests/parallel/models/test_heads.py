@@ -11,7 +11,7 @@ import pytest
 from hvd_train.config import ObjectiveConfig
 from hvd_train.data.targets import target_table
 from hvd_train.models.heads import HeadSpec, head, later_logits, says
-from hvd_train.models.losses import coral_loss, corn_loss, gaussian_loss, make_loss
+from hvd_train.models.losses import coral_loss, corn_loss, gaussian_loss, make_loss, sparse_cross_entropy
 from hvd_train.models.seeds import Seeds
 
 K = 5
@@ -78,6 +78,20 @@ def test_gaussian_says_its_share_of_each_label_s_bin() -> None:
     for row, (mean, deviation) in zip(probabilities, [(2002.5, 1.0), (2000.0, 2.0)], strict=True):
         cdf = [0.5 * (1 + math.erf((e - mean) / deviation / math.sqrt(2))) for e in edges]
         assert row == pytest.approx(np.diff(cdf), abs=1e-5)
+
+
+def test_cross_entropy_of_class_indices_is_keras_s() -> None:
+    logits = np.random.default_rng(0).normal(0, 2, (7, K)).astype(np.float32)
+    expected = keras.losses.sparse_categorical_crossentropy(LABELS, logits, from_logits=True)
+    assert np.asarray(sparse_cross_entropy(LABELS.astype(np.float32)[:, None], logits)) == pytest.approx(
+        np.asarray(expected), rel=1e-5
+    )
+    weights = np.arange(7.0)
+    loss, scale = make_loss("cross-entropy", ObjectiveConfig(), soft=False, mean=0.0, scale=1.0)
+    assert float(loss(LABELS, logits, sample_weight=weights)) == pytest.approx(
+        float(np.mean(expected * weights)), rel=1e-5
+    )
+    assert scale == 1.0
 
 
 def test_gaussian_loss_is_the_negative_log_likelihood_in_the_labels_units() -> None:
