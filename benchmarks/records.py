@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from hvd_train.bench.session import machine_line
 from hvd_train.report import git_state, versions
-
-# scripts/mpi.env, which the Makefile sets, has it for the tests with more ranks than cores; that would win.
-NO_YIELD = {"OMPI_MCA_mpi_yield_when_idle": "0"}
 
 
 def header() -> dict[str, Any]:
@@ -29,7 +27,7 @@ def save(
     folder: Path, kind: str, result: dict[str, Any], *, again: Iterable[str] = (), tables: Iterable[str] = ()
 ) -> None:
     """Write the result as `kind` of its day. Where some rows were measured `again`, only these change in the day's `tables`."""
-    path = folder / f"{kind}_2-cores_{result['date'][:10]}.json"
+    path = folder / f"{kind}_{len(os.sched_getaffinity(0))}-cores_{result['date'][:10]}.json"
     if again and path.exists():
         before = json.loads(path.read_text())
         for table in tables:

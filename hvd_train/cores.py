@@ -48,13 +48,15 @@ class Share:
     cpus: tuple[int, ...]
     num_threads: int
     oversubscribed: bool
+    exclusive: bool = False
+    """Whether no other rank of this job runs there."""
 
 
 def deal(machine: Machine, local_rank: int, local_size: int) -> Share:
     """The part of one of `local_size` ranks; parts are disjoint wherever there are enough CPUs.
 
     >>> deal(Machine(cpus=(0, 1, 2, 3)), 1, 2)
-    Share(cpus=(2, 3), num_threads=2, oversubscribed=False)
+    Share(cpus=(2, 3), num_threads=2, oversubscribed=False, exclusive=True)
     """
     units = machine.units()
     if local_size > len(units):  # not a core for each: hyper-threads, first those of different cores
@@ -70,7 +72,7 @@ def deal(machine: Machine, local_rank: int, local_size: int) -> Share:
     if machine.quota is not None:
         paid = min(paid, int(machine.quota / local_size))
         over = over or machine.quota < local_size
-    return Share(tuple(sorted(cpu for unit in mine for cpu in unit)), max(1, paid), over)
+    return Share(tuple(sorted(cpu for unit in mine for cpu in unit)), max(1, paid), over, exclusive=not over)
 
 
 def kept(machine: Machine, local_size: int) -> Share:
@@ -80,7 +82,8 @@ def kept(machine: Machine, local_size: int) -> Share:
     paid = min(num_cores, max(1, len(everywhere) // local_size))
     if machine.quota is not None:
         paid = min(paid, max(1, int(machine.quota / local_size)))
-    return Share(machine.cpus, paid, local_size > len(everywhere))
+    exclusive = len(machine.cpus) * local_size <= len(everywhere)
+    return Share(machine.cpus, paid, local_size > len(everywhere), exclusive)
 
 
 def read_machine(root: Path = Path("/"), *, pid: int = 0) -> Machine:

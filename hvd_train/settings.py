@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from hvd_train.config import DistributedConfig
 from hvd_train.cores import Machine, Share, deal, kept
+from hvd_train.horovod_build import IDLE_CYCLE_TIME
 from hvd_train.ranks import Place
 
 # Milliseconds between two looks of Horovod's background thread at its queue; Horovod's own default is 1.
@@ -29,6 +30,9 @@ ALLREDUCE_ALGORITHMS = {"recursive-doubling": "3", "ring": "4", "segmented-ring"
 THREAD_POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 INTRA_OP, INTER_OP = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
 AFFINITY = "the launcher's binding"
+YIELD = "OMPI_MCA_mpi_yield_when_idle"
+# Of these the user's own is always told, wanted or not: the others depend on it.
+TOLD = ("HOROVOD_AUTOTUNE", "HOROVOD_CYCLE_TIME", IDLE_CYCLE_TIME, "HOROVOD_FUSION_THRESHOLD", YIELD)
 
 
 @dataclass(frozen=True)
@@ -89,17 +93,21 @@ def choose(
     environment: Mapping[str, str],
     *,
     prefix: str = "",
+    wakes: bool = True,
     config: DistributedConfig | None = None,
 ) -> Settings:
     """Settings for the rank at `place` on `machine`.
 
     `prefix` is the environment's root where it holds Open MPI itself; ranks that were started over ssh or from Spark
-    die in MPI_Init unless OPAL_PREFIX names it.
+    die in MPI_Init unless OPAL_PREFIX names it. `wakes` is whether Horovod knows HOROVOD_IDLE_CYCLE_TIME.
     """
     config = config or DistributedConfig()
-    if environment.get("HOROVOD_AUTOTUNE", "0") not in ("", "0"):
-        config = replace(config, autotune=True)
+    if "HOROVOD_AUTOTUNE" in environment:
+        config = replace(config, autotune=environment["HOROVOD_AUTOTUNE"] not in ("", "0"))
     automatic: set[str] = set(config.automatic)
+    # `wake` would make the user's own cycle time count for little.
+    if not wakes or "HOROVOD_CYCLE_TIME" in environment or environment.get(IDLE_CYCLE_TIME) == "0":
+        automatic.discard("wake")
     bound = bound_by_launcher(environment)
     if bound or place.local_size == 1:
         share = kept(machine, place.local_size)
@@ -109,9 +117,8 @@ def choose(
         dealt = deal(machine, place.local_rank, place.local_size)
         share = Share(machine.cpus, dealt.num_threads, dealt.oversubscribed)
     wanted = wanted_variables(place, share, automatic, config, prefix)
-    if "HOROVOD_CYCLE_TIME" in environment:
-        wanted.pop("HOROVOD_IDLE_CYCLE_TIME", None)  # would make the user's own count for little
-    found = {key: environment[key] for key in wanted if key in environment}
+    told = (*wanted, *(TOLD if place.size > 1 else ()))
+    found = {key: environment[key] for key in dict.fromkeys(told) if key in environment}
     if bound and "affinity" in automatic:
         found[AFFINITY] = f"cores {ranges(machine.cpus)}"
     threads = environment.get(INTRA_OP) or wanted.get(INTRA_OP)
@@ -121,7 +128,7 @@ def choose(
         variables={key: value for key, value in wanted.items() if key not in environment},
         kept=found,
         oversubscribed=share.oversubscribed,
-        switched_off=tuple(name for name in DistributedConfig().automatic if name not in automatic),
+        switched_off=tuple(name for name in DistributedConfig().automatic if name not in config.automatic),
         quota=machine.quota,
     )
 
@@ -144,8 +151,9 @@ def wanted_variables(
     cycle_time_ms = config.cycle_time_ms or (CYCLE_TIME_MS if "cycle-time" in automatic else None)
     if cycle_time_ms is not None:
         wanted["HOROVOD_CYCLE_TIME"] = f"{cycle_time_ms:g}"
-    if "wake" in automatic and config.cycle_time_ms is None:
-        wanted["HOROVOD_IDLE_CYCLE_TIME"] = f"{IDLE_CYCLE_TIME_MS:g}"
+    sleeps = "wake" in automatic and config.cycle_time_ms is None
+    if sleeps:
+        wanted[IDLE_CYCLE_TIME] = f"{IDLE_CYCLE_TIME_MS:g}"
     fusion_mb = config.fusion_threshold_mb
     if fusion_mb is None and "fusion" in automatic and place.local_size == place.size:
         fusion_mb = FUSION_THRESHOLD_MB
@@ -154,9 +162,10 @@ def wanted_variables(
     if config.allreduce != "auto":
         wanted["OMPI_MCA_coll_tuned_use_dynamic_rules"] = "1"
         wanted["OMPI_MCA_coll_tuned_allreduce_algorithm"] = ALLREDUCE_ALGORITHMS[config.allreduce]
-    if "mpi-yield" in automatic:
-        # MPI polls; on a core that it shares with the computation it must step aside.
-        wanted["OMPI_MCA_mpi_yield_when_idle"] = "1"
+    # MPI polls; on a core where something else computes meanwhile it must step aside. On a rank's own core nothing does
+    # while the gradients of one group are exchanged, if Horovod's thread sleeps until then; there it would only be slower.
+    if "mpi-yield" in automatic and not (sleeps and share.exclusive and config.gradient_groups == 1):
+        wanted[YIELD] = "1"
     if "launch" in automatic and prefix:
         wanted["OPAL_PREFIX"] = prefix
     if "launch" in automatic and place.launcher == "srun":

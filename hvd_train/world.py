@@ -22,6 +22,7 @@ from hvd_train.config import DistributedConfig
 from hvd_train.cores import read_machine
 from hvd_train.devices import take_own_gpu
 from hvd_train.errors import ConfigError, MissingEnvironment, UserError
+from hvd_train.horovod_build import sleeps_until_enqueued
 from hvd_train.limits import time_limit
 from hvd_train.ranks import Place, place_from
 
@@ -207,7 +208,8 @@ def open_world(config: DistributedConfig | None = None, environment: Mapping[str
     place = place_from(environment)
     prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
     # Before numpy: its BLAS starts its threads on import, and those poll for work on this rank's core.
-    chosen = settings.choose(place, read_machine(), environment, prefix=prefix, config=config)
+    wakes = place.size > 1 and sleeps_until_enqueued()
+    chosen = settings.choose(place, read_machine(), environment, prefix=prefix, wakes=wakes, config=config)
     settings.apply(chosen)
     started = time.monotonic()
     with quiet_stderr():

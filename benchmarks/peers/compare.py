@@ -34,7 +34,7 @@ from hvd_train.recipes import REFERENCE
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from records import NO_YIELD, header, save  # noqa: E402
+from records import header, save  # noqa: E402
 
 NP = 2
 LIMIT_S = 180.0
@@ -77,7 +77,7 @@ def own_rows(session: Session) -> dict[str, Row]:
     return {
         OURS: lambda: figures.samples_per_s(session.ranks(NP, REFERENCE)["ranks"]),
         "independent processes": lambda: figures.samples_per_s_apart(session.independent(NP, REFERENCE)["ranks"]),
-        "hvd_train, nothing automatic": lambda: figures.samples_per_s(session.ranks(NP, off, env=NO_YIELD)["ranks"]),
+        "hvd_train, nothing automatic": lambda: figures.samples_per_s(session.ranks(NP, off)["ranks"]),
         "one process, all cores": lambda: figures.samples_per_s(
             session.independent(1, REFERENCE, all_cores=True)["ranks"]
         ),

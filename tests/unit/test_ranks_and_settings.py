@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from hvd_train import settings
 from hvd_train.config import AUTOMATIC, DistributedConfig
 from hvd_train.cores import Machine
 from hvd_train.errors import ConfigError
+from hvd_train.horovod_build import sleeps_until_enqueued
 from hvd_train.ranks import Place, place_from
 from hvd_train.world import SoloWorld
 
@@ -67,7 +69,6 @@ def test_ranks_share_the_cores_and_get_the_measured_settings() -> None:
         "HOROVOD_CYCLE_TIME": "0.2",
         "HOROVOD_IDLE_CYCLE_TIME": "50",
         "HOROVOD_FUSION_THRESHOLD": "1048576",
-        "OMPI_MCA_mpi_yield_when_idle": "1",
         "OPAL_PREFIX": "/env",
     }
 
@@ -81,7 +82,7 @@ def test_the_user_s_own_variables_win() -> None:
     environment = dict(own)
     settings.apply(dataclasses.replace(chosen, cores=None), environment)
     assert environment["HOROVOD_CYCLE_TIME"] == "3"
-    assert environment["OMPI_MCA_mpi_yield_when_idle"] == "1"
+    assert environment[settings.YIELD] == "1"
     assert "kept as given: " in chosen.describe()
     assert "HOROVOD_CYCLE_TIME=3" in chosen.describe()
 
@@ -97,8 +98,10 @@ def test_with_everything_off_nothing_is_set() -> None:
 @pytest.mark.parametrize("name", AUTOMATIC)
 def test_each_can_be_switched_off_by_itself(name: str) -> None:
     srun = dataclasses.replace(place(1), launcher="srun")
-    whole = settings.choose(srun, machine(0, 1, 2, 3), {}, prefix="/env")
-    one_off = DistributedConfig(automatic=tuple(n for n in AUTOMATIC if n != name))
+    groups = 2  # so that mpi-yield is needed
+    config = DistributedConfig(gradient_groups=groups)
+    whole = settings.choose(srun, machine(0, 1, 2, 3), {}, prefix="/env", config=config)
+    one_off = DistributedConfig(automatic=tuple(n for n in AUTOMATIC if n != name), gradient_groups=groups)
     without = settings.choose(srun, machine(0, 1, 2, 3), {}, prefix="/env", config=one_off)
     gone = set(whole.variables) - set(without.variables)
     assert (
@@ -106,7 +109,7 @@ def test_each_can_be_switched_off_by_itself(name: str) -> None:
         == {
             "affinity": set(),
             "threads": {*THREADS, "TF_NUM_INTEROP_THREADS"},
-            "mpi-yield": {"OMPI_MCA_mpi_yield_when_idle"},
+            "mpi-yield": {settings.YIELD},
             "cycle-time": {"HOROVOD_CYCLE_TIME"},
             "wake": {"HOROVOD_IDLE_CYCLE_TIME"},
             "fusion": {"HOROVOD_FUSION_THRESHOLD"},
@@ -143,6 +146,56 @@ def test_horovod_s_cycles_are_the_user_s_where_the_user_says_how_long(own: dict[
 def test_the_autotuner_searches_what_would_be_set() -> None:
     variables = settings.choose(place(), machine(0, 1), {}, config=DistributedConfig(autotune=True)).variables
     assert {name for name in variables if name.startswith("HOROVOD")} == {"HOROVOD_AUTOTUNE"}
+
+
+def test_an_autotuner_that_the_environment_switches_off_takes_nothing_away() -> None:
+    asked = DistributedConfig(autotune=True)
+    chosen = settings.choose(place(), machine(0, 1), {"HOROVOD_AUTOTUNE": "0"}, config=asked)
+    assert {"HOROVOD_CYCLE_TIME", "HOROVOD_IDLE_CYCLE_TIME", "HOROVOD_FUSION_THRESHOLD"} <= set(chosen.variables)
+    assert chosen.kept == {"HOROVOD_AUTOTUNE": "0"}
+
+
+LAUNCHER_S = {"OMPI_MCA_orte_bound_at_launch": "1"}
+TWO_OF_FOUR = Machine((2, 3), launcher_cpus=(0, 1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("here", "environment", "config", "steps_aside"),
+    [
+        (machine(0, 1), {}, {}, False),
+        (machine(0), {}, {}, True),  # a core for both
+        (machine(0, 1, 2, 3, quota=1.0), {}, {}, True),
+        (machine(0, 1), {}, {"gradient_groups": 2}, True),  # exchanged while the rest is computed
+        (machine(0, 1), {}, {"cycle_time_ms": 1}, True),  # Horovod's thread wakes in the middle of a step
+        (machine(0, 1), {}, {"autotune": True}, True),
+        (machine(0, 1), {}, {"automatic": ("affinity", "mpi-yield")}, True),
+        (machine(0, 1), {}, {"automatic": ("wake", "mpi-yield")}, True),
+        (machine(0, 1), {"HOROVOD_CYCLE_TIME": "1"}, {}, True),
+        (machine(0, 1), {"HOROVOD_IDLE_CYCLE_TIME": "0"}, {}, True),
+        (TWO_OF_FOUR, LAUNCHER_S, {}, False),
+        (machine(0, 1, 2, 3), LAUNCHER_S, {}, True),  # bound to a socket, as the other is
+    ],
+)
+def test_mpi_steps_aside_where_something_else_needs_the_core(
+    here: Machine, environment: dict[str, str], config: dict[str, object], steps_aside: bool
+) -> None:
+    chosen = settings.choose(place(), here, environment, config=DistributedConfig(**config))  # type: ignore[arg-type]
+    assert (settings.YIELD in chosen.variables) == steps_aside
+
+
+def test_a_horovod_that_does_not_sleep_is_not_told_to_and_steps_aside() -> None:
+    variables = settings.choose(place(), machine(0, 1), {}, wakes=False).variables
+    assert "HOROVOD_IDLE_CYCLE_TIME" not in variables
+    assert variables[settings.YIELD] == "1"
+
+
+def test_what_horovod_can_do_stands_in_its_library(tmp_path: Path) -> None:
+    (tmp_path / "tensorflow").mkdir()
+    library = tmp_path / "tensorflow" / "mpi_lib.cpython-311-x86_64-linux-gnu.so"
+    for content, expected in ((b"", False), (b"\0HOROVOD_CYCLE_TIME\0", False), (b"\0HOROVOD_IDLE_CYCLE_TIME\0", True)):
+        library.write_bytes(content)
+        assert sleeps_until_enqueued(tmp_path) is expected
+    assert not sleeps_until_enqueued(tmp_path / "none")
 
 
 def test_between_hosts_gradients_go_together() -> None:
