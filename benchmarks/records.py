@@ -12,6 +12,9 @@ from typing import Any
 from hvd_train.bench.session import machine_line
 from hvd_train.report import git_state, versions
 
+# Asked before a program pins itself to one of them.
+NUM_CORES = len(os.sched_getaffinity(0))
+
 
 def header() -> dict[str, Any]:
     """Date, machine, versions, commit: what a figure means nothing without."""
@@ -27,7 +30,7 @@ def save(
     folder: Path, kind: str, result: dict[str, Any], *, again: Iterable[str] = (), tables: Iterable[str] = ()
 ) -> None:
     """Write the result as `kind` of its day. Where some rows were measured `again`, only these change in the day's `tables`."""
-    path = folder / f"{kind}_{len(os.sched_getaffinity(0))}-cores_{result['date'][:10]}.json"
+    path = folder / f"{kind}_{NUM_CORES}-cores_{result['date'][:10]}.json"
     if again and path.exists():
         before = json.loads(path.read_text())
         for table in tables:
