@@ -24,8 +24,28 @@ from keras_training import (
 )
 
 import hvd_train.keras as hvd
+from hvd_train.keras import gradients
 
 SIZE, RANK = hvd.size(), hvd.rank()
+
+
+def test_the_largest_gradient_is_sent_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Horovod puts neighbours together up to its threshold: a large one between small ones makes two messages of them."""
+    sent: list[list[int]] = []
+    real = gradients._horovod.grouped_allreduce
+
+    def grouped_allreduce(tensors: list[Any], **options: Any) -> Any:
+        sent.append([int(tf.size(t)) for t in tensors])
+        return real(tensors, **options)
+
+    monkeypatch.setattr(gradients._horovod, "grouped_allreduce", grouped_allreduce)
+    sizes = (3, 1, 50, 2, 1)
+    variables = [keras.Variable(np.full(n, 5.0, "float32")) for n in sizes]
+    by_size = [tf.fill([n], float(n)) for n in sizes]
+    hvd.DistributedOptimizer(optimizers.SGD(1.0)).apply(by_size, variables)
+    assert sent == [[50, 3, 2, 1, 1]] * (SIZE > 1)
+    for n, variable in zip(sizes, variables, strict=True):
+        assert (variable.numpy() == 5.0 - n).all(), "each variable gets its own"
 
 
 def one_update(gradient: Any, value: Any, **wrap: Any) -> np.ndarray:
