@@ -80,7 +80,7 @@ def threads(found: dict[str, Any]) -> str:
 def timeline(found: dict[str, Any]) -> str:
     result = found["where"]
     lines = [(f"`{name}`", f"{ms:.2f} ms") for name, ms in result["timeline_ms"].items()]
-    return table(("of the gradient that is done last, on the root", "median"), lines) + source(result)
+    return table(("of the gradient that takes longest, on the root", "median"), lines) + source(result)
 
 
 def operations(found: dict[str, Any]) -> str:
