@@ -29,10 +29,8 @@ test: setup unit parallel launch ## the whole test suite
 unit: setup ## tests without TensorFlow and MPI, in seconds
 	@$(WITH_ENV) python -m pytest -q tests/unit
 
-# pytest itself runs under mpirun, one launch a file; only the root's report is shown unless a rank fails. What the networks
-# compute does not depend on the number of ranks, so their tests run at one.
-parallel: test-2 ## tests under mpirun, at np = 2 and, but for the networks', 3
-	@$(WITH_ENV) scripts/parallel-tests.sh 3 $$(find tests/parallel -name 'test_*.py' -not -path '*/models/*' | sort)
+# pytest itself runs under mpirun, one launch a file; only the root's report is shown unless a rank fails.
+parallel: test-2 test-3 ## tests under mpirun, at np = 2 and 3
 
 test-%: setup ## the parallel tests at np = %
 	@$(WITH_ENV) scripts/parallel-tests.sh $*
