@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import statistics
 from typing import Any
 
 from pages import ROOT, NotMeasured, newest, table
@@ -121,8 +122,7 @@ def targets(found: dict[str, Any]) -> str:
     def against(name: str, other: str) -> float:
         """Median over the repeats of one row's rate divided by another's."""
         pairs = zip(found["settings"]["samples_per_s"][name], found["settings"]["samples_per_s"][other], strict=True)
-        values = sorted(a / b for a, b in pairs)
-        return float(values[len(values) // 2])
+        return statistics.median(a / b for a, b in pairs)
 
     tuned = [n for n in setting if n.startswith(("cycle", "fusion", "response", "allreduce")) or "gradients in" in n]
     best = max(tuned, key=lambda name: setting[name]["median"])

@@ -27,9 +27,13 @@ def header() -> dict[str, Any]:
 
 
 def save(
-    folder: Path, kind: str, result: dict[str, Any], *, again: Iterable[str] = (), tables: Iterable[str] = ()
+    folder: Path | None, kind: str, result: dict[str, Any], *, again: Iterable[str] = (), tables: Iterable[str] = ()
 ) -> None:
-    """Write the result as `kind` of its day. Where some rows were measured `again`, only these change in the day's `tables`."""
+    """Write the result as `kind` of its day; without a folder print it. Where some rows were measured `again`, only these
+    change in the day's `tables`."""
+    if folder is None:
+        print(json.dumps(result, indent=2))
+        return
     path = folder / f"{kind}_{NUM_CORES}-cores_{result['date'][:10]}.json"
     if again and path.exists():
         before = json.loads(path.read_text())

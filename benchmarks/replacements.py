@@ -8,7 +8,6 @@ On one core, both by turns, in one process. Run it where nothing else runs.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from collections.abc import Callable
@@ -198,10 +197,7 @@ def main() -> None:
         ratio = spread([a / b for a, b in zip(times["before"], times["now"], strict=True)])
         rows[what] = {"ms": {name: spread(of) for name, of in times.items()}, "ratio": ratio}
         print(f"{what:<40} {rows[what]['ms']['before']['median']:.2f} ms, {rows[what]['ms']['now']['median']:.2f} ms")
-    if given.out:
-        save(given.out, "replacements", result)
-    else:
-        print(json.dumps(result, indent=2))
+    save(given.out, "replacements", result)
 
 
 if __name__ == "__main__":

@@ -206,10 +206,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="directory for the dated results")
     given = parser.parse_args()
     result = measure()
-    if given.out:
-        save(given.out, "where", result)
-    else:
-        print(json.dumps(result, indent=2))
+    save(given.out, "where", result)
 
 
 if __name__ == "__main__":

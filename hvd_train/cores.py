@@ -72,7 +72,7 @@ def deal(machine: Machine, local_rank: int, local_size: int) -> Share:
     if machine.quota is not None:
         paid = min(paid, int(machine.quota / local_size))
         over = over or machine.quota < local_size
-    return Share(tuple(sorted(cpu for unit in mine for cpu in unit)), max(1, paid), over, exclusive=not over)
+    return Share(tuple(sorted(cpu for unit in mine for cpu in unit)), max(1, paid), over, local_size <= len(units))
 
 
 def kept(machine: Machine, local_size: int) -> Share:

@@ -1,6 +1,7 @@
 """Adam with its update in one operation of TensorFlow's, which reads and writes each number once.
 
-Keras computes the same formula in ten operations over all weights; docs/performance.md has the times. Variables, arguments and what a checkpoint holds are Keras's own.
+Keras computes the same formula in ten operations over all weights; docs/performance.md has the times. Variables, arguments
+and what a checkpoint holds are Keras's own.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def choose(
         share = Share(machine.cpus, dealt.num_threads, dealt.oversubscribed)
     wanted = wanted_variables(place, share, automatic, config, prefix)
     told = (*wanted, *(TOLD if place.size > 1 else ()))
-    found = {key: environment[key] for key in dict.fromkeys(told) if key in environment}
+    found = {key: environment[key] for key in told if key in environment}
     if bound and "affinity" in automatic:
         found[AFFINITY] = f"cores {ranges(machine.cpus)}"
     threads = environment.get(INTRA_OP) or wanted.get(INTRA_OP)
@@ -164,7 +164,8 @@ def wanted_variables(
         wanted["OMPI_MCA_coll_tuned_allreduce_algorithm"] = ALLREDUCE_ALGORITHMS[config.allreduce]
     # MPI polls; on a core where something else computes meanwhile it must step aside. On a rank's own core nothing does
     # while the gradients of one group are exchanged, if Horovod's thread sleeps until then; there it would only be slower.
-    if "mpi-yield" in automatic and not (sleeps and share.exclusive and config.gradient_groups == 1):
+    own_core = share.exclusive and not share.oversubscribed
+    if "mpi-yield" in automatic and not (own_core and sleeps and config.gradient_groups == 1):
         wanted[YIELD] = "1"
     if "launch" in automatic and prefix:
         wanted["OPAL_PREFIX"] = prefix

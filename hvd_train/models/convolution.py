@@ -28,7 +28,7 @@ class Conv1D(keras.layers.Conv1D):  # type: ignore[misc]
         kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
         rectify = self.activation is keras.activations.relu
         y = _convolved(inputs, kernel, bias, self.padding.upper(), rectify)
-        return y if rectify or self.activation is None else self.activation(y)
+        return y if rectify else self.activation(y)
 
     def _is_plain(self) -> bool:
         return (
