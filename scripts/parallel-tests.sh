@@ -23,7 +23,7 @@ for file in "${files[@]}"; do
         printf 'np=%s %s: FAILED\n' "$np" "$file"
         for log in $(find "$out/log" -name stdout -o -name stderr | sort); do
             [ -s "$log" ] && printf -- '--- %s\n' "${log#"$out/log/"}" && tail -n 60 "$log"
-            grep -m 20 -E '^(E  |FAILED|ERROR|rank [0-9]+:|[A-Za-z.]*Error:)' "$log" |
+            grep -m 20 -E '^(E  |FAILED|ERROR|rank [0-9]+:|[A-Za-z.]*(Error|Warning):)' "$log" |
                 sed "s,^,$file ${log#"$out/log/"}: ," >>"$reasons" || true
         done
         tail -n 20 "$out/mpirun"

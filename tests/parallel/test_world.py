@@ -45,6 +45,13 @@ def test_a_full_disk_on_the_root_is_a_message_on_all(world: World) -> None:
         world.together(write, on="root")
 
 
+def test_a_rank_s_temporary_directories_are_not_in_another_s_way(
+    world: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    roots = world.allgather(str(tmp_path_factory.getbasetemp().parent))
+    assert len(set(roots)) == world.size
+
+
 def test_who_takes_part(world: World) -> None:
     assert world.together(lambda: f"rank {world.rank}", on="root") == "rank 0"
     assert world.together(lambda: "here", on="local root") == ("here" if world.place.local_rank == 0 else None)
