@@ -1,4 +1,4 @@
-"""What took the place of what was there, against it: Adam's update, dropout, convolution, loss, and rows prepared once.
+"""What took the place of what was there, against it: Adam's update, dropout, layers, loss, and rows prepared once.
 
     python benchmarks/replacements.py --out benchmarks/results
 
@@ -97,31 +97,48 @@ def dropout() -> dict[str, Callable[[], float]]:
 def convolution(precision: str) -> dict[str, Callable[[], float]]:
     """Forward and back through the reference's second convolution, for 256 rows."""
     import keras
-    import tensorflow as tf
 
     from hvd_train.models.convolution import Conv1D
     from hvd_train.precision import POLICIES
 
-    filters = REFERENCE.model.filters
-    x = tf.random.stateless_normal((256, 90, filters[0]), (1, 2))
-    found = {}
-    for name, kind in (("before", keras.layers.Conv1D), ("now", Conv1D)):
-        layer = kind(
-            filters[1], REFERENCE.model.kernel_size, padding="same", activation="relu", dtype=POLICIES[precision]
-        )
-        layer.build(x.shape)
-        x_cast = tf.cast(x, layer.compute_dtype)
+    first, second = REFERENCE.model.filters
+    settings = {"padding": "same", "activation": "relu", "dtype": POLICIES[precision]}
+    kinds = {"before": keras.layers.Conv1D, "now": Conv1D}
+    return {
+        name: forward_and_back(kind(second, REFERENCE.model.kernel_size, **settings), (256, 90, first))
+        for name, kind in kinds.items()
+    }
 
-        def step(value: Any, layer: Any = layer, x: Any = x_cast) -> Any:
-            with tf.GradientTape() as tape:
-                tape.watch(value)
-                y = layer(value)
-            back = tape.gradient(y, [value, *(v.value for v in layer.trainable_variables)], output_gradients=x)
-            # All three gradients are needed for the next value, and it stays as it was.
-            return value + 0 * (back[0] + sum(tf.cast(tf.reduce_sum(g), value.dtype) for g in back[1:]))
 
-        found[name] = timed(step, x_cast)
-    return found
+def dense(rows: int) -> dict[str, Callable[[], float]]:
+    """Forward and back through the reference's dense layer."""
+    import keras
+
+    from hvd_train.models.dense import Dense
+
+    kinds = {"before": keras.layers.Dense, "now": Dense}
+    (units,) = REFERENCE.model.dense_units
+    shape = (rows, 90 * REFERENCE.model.filters[-1])
+    return {name: forward_and_back(kind(units, activation="relu"), shape) for name, kind in kinds.items()}
+
+
+def forward_and_back(layer: Any, shape: tuple[int, ...]) -> Callable[[], float]:
+    """Milliseconds of a layer's outputs for rows of this shape, and of all gradients."""
+    import tensorflow as tf
+
+    layer.build(shape)
+    x = tf.cast(tf.random.stateless_normal(shape, (1, 2)), layer.compute_dtype)
+    upstream = tf.cast(tf.random.stateless_normal(layer(x).shape, (3, 4)), layer.compute_dtype)
+
+    def step(value: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            y = layer(value)
+        back = tape.gradient(y, [value, *(v.value for v in layer.trainable_variables)], output_gradients=upstream)
+        # All gradients are needed for the next value, and it stays as it was.
+        return value + 0 * (back[0] + sum(tf.cast(tf.reduce_sum(g), value.dtype) for g in back[1:]))
+
+    return timed(step, x)
 
 
 def cross_entropy() -> dict[str, Callable[[], float]]:
@@ -184,6 +201,7 @@ def main() -> None:
         "Adam, the reference's weights": adam(),
         "dropout, 128 rows, forward and back": dropout(),
         **{f"convolution and ReLU, 256 rows, {p}": convolution(p) for p in ("float32", "bfloat16")},
+        **{f"dense and ReLU, {rows} rows": dense(rows) for rows in (32, 256)},
         "cross-entropy, 512 rows": cross_entropy(),
         "default, 128 rows, forward": preparation(world, DEFAULT, 128),
         "songs, 512 rows, forward": preparation(world, SONGS, 512),

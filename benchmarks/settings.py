@@ -64,7 +64,7 @@ ROWS: dict[str, Row] = {
     AS_IT_COMES: ranks(),
     "independent processes": apart(),
     "the same again": ranks(),
-    **{f"without {name}": ranks(**without(name)) for name in ("affinity", "threads", "wake", "fusion")},
+    **{f"without {name}": ranks(**without(name)) for name in ("affinity", "threads", "wake", "fusion", "primitives")},
     "without wake and cycle-time": ranks(**without("wake", "cycle-time")),
     "mpi-yield, on cores of their own": ranks(env={YIELD: "1"}),
     "with nothing automatic": ranks(distributed={"automatic": ()}),

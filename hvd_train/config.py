@@ -317,7 +317,7 @@ class TrainingConfig:
             require(getattr(self, key) >= 0, key, getattr(self, key), "it is not negative; 0 turns it off")
 
 
-Automatic = Literal["affinity", "threads", "mpi-yield", "cycle-time", "wake", "fusion", "launch", "quiet"]
+Automatic = Literal["affinity", "threads", "mpi-yield", "cycle-time", "wake", "fusion", "primitives", "launch", "quiet"]
 AUTOMATIC: tuple[Automatic, ...] = get_args(Automatic)
 
 

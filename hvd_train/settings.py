@@ -29,6 +29,9 @@ ALLREDUCE_ALGORITHMS = {"recursive-doubling": "3", "ring": "4", "segmented-ring"
 # Every library that multiplies matrices has a pool of its own.
 THREAD_POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 INTRA_OP, INTER_OP = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
+# Unless it is 0, TensorFlow makes oneDNN's kernel of a convolution's gradient anew each time that it is run, and of a
+# convolution of more than 32 rows, to save the memory of their buffers.
+MAKE_PRIMITIVES_ANEW = "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE"
 AFFINITY = "the launcher's binding"
 YIELD = "OMPI_MCA_mpi_yield_when_idle"
 # Of these the user's own is always told, wanted or not: the others depend on it.
@@ -141,6 +144,8 @@ def wanted_variables(
     threads = config.threads_per_rank or (share.num_threads if "threads" in automatic else None)
     if threads is not None:
         wanted |= dict.fromkeys((*THREAD_POOLS, INTRA_OP), str(threads)) | {INTER_OP: "1"}
+    if "primitives" in automatic:
+        wanted[MAKE_PRIMITIVES_ANEW] = "0"
     if "quiet" in automatic:
         wanted["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's own chatter while it loads; errors stay
     if place.size == 1:

@@ -1,7 +1,7 @@
 """What the networks share: normalisation over a row, dropout, stacks of dense layers.
 
-Built-in Keras layers, and a dropout whose place one takes when the model is saved: so that the file opens without this
-package. Shape letters: N rows, L positions, C channels, U units.
+Built-in Keras layers, and a dropout and a dense layer whose places they take when the model is saved: so that the file
+opens without this package. Shape letters: N rows, L positions, C channels, U units.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from hvd_train.config import ModelConfig
+from hvd_train.models.dense import Dense
 from hvd_train.models.dropout import Dropout
 from hvd_train.models.seeds import Seeds
 
@@ -37,7 +38,7 @@ def dropped(x: Any, share: float, seeds: Seeds, name: str) -> Any:
 def dense_stack(x_NU: Any, config: ModelConfig, seeds: Seeds) -> Any:
     """(N, U) through `dense_units` layers: dense, normalisation, activation, dropout."""
     for index, units in enumerate(config.dense_units):
-        x_NU = keras.layers.Dense(units, kernel_initializer=seeds.kernel(), name=f"dense_{index}")(x_NU)
+        x_NU = Dense(units, kernel_initializer=seeds.kernel(), name=f"dense_{index}")(x_NU)
         x_NU = normalised(x_NU, config.normalisation, f"dense_norm_{index}")
         x_NU = keras.layers.Activation(config.activation, name=f"dense_activation_{index}")(x_NU)
         x_NU = dropped(x_NU, config.dense_dropout, seeds, f"dense_dropout_{index}")

@@ -38,7 +38,16 @@ def test_settings_change_no_bit_and_the_user_s_own_win(tmp_path: Path) -> None:
     }
     assert few["set"]["OMPI_MCA_coll_tuned_allreduce_algorithm"] == "4"
     assert few["cores_of_root"] is None
-    assert set(few["switched_off"]) == {"affinity", "mpi-yield", "cycle-time", "wake", "fusion", "launch", "quiet"}
+    assert set(few["switched_off"]) == {
+        "affinity",
+        "mpi-yield",
+        "cycle-time",
+        "wake",
+        "fusion",
+        "primitives",
+        "launch",
+        "quiet",
+    }
     assert "kept as given: HOROVOD_CYCLE_TIME=2" in done.stdout.replace("TF_NUM_INTRAOP_THREADS=1, ", "")
 
 

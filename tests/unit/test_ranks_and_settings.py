@@ -57,7 +57,8 @@ def test_one_rank_keeps_all_cores_and_starts_nothing_of_mpi() -> None:
     chosen = settings.choose(Place(0, 1, 0, 1, "h", ""), machine(0, 1, 2), {}, prefix="/env")
     assert chosen.cores is None
     assert chosen.num_threads == 3
-    assert set(chosen.variables) == {*THREADS, "TF_NUM_INTEROP_THREADS", "TF_CPP_MIN_LOG_LEVEL"}
+    of_tensorflow = {"TF_NUM_INTEROP_THREADS", "TF_CPP_MIN_LOG_LEVEL", settings.MAKE_PRIMITIVES_ANEW}
+    assert set(chosen.variables) == {*THREADS, *of_tensorflow}
 
 
 def test_ranks_share_the_cores_and_get_the_measured_settings() -> None:
@@ -66,6 +67,7 @@ def test_ranks_share_the_cores_and_get_the_measured_settings() -> None:
     assert chosen.variables == dict.fromkeys(THREADS, "2") | {
         "TF_NUM_INTEROP_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
+        settings.MAKE_PRIMITIVES_ANEW: "0",
         "HOROVOD_CYCLE_TIME": "0.2",
         "HOROVOD_IDLE_CYCLE_TIME": "50",
         "HOROVOD_FUSION_THRESHOLD": "1048576",
@@ -113,6 +115,7 @@ def test_each_can_be_switched_off_by_itself(name: str) -> None:
             "cycle-time": {"HOROVOD_CYCLE_TIME"},
             "wake": {"HOROVOD_IDLE_CYCLE_TIME"},
             "fusion": {"HOROVOD_FUSION_THRESHOLD"},
+            "primitives": {settings.MAKE_PRIMITIVES_ANEW},
             "launch": {"OPAL_PREFIX", "PMIX_MCA_psec"},
             "quiet": {"TF_CPP_MIN_LOG_LEVEL"},
         }[name]

@@ -1,0 +1,85 @@
+"""The dense layer of training against Keras's own: outputs and gradients, and what is left to Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hvd_train.models.dense import Dense
+from hvd_train.precision import built_in
+
+ROWS, INPUTS, UNITS = 5, 7, 4
+
+
+def both(dtype: str = "float32", **options: Any) -> tuple[Any, Any]:
+    """Ours and Keras's, with the same weights; a bias that is not zero."""
+    layers = [kind(UNITS, dtype=dtype, **options) for kind in (Dense, keras.layers.Dense)]
+    random = np.random.default_rng(1)
+    for layer in layers:
+        layer.build((None, INPUTS))
+    weights = [random.normal(size=v.shape) for v in layers[0].weights]
+    for layer in layers:
+        layer.set_weights(weights)
+    return layers[0], layers[1]
+
+
+def output_and_gradients(layer: Any, x: Any, graph: bool) -> list[np.ndarray]:
+    upstream = tf.constant(np.random.default_rng(3).normal(size=layer(x).shape), tf.float32)
+
+    def step(x: Any) -> list[Any]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.cast(layer(x), tf.float32)
+            loss = tf.reduce_sum(y * upstream)
+        return [y, *tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])]
+
+    return [np.asarray(found, np.float32) for found in (tf.function(step) if graph else step)(x)]
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("options", [{}, {"activation": "relu"}, {"activation": "tanh", "use_bias": False}], ids=str)
+@pytest.mark.parametrize("between", [(), (3,)], ids=["rows of numbers", "positions, which are Keras's to compute"])
+def test_equals_keras_s(between: tuple[int, ...], options: dict[str, Any], graph: bool) -> None:
+    ours, keras_s = both(**options)
+    x = tf.constant(np.random.default_rng(2).normal(size=(ROWS, *between, INPUTS)), tf.float32)
+    for found, expected in zip(
+        output_and_gradients(ours, x, graph), output_and_gradients(keras_s, x, graph), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+def test_in_bfloat16() -> None:
+    """8 bits of mantissa: a sum of seven numbers about 1 is known to a hundredth."""
+    ours, keras_s = both("mixed_bfloat16", activation="relu")
+    x = tf.constant(np.random.default_rng(2).normal(size=(ROWS, INPUTS)), tf.float32)
+    for found, expected in zip(
+        output_and_gradients(ours, x, True), output_and_gradients(keras_s, x, True), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, atol=0.03, rtol=0.02)
+
+
+def test_the_inputs_gradient_is_the_product_that_packs_nothing() -> None:
+    """If it went back to MatMul nothing would be won, and no result would tell."""
+
+    def gradient(layer: Any) -> set[str]:
+        def of(x: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x)
+            return tape.gradient(y, x)
+
+        graph = tf.function(of).get_concrete_function(tf.TensorSpec((None, INPUTS))).graph
+        return {operation.type for operation in graph.get_operations()}
+
+    ours, keras_s = both()
+    assert "BatchMatMulV2" not in gradient(keras_s), "Keras's own does it too: ours is not needed"
+    assert "BatchMatMulV2" in gradient(ours)
+
+
+def test_keras_s_own_takes_its_place_in_a_saved_model() -> None:
+    ours, _ = both(activation="relu")
+    assert type(built_in(ours)) is keras.layers.Dense
