@@ -1,7 +1,7 @@
 """What the networks share: normalisation over a row, dropout, stacks of dense layers.
 
-Built-in Keras layers, and a dropout and a dense layer whose places they take when the model is saved: so that the file
-opens without this package. Shape letters: N rows, L positions, C channels, U units.
+Built-in Keras layers, and a dropout and a dense layer of our own, which built-in ones replace when the model is saved: so
+that the file opens without this package. Shape letters: N rows, L positions, C channels, U units.
 """
 
 from __future__ import annotations
