@@ -29,8 +29,8 @@ ALLREDUCE_ALGORITHMS = {"recursive-doubling": "3", "ring": "4", "segmented-ring"
 # Every library that multiplies matrices has a pool of its own.
 THREAD_POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 INTRA_OP, INTER_OP = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
-# Unless it is 0, TensorFlow makes oneDNN's kernel of a convolution's gradient anew each time that it is run, and of a
-# convolution of more than 32 rows, to save the memory of their buffers.
+# Unless it is 0, TensorFlow makes oneDNN's kernels of a convolution's gradients anew each time that they run, to save the
+# memory of their buffers.
 MAKE_PRIMITIVES_ANEW = "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE"
 AFFINITY = "the launcher's binding"
 YIELD = "OMPI_MCA_mpi_yield_when_idle"
