@@ -75,6 +75,7 @@ class EpochPlan:
         self.rows_per_shard_step = rows_per_shard_step
         self.num_steps = int(self.shard_sizes.min()) // rows_per_shard_step
         """Steps of an epoch, the same on every rank."""
+        self._turns: dict[int, NDArray[np.int64]] = {}
         if self.num_steps == 0:
             raise DataError(
                 f"A step takes {rows_per_shard_step} rows of each of {len(self.shard_sizes)} virtual shards, but the "
@@ -115,7 +116,9 @@ class EpochPlan:
                 raise ValueError("a plan with repeats needs the labels of the rows")
             chosen = self.repeats.shard_rows(self.seed, epoch, shard, labels)
         else:
-            turns = generator(self.seed, _TURNS, shard).permutation(size)
+            if shard not in self._turns:  # the same in every epoch, and half of an order's time
+                self._turns[shard] = generator(self.seed, _TURNS, shard).permutation(size)
+            turns = self._turns[shard]
             left_out = size - used
             # Each epoch's left-over rows follow the last one's on a ring, so everyone's turn comes equally often.
             chosen = turns[(epoch * left_out + left_out + np.arange(used)) % size]
