@@ -80,9 +80,10 @@ class Loop(threading.Thread):
         next_beat = 0.0
         while not self._ended:
             selector.select(max(0.0, next_beat - time.monotonic()))
-            if self.clock.tick():
-                self.judge.woke(self.clock.now)
+            self._tick()
             self.read(selector)
+            # Again: this process may have been stopped since, and what was read tell of what happened meanwhile.
+            self._tick()
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + self.limits.interval_s
                 self.say(self.station.beat())
@@ -91,6 +92,10 @@ class Loop(threading.Thread):
             if verdict is not None:
                 self._judging = False
                 self.tell(verdict)
+
+    def _tick(self) -> None:
+        if self.clock.tick():
+            self.judge.woke(self.clock.now)
 
     def _obey(self) -> None:
         """What has arrived was read before: a rank that died first is judged although mpirun now stops this one."""
