@@ -1,8 +1,8 @@
 """Dense for training: the gradient of its inputs by the product that does not pack the kernel anew.
 
 TensorFlow's MatMul hands float32 to oneDNN's gemm, which rearranges a transposed right side first: for the reference's
-(2880, 128) kernel most of that product's time at 32 rows. BatchMatMul's kernels read it as it lies. docs/performance.md
-has the times. Shape letters: N rows, I inputs, U units.
+(2880, 128) kernel that is much of the product's time at 32 rows. BatchMatMul's kernels read it as it lies.
+docs/performance.md has the times. Shape letters: N rows, I inputs, U units.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Dense(keras.layers.Dense):  # type: ignore[misc]
         y = _product(inputs, tf.convert_to_tensor(self.kernel))
         if self.use_bias:
             y = tf.nn.bias_add(y, tf.convert_to_tensor(self.bias))
-        return y if self.activation is None else self.activation(y)
+        return self.activation(y)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]

@@ -91,6 +91,6 @@ def test_mangled_tables_are_refused_by_place_or_read_right(tmp_path_factory: pyt
     features, labels = all_rows(dataset)
     if expected is None:
         # A byte order mark before the rows: a header that was put in front of a file that had one.
-        expected = reference(text.replace("\n\ufeff", "\n"))
+        expected = reference(text.replace("\n\ufeff", "\n", 1))
     assert expected is not None
     assert np.array_equal(np.column_stack([labels, features]), expected.astype(np.float32), equal_nan=True)

@@ -14,7 +14,7 @@ LIMITS = Limits(watchdog_s=1.5)
 
 
 class StoppedWhileReading(Loop):
-    """Hears of rank 1, loses it in the next turn, and ends with the third; `slept_s` pass while it reads the loss."""
+    """Hears of rank 1, loses it in the next turn, and ends with the fourth; `slept_s` pass while it reads the loss."""
 
     def __init__(self, slept_s: float) -> None:
         station = SimpleNamespace(

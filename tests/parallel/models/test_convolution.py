@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 import pytest
 import tensorflow as tf
+from layer_twins import assert_twins, normal, twins
 from tensorflow.python.eager import context
 
 from hvd_train.models.convolution import Conv1D
@@ -16,28 +16,8 @@ ROWS, LENGTH, CHANNELS, FILTERS = 5, 9, 3, 4
 
 
 def both(dtype: str = "float32", **options: Any) -> tuple[Any, Any]:
-    """Ours and Keras's, with the same weights; a bias that is not zero."""
-    layers = [kind(FILTERS, 3, dtype=dtype, **options) for kind in (Conv1D, keras.layers.Conv1D)]
-    random = np.random.default_rng(1)
-    for layer in layers:
-        layer.build((None, LENGTH, CHANNELS))
-    weights = [random.normal(size=v.shape) for v in layers[0].weights]
-    for layer in layers:
-        layer.set_weights(weights)
-    return layers[0], layers[1]
-
-
-def output_and_gradients(layer: Any, x: Any, graph: bool) -> list[np.ndarray]:
-    upstream = tf.constant(np.random.default_rng(3).normal(size=layer(x).shape), tf.float32)
-
-    def step(x: Any) -> list[Any]:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = tf.cast(layer(x), tf.float32)
-            loss = tf.reduce_sum(y * upstream)
-        return [y, *tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])]
-
-    return [np.asarray(found, np.float32) for found in (tf.function(step) if graph else step)(x)]
+    kinds = (Conv1D, keras.layers.Conv1D)
+    return twins(kinds, FILTERS, 3, input_shape=(LENGTH, CHANNELS), dtype=dtype, **options)
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -57,21 +37,15 @@ def output_and_gradients(layer: Any, x: Any, graph: bool) -> list[np.ndarray]:
 )
 def test_equals_keras_s(options: dict[str, Any], activation: str | None, graph: bool) -> None:
     ours, keras_s = both(activation=activation, **options)
-    x = tf.constant(np.random.default_rng(2).normal(size=(ROWS, LENGTH, CHANNELS)), tf.float32)
-    for found, expected in zip(
-        output_and_gradients(ours, x, graph), output_and_gradients(keras_s, x, graph), strict=True
-    ):
-        np.testing.assert_allclose(found, expected, atol=2e-5)
+    x = normal(ROWS, LENGTH, CHANNELS)
+    assert_twins(ours, keras_s, x, graph=graph, atol=2e-5)
 
 
 def test_in_bfloat16() -> None:
     """8 bits of mantissa: a sum over 45 positions of numbers about 1 is known to a few hundredths."""
     ours, keras_s = both("mixed_bfloat16", activation="relu", padding="same")
-    x = tf.constant(np.random.default_rng(2).normal(size=(ROWS, LENGTH, CHANNELS)), tf.float32)
-    for found, expected in zip(
-        output_and_gradients(ours, x, True), output_and_gradients(keras_s, x, True), strict=True
-    ):
-        np.testing.assert_allclose(found, expected, atol=0.15, rtol=0.02)
+    x = normal(ROWS, LENGTH, CHANNELS)
+    assert_twins(ours, keras_s, x, graph=True, atol=0.15, rtol=0.02)
 
 
 def operations(function: Any, *arguments: Any) -> set[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 import pytest
 import tensorflow as tf
+from layer_twins import assert_twins, normal, twins
 
 from hvd_train.models.dense import Dense
 from hvd_train.precision import built_in
@@ -16,28 +16,7 @@ ROWS, INPUTS, UNITS = 5, 7, 4
 
 
 def both(dtype: str = "float32", **options: Any) -> tuple[Any, Any]:
-    """Ours and Keras's, with the same weights; a bias that is not zero."""
-    layers = [kind(UNITS, dtype=dtype, **options) for kind in (Dense, keras.layers.Dense)]
-    random = np.random.default_rng(1)
-    for layer in layers:
-        layer.build((None, INPUTS))
-    weights = [random.normal(size=v.shape) for v in layers[0].weights]
-    for layer in layers:
-        layer.set_weights(weights)
-    return layers[0], layers[1]
-
-
-def output_and_gradients(layer: Any, x: Any, graph: bool) -> list[np.ndarray]:
-    upstream = tf.constant(np.random.default_rng(3).normal(size=layer(x).shape), tf.float32)
-
-    def step(x: Any) -> list[Any]:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = tf.cast(layer(x), tf.float32)
-            loss = tf.reduce_sum(y * upstream)
-        return [y, *tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])]
-
-    return [np.asarray(found, np.float32) for found in (tf.function(step) if graph else step)(x)]
+    return twins((Dense, keras.layers.Dense), UNITS, input_shape=(INPUTS,), dtype=dtype, **options)
 
 
 @pytest.mark.parametrize("graph", [False, True])
@@ -45,21 +24,15 @@ def output_and_gradients(layer: Any, x: Any, graph: bool) -> list[np.ndarray]:
 @pytest.mark.parametrize("between", [(), (3,)], ids=["rows of numbers", "positions, which are Keras's to compute"])
 def test_equals_keras_s(between: tuple[int, ...], options: dict[str, Any], graph: bool) -> None:
     ours, keras_s = both(**options)
-    x = tf.constant(np.random.default_rng(2).normal(size=(ROWS, *between, INPUTS)), tf.float32)
-    for found, expected in zip(
-        output_and_gradients(ours, x, graph), output_and_gradients(keras_s, x, graph), strict=True
-    ):
-        np.testing.assert_allclose(found, expected, atol=2e-6)
+    x = normal(ROWS, *between, INPUTS)
+    assert_twins(ours, keras_s, x, graph=graph, atol=2e-6)
 
 
 def test_in_bfloat16() -> None:
     """8 bits of mantissa: a sum of seven numbers about 1 is known to a hundredth."""
     ours, keras_s = both("mixed_bfloat16", activation="relu")
-    x = tf.constant(np.random.default_rng(2).normal(size=(ROWS, INPUTS)), tf.float32)
-    for found, expected in zip(
-        output_and_gradients(ours, x, True), output_and_gradients(keras_s, x, True), strict=True
-    ):
-        np.testing.assert_allclose(found, expected, atol=0.03, rtol=0.02)
+    x = normal(ROWS, INPUTS)
+    assert_twins(ours, keras_s, x, graph=True, atol=0.03, rtol=0.02)
 
 
 def test_the_inputs_gradient_is_the_product_that_packs_nothing() -> None:
