@@ -15,12 +15,21 @@ class NotMeasured(Exception):
     """There is no result of this kind."""
 
 
-def newest(kind: str) -> dict[str, Any]:
-    """The result of this kind whose file name, which ends with the date, comes last; its name under "file"."""
-    path = max(RESULTS.glob(f"{kind}_*.json"), default=None)
-    if path is None:
-        raise NotMeasured(kind)
-    return {**json.loads(path.read_text()), "file": path.name}
+def newest(kind: str, cpu: str | None = None) -> dict[str, Any]:
+    """The result of this kind whose file name, which ends with the date, comes last; its name under "file".
+
+    With `cpu` the newest that was measured on such a one.
+    """
+    for path in sorted(RESULTS.glob(f"{kind}_*.json"), reverse=True):
+        result = {**json.loads(path.read_text()), "file": path.name}
+        if cpu is None or cpu_of(result) == cpu:
+            return result
+    raise NotMeasured(kind)
+
+
+def cpu_of(result: dict[str, Any]) -> str:
+    """Of the line that names its machine: "2 cores, AMD EPYC, Linux 6.18"."""
+    return str(result["machine"]).split(", ")[1]
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

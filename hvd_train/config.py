@@ -317,7 +317,19 @@ class TrainingConfig:
             require(getattr(self, key) >= 0, key, getattr(self, key), "it is not negative; 0 turns it off")
 
 
-Automatic = Literal["affinity", "threads", "mpi-yield", "cycle-time", "wake", "fusion", "primitives", "launch", "quiet"]
+Automatic = Literal[
+    "affinity",
+    "threads",
+    "shared-memory",
+    "shared-update",
+    "mpi-yield",
+    "cycle-time",
+    "wake",
+    "fusion",
+    "primitives",
+    "launch",
+    "quiet",
+]
 AUTOMATIC: tuple[Automatic, ...] = get_args(Automatic)
 
 

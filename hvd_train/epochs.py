@@ -50,7 +50,7 @@ def require_equal_weights(world: World, variables: list[Any]) -> None:
 
 @dataclass
 class Loop:
-    """What the callback needs of a run. `save(last, best)` writes checkpoints and is called on the root alone."""
+    """What the callback needs of a run. `save(last, best)` writes checkpoints; all ranks call it."""
 
     world: World
     training: TrainingConfig
@@ -112,7 +112,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         every = loop.training.checkpoint_every_steps
         if every and self._step // every > done_before // every and self._step < loop.num_steps:
             loop.progress.step = self._step
-            loop.world.together(lambda: loop.save(True, False), on="root")
+            loop.save(True, False)
         if loop.world.is_root and now - self._shown >= SHOW_EVERY_S:
             self._shown = now
             loop.observer.steps_done(
@@ -132,8 +132,8 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
             after = loop.progress
             best = after.best_epoch == after.epoch
             if best and loop.average:  # averaged weights are kept, and training goes on from its own
-                world.together(lambda: loop.save(False, True), on="root")
-        world.together(lambda: loop.save(True, best and not loop.average), on="root")
+                loop.save(False, True)
+        loop.save(True, best and not loop.average)
         if world.is_root:
             loop.observer.epoch_ended(row, best=best)
         self._apply(before, after)

@@ -19,21 +19,27 @@ class FusedUpdate:
         if isinstance(gradient, tf.IndexedSlices) or self.amsgrad:
             super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
             return
-        index, dtype = self._get_variable_index(variable), variable.dtype
-        beta_1, beta_2 = tf.constant(self.beta_1, dtype), tf.constant(self.beta_2, dtype)
-        step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
+        index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyAdam(
             var=handle(variable),
             m=handle(self._momentums[index]),
             v=handle(self._velocities[index]),
-            beta1_power=beta_1**step,
-            beta2_power=beta_2**step,
-            lr=tf.cast(learning_rate, dtype),
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=tf.constant(self.epsilon, dtype),
-            grad=tf.cast(gradient, dtype),
+            grad=tf.cast(gradient, variable.dtype),
+            **self.adam_arguments(learning_rate, variable.dtype),
         )
+
+    def adam_arguments(self: Any, learning_rate: Any, dtype: Any) -> dict[str, Any]:
+        """The operation's scalars at this step, by their names there (and in `hvd_train.keras`, which shares the update out)."""
+        beta_1, beta_2 = tf.constant(self.beta_1, dtype), tf.constant(self.beta_2, dtype)
+        step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
+        return {
+            "beta1_power": beta_1**step,
+            "beta2_power": beta_2**step,
+            "lr": tf.cast(learning_rate, dtype),
+            "beta1": beta_1,
+            "beta2": beta_2,
+            "epsilon": tf.constant(self.epsilon, dtype),
+        }
 
 
 class Adam(FusedUpdate, keras.optimizers.Adam):  # type: ignore[misc]

@@ -7,19 +7,23 @@ import mmap
 from pathlib import Path
 
 IDLE_CYCLE_TIME = "HOROVOD_IDLE_CYCLE_TIME"
+SHARED_MEMORY = "HOROVOD_SHARED_MEMORY"
+# Variables that only a Horovod with the changes of scripts/horovod_changes.py reads.
+ADDED_VARIABLES = frozenset({IDLE_CYCLE_TIME, SHARED_MEMORY})
 
 
-def sleeps_until_enqueued(package: Path | None = None) -> bool:
-    """Whether this Horovod was built with the change that reads HOROVOD_IDLE_CYCLE_TIME (scripts/horovod_changes.py).
+def added_variables(package: Path | None = None) -> frozenset[str]:
+    """Which of ADDED_VARIABLES this Horovod reads.
 
-    `package` is Horovod's folder; the installed one's if not given. False where there is none.
+    `package` is Horovod's folder; the installed one's if not given. None where there is no Horovod.
     """
     if package is None:
         spec = importlib.util.find_spec("horovod")
         if spec is None or spec.origin is None:
-            return False
+            return frozenset()
         package = Path(spec.origin).parent
-    return any(_holds(library, IDLE_CYCLE_TIME) for library in package.glob("tensorflow/mpi_lib.*.so"))
+    libraries = list(package.glob("tensorflow/mpi_lib.*.so"))
+    return frozenset(name for name in ADDED_VARIABLES if any(_holds(library, name) for library in libraries))
 
 
 def _holds(file: Path, text: str) -> bool:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
 from hvd_train.config import DistributedConfig
 from hvd_train.cores import Machine, Share, deal, kept
-from hvd_train.horovod_build import IDLE_CYCLE_TIME
+from hvd_train.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY
 from hvd_train.ranks import Place
 
 # Milliseconds between two looks of Horovod's background thread at its queue; Horovod's own default is 1.
@@ -35,7 +35,9 @@ MAKE_PRIMITIVES_ANEW = "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE"
 AFFINITY = "the launcher's binding"
 YIELD = "OMPI_MCA_mpi_yield_when_idle"
 # Of these the user's own is always told, wanted or not: the others depend on it.
-TOLD = ("HOROVOD_AUTOTUNE", "HOROVOD_CYCLE_TIME", IDLE_CYCLE_TIME, "HOROVOD_FUSION_THRESHOLD", YIELD)
+TOLD = ("HOROVOD_AUTOTUNE", "HOROVOD_CYCLE_TIME", IDLE_CYCLE_TIME, "HOROVOD_FUSION_THRESHOLD", SHARED_MEMORY, YIELD)
+# Who sets one of them has chosen how gradients are added, and does not want it done in shared memory.
+OF_MPI_S_ALLREDUCE = ("OMPI_MCA_coll_tuned_allreduce_algorithm", "HOROVOD_CPU_OPERATIONS")
 
 
 @dataclass(frozen=True)
@@ -96,21 +98,23 @@ def choose(
     environment: Mapping[str, str],
     *,
     prefix: str = "",
-    wakes: bool = True,
+    added: Collection[str] = ADDED_VARIABLES,
     config: DistributedConfig | None = None,
 ) -> Settings:
     """Settings for the rank at `place` on `machine`.
 
     `prefix` is the environment's root where it holds Open MPI itself; ranks that were started over ssh or from Spark
-    die in MPI_Init unless OPAL_PREFIX names it. `wakes` is whether Horovod knows HOROVOD_IDLE_CYCLE_TIME.
+    die in MPI_Init unless OPAL_PREFIX names it. `added` are those of ADDED_VARIABLES that Horovod reads.
     """
     config = config or DistributedConfig()
     if "HOROVOD_AUTOTUNE" in environment:
         config = replace(config, autotune=environment["HOROVOD_AUTOTUNE"] not in ("", "0"))
     automatic: set[str] = set(config.automatic)
     # `wake` would make the user's own cycle time count for little.
-    if not wakes or "HOROVOD_CYCLE_TIME" in environment or environment.get(IDLE_CYCLE_TIME) == "0":
+    if IDLE_CYCLE_TIME not in added or "HOROVOD_CYCLE_TIME" in environment or environment.get(IDLE_CYCLE_TIME) == "0":
         automatic.discard("wake")
+    if SHARED_MEMORY not in added or any(key in environment for key in OF_MPI_S_ALLREDUCE):
+        automatic.discard("shared-memory")
     bound = bound_by_launcher(environment)
     if bound or place.local_size == 1:
         share = kept(machine, place.local_size)
@@ -164,6 +168,8 @@ def wanted_variables(
         fusion_mb = FUSION_THRESHOLD_MB
     if fusion_mb is not None:
         wanted["HOROVOD_FUSION_THRESHOLD"] = str(int(fusion_mb * 2**20))
+    if config.allreduce == "auto" and "shared-memory" in automatic and place.local_size == place.size:
+        wanted[SHARED_MEMORY] = "1"
     if config.allreduce != "auto":
         wanted["OMPI_MCA_coll_tuned_use_dynamic_rules"] = "1"
         wanted["OMPI_MCA_coll_tuned_allreduce_algorithm"] = ALLREDUCE_ALGORITHMS[config.allreduce]

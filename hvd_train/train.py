@@ -124,7 +124,11 @@ def train_and_evaluate(
 
     def save(last: bool, best: bool) -> None:
         paths = [run_dir.last] * last + [run_dir.best] * best
-        writer.save(paths, parts.variables, loop.progress, config=text, data_checksum=dataset.checksum)
+        world.gather_state(parts.trained.optimizer)
+        world.together(
+            lambda: writer.save(paths, parts.variables, loop.progress, config=text, data_checksum=dataset.checksum),
+            on="root",
+        )
 
     loop = Loop(
         world=world,

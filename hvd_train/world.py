@@ -22,7 +22,7 @@ from hvd_train.config import DistributedConfig
 from hvd_train.cores import read_machine
 from hvd_train.devices import take_own_gpu
 from hvd_train.errors import ConfigError, MissingEnvironment, UserError
-from hvd_train.horovod_build import sleeps_until_enqueued
+from hvd_train.horovod_build import added_variables
 from hvd_train.limits import time_limit
 from hvd_train.ranks import Place, place_from
 
@@ -87,6 +87,10 @@ class World(ABC):
         """The Keras optimizer that averages gradients over all ranks before it applies them, as `config` says how."""
 
     @abstractmethod
+    def gather_state(self, optimizer: Any) -> None:
+        """Give every rank the whole state of an optimizer from `distribute`, before it is saved. All ranks."""
+
+    @abstractmethod
     def close(self) -> None:
         """Leave the world in good order. All ranks, at the end of a run that went well."""
 
@@ -140,6 +144,9 @@ class SoloWorld(World):
             )
         return optimizer
 
+    def gather_state(self, optimizer: Any) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -192,7 +199,11 @@ class HorovodWorld(World):
             backward_passes_per_step=config.backward_passes_per_step,
             average_aggregated_gradients=True,
             groups=None if config.gradient_groups == 1 else config.gradient_groups,
+            share_update="shared-update" in config.automatic,
         )
+
+    def gather_state(self, optimizer: Any) -> None:
+        optimizer.hvd_gather_state()
 
     def close(self) -> None:
         with time_limit(END_TIMEOUT_S, "the other ranks to end", who=str(self.place)):
@@ -208,8 +219,8 @@ def open_world(config: DistributedConfig | None = None, environment: Mapping[str
     place = place_from(environment)
     prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
     # Before numpy: its BLAS starts its threads on import, and those poll for work on this rank's core.
-    wakes = place.size > 1 and sleeps_until_enqueued()
-    chosen = settings.choose(place, read_machine(), environment, prefix=prefix, wakes=wakes, config=config)
+    added = added_variables() if place.size > 1 else frozenset()
+    chosen = settings.choose(place, read_machine(), environment, prefix=prefix, added=added, config=config)
     settings.apply(chosen)
     started = time.monotonic()
     with quiet_stderr():

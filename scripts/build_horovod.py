@@ -8,7 +8,7 @@ interpreter of the environment that will use the wheel: TensorFlow, the build to
 requirements/build.txt and (unless --mpi system) Open MPI must be installed there already.
 
 The cache is $XDG_CACHE_HOME/hvd_train/wheels (or ~/.cache/...), keyed by everything the binary
-depends on: Horovod, TensorFlow, Python, MPI, machine, this recipe and the C library. A build happens in a temporary
+depends on: Horovod, TensorFlow, Python, MPI, machine, this recipe, its changes and the C library. A build happens in a temporary
 directory and reaches the cache by one rename, so an interrupted one leaves nothing.
 
 Why a recipe at all: Horovod 0.28.1 does not compile against TensorFlow 2.21 as it is, and its background
@@ -39,8 +39,9 @@ from pathlib import Path
 import horovod_changes
 
 HOROVOD_VERSION = "0.28.1"
-# Part of the cache's key: raise it when the recipe below makes a different binary.
-RECIPE = 3
+# Part of the cache's key: raise it when the recipe below makes a different binary. What is changed in Horovod's source
+# (horovod_changes.py) is in the key by itself.
+RECIPE = 4
 LOCK_TIMEOUT_S = 1800.0
 BUILD_TIMEOUT_S = 3600.0
 DOWNLOAD_TIMEOUT_S = 600.0
@@ -109,7 +110,7 @@ def mpi_identity(mpi: str, wrapper: str) -> str:
 def wheel_key(mpi: str, wrapper: str, gpu: str = "none") -> str:
     tensorflow = next((p for p in ("tensorflow-cpu", "tensorflow") if _is_installed(p)), "tensorflow-cpu")
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    return f"horovod{HOROVOD_VERSION}-{tensorflow}{installed(tensorflow)}-{python}-{mpi_identity(mpi, wrapper)}-{platform.machine()}{'' if gpu == 'none' else f'-{gpu}'}-r{RECIPE}-{libc()}"
+    return f"horovod{HOROVOD_VERSION}-{tensorflow}{installed(tensorflow)}-{python}-{mpi_identity(mpi, wrapper)}-{platform.machine()}{'' if gpu == 'none' else f'-{gpu}'}-r{RECIPE}-{horovod_changes.digest()}-{libc()}"
 
 
 def libc() -> str:

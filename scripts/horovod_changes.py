@@ -5,6 +5,8 @@ Every anchor must be there exactly once: another release is refused, not half ch
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,7 +152,12 @@ MEET_WITHOUT_POLLING = (
         "horovod/common/mpi/mpi_controller.cc",
         "void MPIController::CrossRankBitwiseAnd(",
         """namespace {
-int Meet(std::vector<long long>& bits, int count, MPI_Op op, MPI_Comm comm) {
+int Meet(std::vector<long long>& bits, int count, MPI_Op op, MPI_Comm comm, int size) {
+  auto windows = SharedWindows::OfAll(size);
+  if (windows != nullptr && SharedWindows::Holds(count)) {
+    windows->Combine(bits, count, op == MPI_BAND);
+    return MPI_SUCCESS;
+  }
   MPI_Request request;
   int ret_code = MPI_Iallreduce(MPI_IN_PLACE, bits.data(), count,
                                 MPI_LONG_LONG_INT, op, comm, &request);
@@ -177,13 +184,146 @@ void MPIController::CrossRankBitwiseAnd(""",
         Change(
             "horovod/common/mpi/mpi_controller.cc",
             f"MPI_Allreduce(MPI_IN_PLACE, bitvector.data(), count,\n                               MPI_LONG_LONG_INT, {op}, mpi_ctx_.mpi_comm);",
-            f"Meet(bitvector, count, {op}, mpi_ctx_.mpi_comm);",
+            f"Meet(bitvector, count, {op}, mpi_ctx_.mpi_comm, size_);",
         )
         for op in ("MPI_BAND", "MPI_BOR")
     ),
 )
 
-CHANGES = (*WITHOUT_XLA, *WAKE_ON_ENQUEUE, *MEET_WITHOUT_POLLING)
+# MPI copies what it sends on one host into shared memory and out of it, in fragments, before it adds: the ranks of one
+# host can add where it lies. An operation of Horovod's like its others (scripts/horovod), asked before MPI's; the meetings
+# before it go the same way, and a rank that waits there sleeps.
+IN_SHARED_MEMORY = (
+    Change(
+        "CMakeLists.txt",
+        "        list(APPEND LINKER_LIBS ${MPI_LIBRARIES})\n",
+        "        list(APPEND LINKER_LIBS ${MPI_LIBRARIES} rt)\n",  # shm_open, before glibc 2.34
+    ),
+    Change(
+        "CMakeLists.txt",
+        '"${PROJECT_SOURCE_DIR}/horovod/common/ops/mpi_operations.cc"\n',
+        '"${PROJECT_SOURCE_DIR}/horovod/common/ops/mpi_operations.cc"\n'
+        + "".join(
+            f'                "${{PROJECT_SOURCE_DIR}}/horovod/common/ops/{name}.cc"\n'
+            for name in ("shared_windows", "shared_memory_operations", "adam_update")
+        ),
+    ),
+    Change(
+        "horovod/common/operations.cc",
+        '#include "ops/mpi_operations.h"\n',
+        '#include "ops/mpi_operations.h"\n#include "ops/shared_memory_operations.h"\n',
+    ),
+    Change(
+        "horovod/common/operations.cc",
+        "    allreduce_ops.push_back(\n        std::shared_ptr<AllreduceOp>(new MPIAllreduce(&state)));\n",
+        """    allreduce_ops.push_back(std::make_shared<SharedMemoryAllreduce>(
+        &state, global_mpi_context.GetMPICommunicator(Communicator::GLOBAL)));
+    allreduce_ops.push_back(
+        std::shared_ptr<AllreduceOp>(new MPIAllreduce(&state)));
+""",
+    ),
+    Change(
+        "horovod/common/mpi/mpi_controller.cc",
+        '#include "../logging.h"\n',
+        '#include "../logging.h"\n#include "../ops/shared_windows.h"\n',
+    ),
+)
+
+# Adam's update of each weight on one rank, in the same exchange (scripts/horovod/grouped_adam_op.h).
+SHARED_OUT_UPDATE = (
+    Change(
+        "horovod/tensorflow/CMakeLists.txt",
+        "# Create library\n",
+        """set_source_files_properties("${PROJECT_SOURCE_DIR}/horovod/common/ops/adam_update.cc" PROPERTIES
+                            COMPILE_OPTIONS "-ffp-contract=off;-fno-math-errno")
+
+# Create library
+""",
+    ),
+    Change(
+        "horovod/tensorflow/mpi_ops.cc",
+        '#include "../common/ops/collective_operations.h"\n',
+        """#include "../common/ops/collective_operations.h"
+#include "../common/ops/adam_update.h"
+#include "../common/ops/shared_memory_operations.h"
+""",
+    ),
+    Change(
+        "horovod/tensorflow/mpi_ops.cc",
+        'REGISTER_KERNEL_BUILDER(Name("HorovodGroupedAllreduce").Device(DEVICE_CPU),\n',
+        """#include "grouped_adam_op.h"
+
+REGISTER_KERNEL_BUILDER(Name("HorovodGroupedAllreduce").Device(DEVICE_CPU),
+""",
+    ),
+)
+
+# A group of gradients is averaged where it lies, unless something else still reads it: half the memory that an exchange
+# goes through, and that leaves the core's cache for it.
+IN_PLACE = (
+    Change(
+        "horovod/tensorflow/mpi_ops.cc",
+        """          context, context->allocate_output(i, tensor.shape(), &outputs[i]),
+          done);
+""",
+        """          context, context->forward_input_or_allocate_output({i}, i, tensor.shape(), &outputs[i]),
+          done);
+""",
+    ),
+)
+
+# TensorFlow wakes a worker for each operation that waits for the gradients, one after the other, in the thread that says
+# that they are there. That is Horovod's, and on a core that it shares with the workers the two change places at each of
+# them. Said by a worker, it is one waking.
+SAY_DONE_IN_A_WORKER = (
+    Change(
+        "horovod/tensorflow/mpi_ops.cc",
+        """              done();
+            }
+          });
+    }
+
+    auto enqueue_result = EnqueueTensorAllreduces(
+""",
+        """              (*context->runner())(done);
+            }
+          });
+    }
+
+    auto enqueue_result = EnqueueTensorAllreduces(
+""",
+    ),
+)
+
+FILES = Path(__file__).resolve().parent / "horovod"
+NEW_FILES = {
+    "horovod/common/ops": (
+        "shared_windows.h",
+        "shared_windows.cc",
+        "shared_memory_operations.h",
+        "shared_memory_operations.cc",
+        "adam_update.h",
+        "adam_update.cc",
+    ),
+    "horovod/tensorflow": ("grouped_adam_op.h",),
+}
+"""Where in Horovod's source the files of scripts/horovod go."""
+
+CHANGES = (
+    *WITHOUT_XLA,
+    *WAKE_ON_ENQUEUE,
+    *MEET_WITHOUT_POLLING,
+    *IN_SHARED_MEMORY,
+    *SHARED_OUT_UPDATE,
+    *IN_PLACE,
+    *SAY_DONE_IN_A_WORKER,
+)
+
+
+def digest() -> str:
+    """Eight characters that are others when a change is another."""
+    files = [FILES / name for names in NEW_FILES.values() for name in names]
+    return hashlib.sha256(repr((CHANGES, NEW_FILES)).encode() + b"".join(f.read_bytes() for f in files)).hexdigest()[:8]
 
 
 def apply(source: Path) -> None:
@@ -194,3 +334,7 @@ def apply(source: Path) -> None:
         if text.count(change.before) != 1:
             raise DoesNotApply(f"{change.file} does not hold {change.before.strip().splitlines()[0]!r} exactly once")
         path.write_text(text.replace(change.before, change.after))
+    for folder, names in NEW_FILES.items():
+        (source / folder).mkdir(exist_ok=True)
+        for name in names:
+            shutil.copy(FILES / name, source / folder / name)

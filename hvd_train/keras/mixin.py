@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hvd_train.keras import checks
+from hvd_train.keras import checks, shared_update
 from hvd_train.keras.aggregation import GradientAggregation
 from hvd_train.keras.basics import is_elastic, key, require_initialized
 from hvd_train.keras.gradients import Reduction
@@ -26,12 +26,17 @@ class OptimizerState:
 
     next_number = 0
 
-    def __init__(self, reduction: Reduction, name: str, passes: int, average_passes: bool) -> None:
+    def __init__(
+        self, reduction: Reduction, name: str, passes: int, average_passes: bool, share_update: bool = False
+    ) -> None:
         self.reduction = reduction
         self.name = name
         self.aggregation = GradientAggregation(passes, average=average_passes) if passes != 1 else None
         self.local: dict[int, Any] = {}
         self.number: int | None = None
+        self.share_update = share_update
+        self.shared: bool | None = None
+        """Whether updates are shared out, so that each rank has a part of the moments; None before the first."""
 
     def prepare(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
         """Before the first reduction: compare the ranks' models, and agree on a number for the collectives' names."""
@@ -167,13 +172,51 @@ class DistributedMixin:
             with keras.name_scope(self.name, caller=self):  # type: ignore[attr-defined]
                 self.build(known)  # type: ignore[attr-defined]
             self.built = True
-        if not reduced and not (aggregation and any(getattr(g, _MARK, False) for g in gradients)):
+        if self._hvd_shares(gradients, known, reduced=reduced):
+            self.hvd_state.prepare(gradients, known)
+        elif not reduced and not (aggregation and any(getattr(g, _MARK, False) for g in gradients)):
             gradients = self._hvd_reduce(gradients, known)
         if aggregation is None:
             super().apply(gradients, variables)  # type: ignore[misc]
         else:
             update = super().apply  # type: ignore[misc]
             aggregation.when_complete(lambda: update(gradients, variables), lambda: _count_pass(self))
+
+    def _hvd_shares(self, gradients: Sequence[Any], variables: Sequence[Any], *, reduced: bool) -> bool:
+        """Whether this update is shared out. As the first one, so are all: what the others do needs whole moments."""
+        state = self.hvd_state
+        if not state.share_update:
+            return False
+        shares = (
+            not reduced
+            and state.aggregation is None
+            and not state.local
+            and not any(getattr(g, _MARK, False) for g in gradients)
+            and state.reduction.needs_communication()
+            and shared_update.can_share(self, state.reduction, gradients, variables)
+        )
+        if state.shared and not shares:
+            raise ValueError(
+                f"{self.name} shares its updates out over the ranks, and this one cannot be: its gradients are not all dense and "  # type: ignore[attr-defined]
+                "float32, or are averaged already. Give share_update=False where an optimizer gets such gradients, too."
+            )
+        state.shared = shares
+        return shares
+
+    def _backend_update_step(
+        self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any
+    ) -> None:
+        """What Keras calls after weight decay, with gradients that are averaged, or are not and the update is shared out."""
+        state = self.hvd_state
+        if state.shared:
+            shared_update.update(self, grads, trainable_variables, learning_rate, f"{state.name}.{state.number}.update")
+        else:
+            super()._backend_update_step(grads, trainable_variables, learning_rate)  # type: ignore[misc]
+
+    def hvd_gather_state(self) -> None:
+        """Give every rank the whole state of this optimizer, where they share its update. Every rank must call it."""
+        if self.hvd_state.shared:
+            shared_update.gather_moments(self)
 
 
 class _CallableList(list[Any]):

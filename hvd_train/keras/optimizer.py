@@ -34,6 +34,7 @@ def DistributedOptimizer(  # Horovod's name
     groups: int | Sequence[Sequence[Any]] | None = None,
     process_set: Any = _horovod.global_process_set,
     scale_local_gradients: bool = True,
+    share_update: bool = False,
 ) -> Any:
     """Make a Keras optimizer average gradients over the ranks before it applies them. Every rank must call it.
 
@@ -51,6 +52,9 @@ def DistributedOptimizer(  # Horovod's name
         groups: a number of groups to send the gradients in, or lists of variables to send together. Default: one group.
         process_set: average among these ranks alone.
         scale_local_gradients: divide gradients of local variables by the number of ranks.
+        share_update: where the ranks of one host share memory, let each update a part of the weights. For optimizers
+            with `adam_arguments` (hvd_train's own); before their variables are saved, every rank must call
+            `hvd_gather_state()`.
 
     Raises:
         NotInitializedError: before hvd.init().
@@ -85,7 +89,7 @@ def DistributedOptimizer(  # Horovod's name
     prefix = name or f"Distributed{parent.__name__}"
 
     def new_state() -> OptimizerState:
-        return OptimizerState(reduction, prefix, backward_passes_per_step, average_aggregated_gradients)
+        return OptimizerState(reduction, prefix, backward_passes_per_step, average_aggregated_gradients, share_update)
 
     new_state()  # refuses bad arguments now
     hooks.install()

@@ -40,6 +40,8 @@ def test_settings_change_no_bit_and_the_user_s_own_win(tmp_path: Path) -> None:
     assert few["cores_of_root"] is None
     assert set(few["switched_off"]) == {
         "affinity",
+        "shared-memory",
+        "shared-update",
         "mpi-yield",
         "cycle-time",
         "wake",

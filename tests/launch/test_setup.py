@@ -70,7 +70,8 @@ def machine(tmp_path: Path) -> Machine:
         "pyproject.toml",
     ):
         shutil.copy(REPOSITORY / name, checkout / name)
-    shutil.copytree(REPOSITORY / "requirements", checkout / "requirements")
+    for folder in ("requirements", "scripts/horovod"):
+        shutil.copytree(REPOSITORY / folder, checkout / folder)
     one = Machine(checkout, tmp_path / "bin")
     one.bin.mkdir()
     for tool in TOOLS:

@@ -162,7 +162,9 @@ def test_a_compiler_that_hangs_has_a_limit(
 
 def test_the_changes_are_for_this_horovod_alone(recipe: ModuleType, tmp_path: Path) -> None:
     source = recipe.unpack_and_patch(sdist(recipe, tmp_path, ""), tmp_path / "out")
-    assert (source / "horovod" / "tensorflow" / "CMakeLists.txt").read_text() == "before\nafter\n"
+    assert "xla_mpi_ops.cc" not in (source / "horovod" / "tensorflow" / "CMakeLists.txt").read_text()
+    for file in recipe.horovod_changes.FILES.iterdir():
+        assert [copy.read_bytes() for copy in source.rglob(file.name)] == [file.read_bytes()]
     for change in recipe.horovod_changes.CHANGES:
         assert change.after in (source / change.file).read_text()
     other = sdist(recipe, tmp_path / "other", "", without="horovod/common/operations.cc")
@@ -174,7 +176,7 @@ def test_the_changes_are_for_this_horovod_alone(recipe: ModuleType, tmp_path: Pa
 
 def test_the_key_holds_all_that_the_binary_depends_on(recipe: ModuleType, world: Path, tmp_path: Path) -> None:
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    key = f"horovod0.28.1-tensorflow-cpu2.21.0-{python}-openmpi4.1.8-{platform.machine()}-r{recipe.RECIPE}-{recipe.libc()}"
+    key = f"horovod0.28.1-tensorflow-cpu2.21.0-{python}-openmpi4.1.8-{platform.machine()}-r{recipe.RECIPE}-{recipe.horovod_changes.digest()}-{recipe.libc()}"
     assert re.search(r"-glibc2\.\d+$", key), "Linux with another C library than GNU's has no TensorFlow"
     assert recipe.wheel_key("openmpi", "unused") == key
     assert recipe.wheel_key("openmpi", "unused", "nccl") != key

@@ -11,7 +11,7 @@ from hvd_train import settings
 from hvd_train.config import AUTOMATIC, DistributedConfig
 from hvd_train.cores import Machine
 from hvd_train.errors import ConfigError
-from hvd_train.horovod_build import sleeps_until_enqueued
+from hvd_train.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY, added_variables
 from hvd_train.ranks import Place, place_from
 from hvd_train.world import SoloWorld
 
@@ -71,6 +71,7 @@ def test_ranks_share_the_cores_and_get_the_measured_settings() -> None:
         "HOROVOD_CYCLE_TIME": "0.2",
         "HOROVOD_IDLE_CYCLE_TIME": "50",
         "HOROVOD_FUSION_THRESHOLD": "1048576",
+        "HOROVOD_SHARED_MEMORY": "1",
         "OPAL_PREFIX": "/env",
     }
 
@@ -111,6 +112,8 @@ def test_each_can_be_switched_off_by_itself(name: str) -> None:
         == {
             "affinity": set(),
             "threads": {*THREADS, "TF_NUM_INTEROP_THREADS"},
+            "shared-memory": {SHARED_MEMORY},
+            "shared-update": set(),
             "mpi-yield": {settings.YIELD},
             "cycle-time": {"HOROVOD_CYCLE_TIME"},
             "wake": {"HOROVOD_IDLE_CYCLE_TIME"},
@@ -148,7 +151,10 @@ def test_horovod_s_cycles_are_the_user_s_where_the_user_says_how_long(own: dict[
 
 def test_the_autotuner_searches_what_would_be_set() -> None:
     variables = settings.choose(place(), machine(0, 1), {}, config=DistributedConfig(autotune=True)).variables
-    assert {name for name in variables if name.startswith("HOROVOD")} == {"HOROVOD_AUTOTUNE"}
+    assert {name for name in variables if name.startswith("HOROVOD")} == {
+        "HOROVOD_AUTOTUNE",
+        SHARED_MEMORY,
+    }
 
 
 def test_an_autotuner_that_the_environment_switches_off_takes_nothing_away() -> None:
@@ -187,7 +193,7 @@ def test_mpi_steps_aside_where_something_else_needs_the_core(
 
 
 def test_a_horovod_that_does_not_sleep_is_not_told_to_and_steps_aside() -> None:
-    variables = settings.choose(place(), machine(0, 1), {}, wakes=False).variables
+    variables = settings.choose(place(), machine(0, 1), {}, added=(SHARED_MEMORY,)).variables
     assert "HOROVOD_IDLE_CYCLE_TIME" not in variables
     assert variables[settings.YIELD] == "1"
 
@@ -195,10 +201,30 @@ def test_a_horovod_that_does_not_sleep_is_not_told_to_and_steps_aside() -> None:
 def test_what_horovod_can_do_stands_in_its_library(tmp_path: Path) -> None:
     (tmp_path / "tensorflow").mkdir()
     library = tmp_path / "tensorflow" / "mpi_lib.cpython-311-x86_64-linux-gnu.so"
-    for content, expected in ((b"", False), (b"\0HOROVOD_CYCLE_TIME\0", False), (b"\0HOROVOD_IDLE_CYCLE_TIME\0", True)):
+    for content, expected in (
+        (b"", set()),
+        (b"\0HOROVOD_CYCLE_TIME\0", set()),
+        (b"\0HOROVOD_IDLE_CYCLE_TIME\0", {IDLE_CYCLE_TIME}),
+        (b"\0HOROVOD_IDLE_CYCLE_TIME\0HOROVOD_SHARED_MEMORY\0", ADDED_VARIABLES),
+    ):
         library.write_bytes(content)
-        assert sleeps_until_enqueued(tmp_path) is expected
-    assert not sleeps_until_enqueued(tmp_path / "none")
+        assert added_variables(tmp_path) == expected
+    assert added_variables(tmp_path / "none") == set()
+
+
+def test_gradients_go_through_shared_memory_on_one_host_unless_another_way_is_chosen() -> None:
+    def shares(place_: Place, environment: dict[str, str], **config: object) -> bool:
+        chosen = settings.choose(place_, machine(0, 1), environment, config=DistributedConfig(**config))  # type: ignore[arg-type]
+        return SHARED_MEMORY in chosen.variables
+
+    assert shares(place(), {})
+    assert not shares(Place(0, 4, 0, 2, "h", "mpirun"), {})  # two hosts
+    assert not shares(place(), {}, allreduce="ring")
+    assert not shares(place(), {"OMPI_MCA_coll_tuned_allreduce_algorithm": "4"})
+    assert not shares(place(), {"HOROVOD_CPU_OPERATIONS": "gloo"})
+    chosen = settings.choose(place(), machine(0, 1), {SHARED_MEMORY: "0"})
+    assert chosen.kept[SHARED_MEMORY] == "0"
+    assert SHARED_MEMORY not in settings.choose(place(), machine(0, 1), {}, added=(IDLE_CYCLE_TIME,)).variables
 
 
 def test_between_hosts_gradients_go_together() -> None:

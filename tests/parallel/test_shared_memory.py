@@ -1,0 +1,142 @@
+"""Means through shared memory, and Adam's update shared out over the ranks (scripts/horovod): the same numbers as without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hvd_train import fused_adam
+from hvd_train.world import World
+
+# Around a block of 1,024, and more than a window's 2 MiB.
+LENGTHS = (0, 1, 15, 1023, 1024, 1025, 5000, 700_000)
+SHAPES = ((3000, 7), (1024,), (), (5, 300), (1,))
+# The moments of a weight whose gradient stays 0 become too small for a full mantissa.
+TINY = 1.3e-38
+
+
+@pytest.fixture
+def hvd(world: World) -> Any:
+    if world.size == 1:
+        pytest.skip("one rank shares with nobody")
+    import hvd_train.keras as hvd_keras
+    from hvd_train.keras import shared_update
+
+    assert shared_update.block_length() == 1024
+    return hvd_keras
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int32"])
+def test_sums_and_means_of_all_lengths(hvd: Any, dtype: str) -> None:
+    """The last two types go the old way."""
+    rank, size = hvd.rank(), hvd.size()
+    for turn in range(3):  # windows take turns
+        mine = [(np.arange(n) % 50 + rank + turn).astype(dtype) for n in LENGTHS]
+        sums = hvd.grouped_allreduce([tf.constant(a) for a in mine], op=hvd.Sum, name=f"sums.{dtype}")
+        for a, total in zip(mine, sums, strict=True):
+            assert total.numpy().tolist() == (size * (a - rank) + size * (size - 1) // 2).astype(dtype).tolist()
+    mean = hvd.allreduce(tf.fill([2000], tf.cast(2 * rank, dtype)), op=hvd.Average, name=f"mean.{dtype}")
+    assert mean.numpy().tolist() == [size - 1] * 2000
+
+
+def test_a_gradient_that_something_else_reads_is_not_averaged_in_its_place(hvd: Any) -> None:
+    @tf.function
+    def both(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        gradient = x * 2.0
+        (mean,) = hvd.grouped_allreduce([gradient], name="held")
+        with tf.control_dependencies([mean]):
+            return tf.identity(gradient), mean
+
+    gradient, mean = both(tf.fill([3000], float(hvd.rank())))
+    assert set(gradient.numpy()) == {2.0 * hvd.rank()}
+    assert set(mean.numpy()) == {hvd.size() - 1.0}
+
+
+def trained(hvd: Any, optimizer: Any, *, share: bool, name: str, steps: int = 12) -> tuple[Any, list[bytes]]:
+    """The optimizer, and the bytes of weights and state, after steps with other gradients on each rank."""
+    variables = [keras.Variable(np.linspace(-1, 1, int(np.prod(s))).reshape(s).astype("float32")) for s in SHAPES]
+    optimizer = hvd.DistributedOptimizer(optimizer, name=name, share_update=share)
+    optimizer.build(variables)
+    for state in (*optimizer._momentums, *optimizer._velocities):
+        state.assign(tf.fill(state.shape, TINY))
+
+    def gradient(variable: Any, step: tf.Tensor) -> tf.Tensor:
+        """None of it where the weight is positive; and where it is not, up to nearly nothing."""
+        scale = 10.0 ** tf.cast(-3 * step, tf.float32) * (1.0 + hvd.rank())
+        return tf.where(variable > 0, 0.0, tf.convert_to_tensor(variable) * scale)
+
+    @tf.function
+    def train() -> None:
+        for step in tf.range(steps):
+            optimizer.apply([gradient(v, step) for v in variables], variables)
+
+    train()
+    optimizer.hvd_gather_state()
+    return optimizer, [np.asarray(v).tobytes() for v in (*variables, *optimizer.variables)]
+
+
+def optimizers() -> list[tuple[str, Any, bool]]:
+    return [
+        ("adam", lambda: fused_adam.Adam(0.01), True),
+        ("adamw", lambda: fused_adam.AdamW(0.01, weight_decay=0.1), True),
+        ("ema", lambda: fused_adam.Adam(0.01, use_ema=True), True),
+        ("clipped", lambda: fused_adam.Adam(0.01, global_clipnorm=0.1), False),
+        ("clipped_each", lambda: fused_adam.Adam(0.01, clipnorm=0.1), False),
+        ("accumulated", lambda: fused_adam.Adam(0.01, gradient_accumulation_steps=2), False),
+        ("amsgrad", lambda: fused_adam.Adam(0.01, amsgrad=True), False),
+        ("plain", lambda: keras.optimizers.Adam(0.01), False),
+    ]
+
+
+@pytest.mark.parametrize(("name", "make", "shares"), optimizers(), ids=[name for name, _, _ in optimizers()])
+def test_an_update_that_is_shared_out_changes_no_bit(
+    hvd: Any, world: World, name: str, make: Any, shares: bool
+) -> None:
+    together, shared = trained(hvd, make(), share=True, name=f"{name}.shared")
+    _, alone = trained(hvd, make(), share=False, name=f"{name}.alone")
+    assert together.hvd_state.shared == shares
+    assert shared == alone
+    assert world.allgather(shared) == [shared] * world.size
+
+
+def test_each_rank_updates_its_own_blocks_of_the_moments(hvd: Any) -> None:
+    variable = keras.Variable(np.ones(4096, "float32"))
+    optimizer = hvd.DistributedOptimizer(fused_adam.Adam(0.01), share_update=True)
+    optimizer.apply([tf.ones(4096)], [variable])
+    own = np.arange(4096) // 1024 % hvd.size() == hvd.rank()
+    assert ((optimizer._momentums[0].numpy() != 0) == own).all()
+    optimizer.hvd_gather_state()
+    assert (optimizer._momentums[0].numpy() != 0).all()
+
+
+def test_what_cannot_be_shared_out_is_averaged(hvd: Any) -> None:
+    def shared(gradients: Sequence[Any], **wrap: Any) -> bool:
+        variables = [keras.Variable(np.ones((2000, 2), "float32")) for _ in gradients]
+        optimizer = hvd.DistributedOptimizer(fused_adam.Adam(0.01), share_update=True, **wrap)
+        optimizer.apply(gradients, variables)
+        return bool(optimizer.hvd_state.shared)
+
+    dense = tf.ones((2000, 2))
+    assert shared([dense])
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        assert not shared([dense, None])
+    assert not shared([tf.IndexedSlices(tf.ones((1, 2)), tf.constant([3]), tf.constant([2000, 2]))])
+    assert not shared([dense], compression=hvd.Compression.fp16)
+    assert not shared([dense], op=hvd.Sum)
+    assert not shared([dense], groups=1)
+    assert not shared([dense], backward_passes_per_step=2)
+    assert not shared([dense], gradient_predivide_factor=2.0)
+
+
+def test_an_optimizer_that_shares_its_updates_refuses_what_it_cannot_share(hvd: Any) -> None:
+    variable = keras.Variable(np.ones((2000, 2), "float32"))
+    optimizer = hvd.DistributedOptimizer(fused_adam.Adam(0.01), share_update=True)
+    optimizer.apply([tf.ones((2000, 2))], [variable])
+    sparse = tf.IndexedSlices(tf.ones((1, 2)), tf.constant([3]), tf.constant([2000, 2]))
+    with pytest.raises(ValueError, match="shares its updates out over the ranks, and this one cannot be"):
+        optimizer.apply([sparse], [variable])
