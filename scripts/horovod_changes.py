@@ -278,6 +278,23 @@ IN_PLACE = (
 SAY_DONE_IN_A_WORKER = (
     Change(
         "horovod/tensorflow/mpi_ops.cc",
+        "class HorovodGroupedAllreduceOp : public AsyncOpKernel {\n",
+        """namespace {
+void SayDoneInAWorker(OpKernelContext* context, const AsyncOpKernel::DoneCallback& done) {
+  auto runner = context->runner();
+  if (runner != nullptr && *runner != nullptr) {
+    (*runner)(done);
+  } else { // a function that TensorFlow runs in the thread that called it
+    done();
+  }
+}
+} // namespace
+
+class HorovodGroupedAllreduceOp : public AsyncOpKernel {
+""",
+    ),
+    Change(
+        "horovod/tensorflow/mpi_ops.cc",
         """              done();
             }
           });
@@ -285,7 +302,7 @@ SAY_DONE_IN_A_WORKER = (
 
     auto enqueue_result = EnqueueTensorAllreduces(
 """,
-        """              (*context->runner())(done);
+        """              SayDoneInAWorker(context, done);
             }
           });
     }

@@ -72,7 +72,8 @@ def throughput(ranks: Sequence[Answer]) -> dict[str, Any]:
 
 
 def shares(ranks: Sequence[Answer]) -> dict[str, float]:
-    """Where a step's time goes, by what is saved when a part is left out. A noisy machine can make one negative."""
+    """Where a step's time goes, by what is saved when a part is left out. A noisy machine can make one negative, and the
+    allreduce's is less what its ranks save by sharing the update out, which each does whole where it is left out."""
     whole, no_input, no_allreduce = (step_seconds(ranks, kind) for kind in ("train", "one batch", "no allreduce"))
     if len(ranks) == 1:  # nobody to wait for: both kinds without input are the same
         no_input = no_allreduce

@@ -1,4 +1,4 @@
-// The operation HorovodGroupedAdam. Included by mpi_ops.cc within its namespace, whose TFTensor it needs.
+// The operation HorovodGroupedAdam. Included by mpi_ops.cc within its namespace, whose TFTensor and others it needs.
 //
 // Averages gradients over all ranks and updates variables by Adam, each element on one rank, in one exchange through
 // shared memory (shared_memory_operations.h). Of the two moments every rank updates its own blocks alone. It can be had
@@ -68,7 +68,7 @@ public:
           context->SetStatus(ConvertStatus(status));
         }
         if (--*left == 0) {
-          (*context->runner())(done);
+          SayDoneInAWorker(context, done);
         }
       });
     }

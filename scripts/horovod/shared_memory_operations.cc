@@ -75,7 +75,7 @@ template <typename T> void AllreducePiece(SharedWindows& windows, const std::vec
   int me = windows.Rank(), size = windows.Size();
   auto at = [&](int rank, const Part<T>& part) { return static_cast<T*>(windows.Window(rank)) + part.in_window; };
   // A sum lies in the window of the rank after the one that has it, in the place of an addend which that one alone has
-  // read: to write to memory that is in a core's cache already costs half as much as to write elsewhere.
+  // read: memory that is in a core's cache already is cheaper to write to than other memory.
   auto sum_of = [&](const Part<T>& part) { return at((part.owner + 1) % size, part); };
 
   for (auto& part : parts) {

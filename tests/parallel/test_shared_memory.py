@@ -104,10 +104,17 @@ def test_an_update_that_is_shared_out_changes_no_bit(
     assert world.allgather(shared) == [shared] * world.size
 
 
-def test_each_rank_updates_its_own_blocks_of_the_moments(hvd: Any) -> None:
+@pytest.mark.parametrize("graph", [False, True])
+def test_each_rank_updates_its_own_blocks_of_the_moments(hvd: Any, graph: bool) -> None:
+    """A small function is run by TensorFlow in the thread that calls it, which has no workers."""
     variable = keras.Variable(np.ones(4096, "float32"))
     optimizer = hvd.DistributedOptimizer(fused_adam.Adam(0.01), share_update=True)
-    optimizer.apply([tf.ones(4096)], [variable])
+    optimizer.build([variable])
+
+    def update() -> None:
+        optimizer.apply([tf.ones(4096)], [variable])
+
+    (tf.function(update) if graph else update)()
     own = np.arange(4096) // 1024 % hvd.size() == hvd.rank()
     assert ((optimizer._momentums[0].numpy() != 0) == own).all()
     optimizer.hvd_gather_state()
