@@ -183,7 +183,7 @@ class DistributedMixin:
             aggregation.when_complete(lambda: update(gradients, variables), lambda: _count_pass(self))
 
     def _hvd_shares(self, gradients: Sequence[Any], variables: Sequence[Any], *, reduced: bool) -> bool:
-        """Whether this update is shared out. As the first one, so are all: what the others do needs whole moments."""
+        """Whether this update is shared out. Once one was, all are: what is done otherwise needs whole moments."""
         state = self.hvd_state
         if not state.share_update:
             return False

@@ -77,9 +77,11 @@ def gather_moments(optimizer: Any) -> None:
     block, rank, size = block_length(), _horovod.rank(), _horovod.size()
     own = []
     for moment in moments:
-        is_own = (np.arange(moment.shape.num_elements()) // block % size == rank).reshape(moment.shape)
-        # As whole numbers: what is added to 0 keeps its bits.
-        own.append(tf.where(is_own, tf.bitcast(moment, tf.int32), 0))
+        is_own = np.zeros(moment.shape.num_elements(), bool)
+        for first in range(rank * block, len(is_own), size * block):
+            is_own[first : first + block] = True
+        # What is added to -0 keeps its bits, where it is -0 itself, too.
+        own.append(tf.where(is_own.reshape(moment.shape), moment, -0.0))
     gathered = _horovod.grouped_allreduce(own, op=_horovod.Sum, name="hvd_train.keras.moments")
-    for moment, bits in zip(moments, gathered, strict=True):
-        moment.assign(tf.bitcast(bits, tf.float32))
+    for moment, whole in zip(moments, gathered, strict=True):
+        moment.assign(whole)
