@@ -168,11 +168,11 @@ def wanted_variables(
         fusion_mb = FUSION_THRESHOLD_MB
     if fusion_mb is not None:
         wanted["HOROVOD_FUSION_THRESHOLD"] = str(int(fusion_mb * 2**20))
-    if config.allreduce == "auto" and "shared-memory" in automatic and place.local_size == place.size:
-        wanted[SHARED_MEMORY] = "1"
     if config.allreduce != "auto":
         wanted["OMPI_MCA_coll_tuned_use_dynamic_rules"] = "1"
         wanted["OMPI_MCA_coll_tuned_allreduce_algorithm"] = ALLREDUCE_ALGORITHMS[config.allreduce]
+    elif "shared-memory" in automatic and place.local_size == place.size:
+        wanted[SHARED_MEMORY] = "1"
     # MPI polls; on a core where something else computes meanwhile it must step aside. On a rank's own core nothing does
     # while the gradients of one group are exchanged, if Horovod's thread sleeps until then; there it would only be slower.
     own_core = share.exclusive and not share.oversubscribed

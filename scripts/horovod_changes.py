@@ -24,6 +24,20 @@ class DoesNotApply(Exception):
     """The source is not the one that these changes are for."""
 
 
+FILES = Path(__file__).resolve().parent / "horovod"
+NEW_FILES = {
+    "horovod/common/ops": (
+        "shared_windows.h",
+        "shared_windows.cc",
+        "shared_memory_operations.h",
+        "shared_memory_operations.cc",
+        "adam_update.h",
+        "adam_update.cc",
+    ),
+    "horovod/tensorflow": ("grouped_adam_op.h",),
+}
+"""Where in Horovod's source the files of scripts/horovod go."""
+
 # TensorFlow 2.21 no longer ships the headers of this source; what is lost are the XLA variants of the collectives.
 WITHOUT_XLA = (
     Change(
@@ -204,8 +218,9 @@ IN_SHARED_MEMORY = (
         '"${PROJECT_SOURCE_DIR}/horovod/common/ops/mpi_operations.cc"\n',
         '"${PROJECT_SOURCE_DIR}/horovod/common/ops/mpi_operations.cc"\n'
         + "".join(
-            f'                "${{PROJECT_SOURCE_DIR}}/horovod/common/ops/{name}.cc"\n'
-            for name in ("shared_windows", "shared_memory_operations", "adam_update")
+            f'                "${{PROJECT_SOURCE_DIR}}/horovod/common/ops/{name}"\n'
+            for name in NEW_FILES["horovod/common/ops"]
+            if name.endswith(".cc")
         ),
     ),
     Change(
@@ -311,20 +326,6 @@ class HorovodGroupedAllreduceOp : public AsyncOpKernel {
 """,
     ),
 )
-
-FILES = Path(__file__).resolve().parent / "horovod"
-NEW_FILES = {
-    "horovod/common/ops": (
-        "shared_windows.h",
-        "shared_windows.cc",
-        "shared_memory_operations.h",
-        "shared_memory_operations.cc",
-        "adam_update.h",
-        "adam_update.cc",
-    ),
-    "horovod/tensorflow": ("grouped_adam_op.h",),
-}
-"""Where in Horovod's source the files of scripts/horovod go."""
 
 CHANGES = (
     *WITHOUT_XLA,

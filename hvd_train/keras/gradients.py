@@ -92,8 +92,7 @@ class Reduction:
         for i in members:
             by_dtype.setdefault(result[i].dtype, []).append(i)
         for dtype, indices in by_dtype.items():
-            # Horovod fuses neighbours only: between small ones a large one would part them into two messages.
-            indices.sort(key=lambda i: result[i].shape.num_elements() or 0, reverse=True)
+            indices = largest_first(indices, result)
             wire = dtype if dtype.name in _REDUCIBLE else tf.float32
             reduced = _horovod.grouped_allreduce(
                 [tf.cast(tf.convert_to_tensor(result[i]), wire) for i in indices],
@@ -140,6 +139,12 @@ class Reduction:
                 if members:
                     yield members
             yield from ([i] for i in position.values())
+
+
+def largest_first(positions: Collection[int], tensors: Sequence[Any]) -> list[int]:
+    """The order to send these tensors in. Horovod fuses neighbours only: between small ones a large one would part them into
+    two messages."""
+    return sorted(positions, key=lambda i: tensors[i].shape.num_elements() or 0, reverse=True)
 
 
 def _named(name: str | None, part: str) -> str | None:

@@ -19,7 +19,7 @@ import tensorflow as tf
 from horovod.tensorflow import mpi_ops
 
 from hvd_train.keras.basics import is_elastic, native
-from hvd_train.keras.gradients import Reduction
+from hvd_train.keras.gradients import Reduction, largest_first
 
 
 def block_length() -> int:
@@ -59,8 +59,7 @@ def can_share(optimizer: Any, reduction: Reduction, gradients: Sequence[Any], va
 def update(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any], learning_rate: Any, name: str) -> None:
     """Average `gradients` over all ranks and update `variables`. All ranks, where `can_share`; `name` alike on them."""
     index = [optimizer._get_variable_index(v) for v in variables]
-    # Horovod sends neighbours together: between small ones a large one would part them.
-    order = sorted(range(len(index)), key=lambda i: gradients[i].shape.num_elements() or 0, reverse=True)
+    order = largest_first(range(len(index)), gradients)
     mpi_ops.MPI_LIB.horovod_grouped_adam(
         gradients=[gradients[i] for i in order],
         variables=[native(variables[i]).handle for i in order],
