@@ -15,6 +15,12 @@ import tensorflow as tf
 class FusedUpdate:
     """What an Adam of Keras's mixes in. The formula: Kingma and Ba 2015 (arXiv 1412.6980), end of section 2."""
 
+    def _backend_update_step(self: Any, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
+        """What Keras calls with all gradients. No update begins before the last is there: what still reads a weight (the
+        gradient of a layer's inputs) would make TensorFlow copy it first."""
+        with tf.control_dependencies([g for g in grads if tf.is_tensor(g)]):
+            super()._backend_update_step(grads, trainable_variables, learning_rate)  # type: ignore[misc]
+
     def update_step(self: Any, gradient: Any, variable: Any, learning_rate: Any) -> None:
         if isinstance(gradient, tf.IndexedSlices) or self.amsgrad:
             super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]

@@ -93,6 +93,24 @@ def test_the_fused_adam_is_keras_s_adam(name: str) -> None:
     assert found[0][0] != pytest.approx(start[0], abs=1e-3)
 
 
+def test_the_fused_adam_copies_no_weight() -> None:
+    """TensorFlow copies a weight before an update while another operation still holds it: its memory is another then."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential([layers.Input((8,)), layers.Dense(600), layers.Dense(600), layers.Dense(2)])
+    config = OptimizerConfig(optimizer="adam", warmup_epochs=0)
+    schedule = make_schedule(config, global_batch_size=4, steps_per_epoch=20, num_epochs=1)
+    model.compile(make_optimizer(config, schedule), "mse")
+    rows, targets = np.ones((4, 8), np.float32), np.ones((4, 2), np.float32)
+
+    def places() -> list[int]:
+        model.train_on_batch(rows, targets)
+        return [v.value.numpy().__array_interface__["data"][0] for v in model.trainable_variables]
+
+    places()  # the optimizer is built with the first step
+    assert places() == places() == places()
+
+
 def test_decay_pulls_kernels_alone() -> None:
     config = OptimizerConfig(optimizer="adamw", weight_decay=0.5, base_learning_rate=0.1, warmup_epochs=0, schedule="constant")  # fmt: skip
     schedule = make_schedule(config, global_batch_size=256, steps_per_epoch=10, num_epochs=1)
