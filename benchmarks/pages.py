@@ -16,20 +16,34 @@ class NotMeasured(Exception):
 
 
 def newest(kind: str, cpu: str | None = None) -> dict[str, Any]:
-    """The result of this kind whose file name, which ends with the date, comes last; its name under "file".
+    """The last of `results`."""
+    return next(iter(results(kind, cpu)))
 
-    With `cpu` the newest that was measured on such a one.
+
+def results(kind: str, cpu: str | None = None) -> list[dict[str, Any]]:
+    """All results of this kind, the newest first, each with its file's name under "file"; with `cpu` those of such a one.
+
+    NotMeasured where there is none.
     """
-    for path in sorted(RESULTS.glob(f"{kind}_*.json"), reverse=True):
-        result = {**json.loads(path.read_text()), "file": path.name}
-        if cpu is None or cpu_of(result) == cpu:
-            return result
-    raise NotMeasured(kind)
+    found = [{**json.loads(path.read_text()), "file": path.name} for path in RESULTS.glob(f"{kind}_*.json")]
+    of_cpu = [result for result in found if cpu is None or cpu_of(result) == cpu]
+    if not of_cpu:
+        raise NotMeasured(kind)
+    return sorted(of_cpu, key=date_of, reverse=True)
+
+
+def machine_of(result: dict[str, Any]) -> str:
+    """Cores, CPU and kernel, in what one of our programs here wrote or in what `hvd-train bench` did."""
+    return str(result.get("about", result)["machine"])
+
+
+def date_of(result: dict[str, Any]) -> str:
+    return str(result.get("about", result)["date"])
 
 
 def cpu_of(result: dict[str, Any]) -> str:
     """Of the line that names its machine: "2 cores, AMD EPYC, Linux 6.18"."""
-    return str(result["machine"]).split(", ")[1]
+    return machine_of(result).split(", ")[1]
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

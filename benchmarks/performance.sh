@@ -11,7 +11,7 @@ python benchmarks/settings.py --repeats "${REPEATS:-5}" --seconds 1.5 --limit-s 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 hvd-train bench --np 1 2 --repeats 3 --seconds 1.5 --measure scaling allreduce --recipe reference --out "$scratch"
-cp "$scratch/bench.json" "$results/bench_$(nproc)-cores_$(date +%F).json"
+python benchmarks/records.py bench "$scratch/bench.json" "$results"
 python benchmarks/where.py --out "$results"
 python benchmarks/replacements.py --out "$results"
 python benchmarks/performance_tables.py

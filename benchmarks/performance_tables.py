@@ -8,12 +8,11 @@ Each table stands between `<!-- NAME -->` and `<!-- end -->`; no figure of the p
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import statistics
 from typing import Any
 
-from pages import RESULTS, ROOT, NotMeasured, cpu_of, newest, table
+from pages import ROOT, NotMeasured, cpu_of, date_of, machine_of, newest, results, table
 
 PAGE = ROOT / "docs" / "performance.md"
 
@@ -38,9 +37,7 @@ def ratio(figures: dict[str, float]) -> str:
 
 
 def source(result: dict[str, Any]) -> str:
-    machine = result.get("machine") or result["about"]["machine"]
-    date = result.get("date") or result["about"]["date"]
-    return f"\n\n{machine}; {date[:10]}; `benchmarks/results/{result['file']}`."
+    return f"\n\n{machine_of(result)}; {date_of(result)[:10]}; `benchmarks/results/{result['file']}`."
 
 
 def peers(found: dict[str, Any]) -> str:
@@ -119,15 +116,16 @@ def start(found: dict[str, Any]) -> str:
 def targets(found: dict[str, Any]) -> str:
     """The aims and what was measured on each CPU, the newest first; whether one is met is computed, not judged."""
     of_cpu: dict[str, dict[str, Any]] = {}
-    for path in sorted(RESULTS.glob("settings_*.json"), reverse=True):
-        cpu = cpu_of(json.loads(path.read_text()))
-        of_cpu.setdefault(cpu, Results(cpu))
-    columns = [measured_aims(results) for results in of_cpu.values()]
-    heads = [f"{cpu}, {results['settings']['date'][:10]}" for cpu, results in of_cpu.items()]
+    for result in results("settings"):
+        of_cpu.setdefault(cpu := cpu_of(result), Results(cpu))
+    columns = [measured_aims(found) for found in of_cpu.values()]
+    heads = [f"{cpu}, {date_of(found['settings'])[:10]}" for cpu, found in of_cpu.items()]
+    rates = [found["settings"]["matmul_flop_per_s"]["median"] / 1e9 for found in of_cpu.values()]
     lines = [
         (name, f"{aim:.2f}", *(f"{column[name][1]:.2f} {'✓' if column[name][1] >= aim else '✗'}" for column in columns))
         for name, (aim, _) in columns[0].items()
     ]
+    lines.append(("*its matrix products, GFLOP/s of a core*", "", *(f"*{rate:.0f}*" for rate in rates)))
     return table(("hvd_train against", "aim, at least", *heads), lines)
 
 

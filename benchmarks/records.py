@@ -1,13 +1,20 @@
-"""What the programs that measure speed write: a dated file each, to which rows that are measured again are added."""
+"""What the programs that measure speed write: a dated file each, to which rows that are measured again are added.
+
+python benchmarks/records.py bench BENCH.JSON benchmarks/results          keeps what `hvd-train bench` wrote
+"""
 
 from __future__ import annotations
 
 import datetime
 import json
 import os
+import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from pages import cpu_of, date_of
 
 from hvd_train.bench.session import machine_line
 from hvd_train.report import git_state, versions
@@ -29,12 +36,12 @@ def header() -> dict[str, Any]:
 def save(
     folder: Path | None, kind: str, result: dict[str, Any], *, again: Iterable[str] = (), tables: Iterable[str] = ()
 ) -> None:
-    """Write the result as `kind` of its day; without a folder print it. Where some rows were measured `again`, only these
-    change in the day's `tables`."""
+    """Write the result as `kind` of its CPU and day; without a folder print it. Where some rows were measured `again`, only
+    these change in the day's `tables`."""
     if folder is None:
         print(json.dumps(result, indent=2))
         return
-    path = folder / f"{kind}_{NUM_CORES}-cores_{result['date'][:10]}.json"
+    path = folder / file_name(kind, result)
     if again and path.exists():
         before = json.loads(path.read_text())
         for table in tables:
@@ -42,3 +49,13 @@ def save(
         result = before
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(path)
+
+
+def file_name(kind: str, result: dict[str, Any]) -> str:
+    cpu = re.sub(r"[^a-z0-9]+", "-", cpu_of(result).lower()).strip("-")
+    return f"{kind}_{NUM_CORES}-cores_{cpu}_{date_of(result)[:10]}.json"
+
+
+if __name__ == "__main__":
+    kind, written, folder = sys.argv[1:]
+    save(Path(folder), kind, json.loads(Path(written).read_text()))

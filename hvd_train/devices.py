@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 from typing import Any
 
+CPUINFO = "/proc/cpuinfo"
+
 
 def take_own_gpu(config: Any, local_rank: int) -> Any | None:
     """Let this process see the GPU of its local rank alone; returns it, None where there is none.
@@ -34,14 +36,16 @@ def cpu_flags() -> set[str]:
 
 
 def cpu_name() -> str:
-    """The CPU's model, or else its architecture."""
-    return _cpuinfo("model name") or platform.machine()
+    """The CPU's model, or else its architecture. With its numbers: a virtual machine gives unlike CPUs one name."""
+    numbers = (f"{key.split()[-1]} {value}" for key in ("cpu family", "model") if (value := _cpuinfo(key)))
+    return " ".join(filter(None, (_cpuinfo("model name") or platform.machine(), *numbers)))
 
 
 def _cpuinfo(key: str) -> str:
     """What /proc/cpuinfo says of the first CPU; empty where it says nothing."""
     try:
-        with open("/proc/cpuinfo") as file:
-            return next((line.split(":", 1)[1].strip() for line in file if line.startswith(key)), "")
+        with open(CPUINFO) as file:
+            pairs = (line.partition(":") for line in file)
+            return next((value.strip() for found, _, value in pairs if found.strip() == key), "")
     except OSError:
         return ""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from hvd_train.devices import cpu_flags, has_bfloat16, take_own_gpu
+from hvd_train import devices
+from hvd_train.devices import cpu_flags, cpu_name, has_bfloat16, take_own_gpu
 
 
 class FakeConfig:
@@ -49,3 +52,15 @@ def test_who_has_bfloat16() -> None:
     assert has_bfloat16(set(), (8, 0))
     assert not has_bfloat16({"avx512_bf16"}, (7, 5))  # where there is a GPU it computes
     assert isinstance(cpu_flags(), set)
+
+
+def test_unlike_cpus_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def named(text: str) -> str:
+        (tmp_path / "cpuinfo").write_text(text)
+        monkeypatch.setattr(devices, "CPUINFO", str(tmp_path / "cpuinfo"))
+        return cpu_name()
+
+    genoa = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n"
+    assert named(genoa) == "AMD EPYC family 25 model 17"
+    assert named(genoa.replace("25", "26")) != named(genoa)
+    assert named("processor\t: 0\n") == platform.machine()
