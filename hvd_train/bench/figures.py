@@ -72,14 +72,18 @@ def throughput(ranks: Sequence[Answer]) -> dict[str, Any]:
 
 
 def shares(ranks: Sequence[Answer]) -> dict[str, float]:
-    """Where a step's time goes, by what is saved when a part is left out. A noisy machine can make one negative, and the
-    allreduce's is less what its ranks save by sharing the update out, which each does whole where it is left out."""
-    whole, no_input, no_allreduce = (step_seconds(ranks, kind) for kind in ("train", "one batch", "no allreduce"))
+    """Where a step's time goes, by what is saved when a part is left out; a noisy machine can make one negative.
+
+    Ranks that share the update out make a part of it in a step, and all of it where the others are left out.
+    """
+    whole, no_input, compute = (step_seconds(ranks, kind) for kind in ("train", "one batch", "no allreduce"))
     if len(ranks) == 1:  # nobody to wait for: both kinds without input are the same
-        no_input = no_allreduce
+        no_input = compute
+    if "update" in ranks[0]["kinds"]:
+        compute -= step_seconds(ranks, "update") * (1 - 1 / len(ranks))
     return {
-        "compute": no_allreduce / whole,
-        "allreduce": (no_input - no_allreduce) / whole,
+        "compute": compute / whole,
+        "allreduce": (no_input - compute) / whole,
         "input": (whole - no_input) / whole,
     }
 

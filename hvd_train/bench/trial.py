@@ -3,7 +3,8 @@
     mpirun -np 2 python -m hvd_train.bench.trial '{"config": "...", ...}'
 
 With `parts`, three kinds of steps take turns: those of a real run, the same on one repeated batch (what is left out is
-the input), and the same without the averaging over ranks (what is left out is the allreduce and the wait for others).
+the input), and the same without the averaging over ranks (what is left out is the allreduce and the wait for others). Where
+ranks share the optimizer's update out, each makes all of it without the others: its time is taken by itself as well.
 Alone (`solo`), it is one of several independent processes, which start together through files in `gate`.
 """
 
@@ -21,6 +22,8 @@ from typing import Any
 START_LIMIT_S = 120.0
 GATE_POLL_S = 0.002
 WARM_UP_S = 0.5
+# Kinds of steps in which a rank waits for no other.
+BY_ITSELF = ("no allreduce", "update")
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
             SoloWorld(world.place, world.settings),
         )
         kinds["no allreduce"] = stepper(alone.trained, repeated)
+        if shares_update(parts.trained.optimizer):
+            kinds["update"] = updater(alone.trained)
     steps = int(parts.trained.steps_per_execution)
 
     def meet_ranks() -> None:
@@ -161,6 +166,31 @@ def stepper(model: Any, batches: Any) -> Callable[[], float]:
     return execute
 
 
+def shares_update(optimizer: Any) -> bool:
+    state = getattr(optimizer, "hvd_state", None)
+    return state is not None and bool(state.shared)
+
+
+def updater(model: Any) -> Callable[[], float]:
+    """A function that updates the weights of `model` as often as an execution of steps does, and returns its seconds."""
+    import tensorflow as tf
+
+    variables = model.trainable_variables
+    gradients = [tf.random.normal(v.shape, stddev=0.01, dtype=v.dtype) for v in variables]
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def update() -> None:
+        for _ in tf.range(int(model.steps_per_execution)):
+            model.optimizer.apply(gradients, variables)
+
+    def execute() -> float:
+        began = time.perf_counter()
+        update()
+        return time.perf_counter() - began
+
+    return execute
+
+
 def rounds(
     spec: Spec, kinds: dict[str, Callable[[], float]], world: Any, meet: Callable[[], None]
 ) -> dict[str, list[dict[str, Any]]]:
@@ -172,7 +202,7 @@ def rounds(
         began = time.perf_counter()
         while time.perf_counter() - began < WARM_UP_S or len(timed) < 2:
             timed.append(execute())
-            if kind != "no allreduce" and not spec.solo and world.size > 1:
+            if kind not in BY_ITSELF and not spec.solo and world.size > 1:
                 break  # ranks must take the same number: the first one's time decides below
         typical = sorted(timed)[len(timed) // 2]
         counts[kind] = max(2, world.broadcast(round(spec.seconds / typical)))

@@ -44,6 +44,13 @@ def test_a_job_s_figures() -> None:
     assert found["idle"] == pytest.approx(0.2)
 
 
+def test_what_ranks_save_by_sharing_the_update_out_is_no_gain_of_the_allreduce_s() -> None:
+    sharing = [rank(number) for number in range(2)]
+    for one in sharing:
+        one["kinds"]["update"] = [{"seconds": 0.02, "cpu_seconds": 0.02, "executions": [0.01] * 2}] * 3  # 2 ms a step
+    assert figures.throughput(sharing)["shares"] == pytest.approx({"compute": 0.5, "allreduce": 0.4, "input": 0.1})
+
+
 def test_ranks_go_at_the_slowest_one_s_pace_and_independent_processes_do_not() -> None:
     both = [rank(0), rank(1, factor=2.0)]
     assert figures.samples_per_s(both) == pytest.approx(10_000)
