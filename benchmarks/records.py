@@ -33,11 +33,22 @@ def header() -> dict[str, Any]:
     }
 
 
+def in_turn(names: Iterable[str], repeat: int) -> list[str]:
+    """The order of a repeat's rows: back and forth, so that none always has the same before it."""
+    return list(names) if repeat % 2 == 0 else list(names)[::-1]
+
+
 def save(
-    folder: Path | None, kind: str, result: dict[str, Any], *, again: Iterable[str] = (), tables: Iterable[str] = ()
+    folder: Path | None,
+    kind: str,
+    result: dict[str, Any],
+    *,
+    again: Iterable[str] = (),
+    tables: Iterable[str] = (),
+    figures: Iterable[str] = (),
 ) -> None:
     """Write the result as `kind` of its CPU and day; without a folder print it. Where some rows were measured `again`, only
-    these change in the day's `tables`."""
+    these change in the day's `tables`, and of the rest the `figures` that the result has."""
     if folder is None:
         print(json.dumps(result, indent=2))
         return
@@ -46,6 +57,7 @@ def save(
         before = json.loads(path.read_text())
         for table in tables:
             before[table] |= {row: result[table][row] for row in again}
+        before |= {name: result[name] for name in figures if name in result}
         result = before
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(path)

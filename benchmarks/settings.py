@@ -2,7 +2,7 @@
 
     python benchmarks/settings.py --repeats 3 --out benchmarks/results
 
-Run it where nothing else runs. In every repeat each row runs once; a row's figure is its samples/s divided by that of the
+Run it where nothing else runs. In every repeat each row runs once, back and forth; a row's figure is its samples/s divided by that of the
 settings as they come in the same repeat. Also: small batches, twice as many ranks as cores, bfloat16, the share of a
 core's matrix-product rate, and where a step's time goes.
 """
@@ -10,6 +10,7 @@ core's matrix-product rate, and where a step's time goes.
 from __future__ import annotations
 
 import argparse
+import statistics
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from records import header, save
+from records import header, in_turn, save
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +30,7 @@ from hvd_train.settings import YIELD
 
 NP = 2
 AS_IT_COMES = "as it comes"
+ONE_CORE = "one process on one core"
 Row = Callable[[Session], float]
 
 MATMUL = """
@@ -64,6 +66,7 @@ SMALL = {"training": {"local_batch_size": 32}}
 BFLOAT16 = {"training": {"precision": "bfloat16"}}
 ROWS: dict[str, Row] = {
     AS_IT_COMES: ranks(),
+    ONE_CORE: lambda session: figures.samples_per_s_apart(session.independent(1, REFERENCE)["ranks"]),
     "independent processes": apart(),
     "the same again": ranks(),
     **{f"without {name}": ranks(**without(name)) for name in OFF},
@@ -119,34 +122,39 @@ def main() -> None:
                 break
             matmul.append(float(subprocess.run([sys.executable, "-c", MATMUL], capture_output=True, text=True, check=True,
                                                timeout=120).stdout))  # fmt: skip
-            for name, row in rows.items():
-                rates[name].append(row(session))
+            for name in in_turn(rows, repeat):
+                rates[name].append(rows[name](session))
                 print(f"{repeat + 1}  {name:<28} {rates[name][-1]:>9,.0f}", file=sys.stderr, flush=True)
         parts = {} if arguments.only else leave_out_parts(session)
     result = {
         **header(),
         "samples_per_s": rates,
         "ratio": ratios(rates),
-        "matmul_flop_per_s": figures.spread(matmul),
         "flop_per_sample": flop_per_sample(),
         **parts,
     }
-    if parts:
-        rate = parts["one process on one core"]["samples_per_s"] * flop_per_sample()
-        result["share_of_matmul_rate"] = rate / result["matmul_flop_per_s"]["median"]
+    if ONE_CORE in rows:
+        shares = [rate * flop_per_sample() / product for rate, product in zip(rates[ONE_CORE], matmul, strict=True)]
+        result |= {"matmul_flop_per_s": figures.spread(matmul), "share_of_matmul_rate": statistics.median(shares)}
     show(result)
     if arguments.out:
-        save(arguments.out, "settings", result, again=arguments.only or (), tables=("samples_per_s", "ratio"))
+        save(
+            arguments.out,
+            "settings",
+            result,
+            again=arguments.only or (),
+            tables=("samples_per_s", "ratio"),
+            figures=("matmul_flop_per_s", "share_of_matmul_rate"),
+        )
 
 
 def leave_out_parts(session: Session) -> dict[str, Any]:
-    """Where a step's time goes, and one process by itself."""
+    """Where a step's time goes."""
     found = {f"batch {batch}": session.throughput_of(NP, REFERENCE.replace(training={"local_batch_size": batch}))
              for batch in (256, 32)}  # fmt: skip
-    result = {"two ranks": found, "one process on one core": session.throughput_of(1, REFERENCE)}
-    for part in (*found.values(), result["one process on one core"]):
+    for part in found.values():
         part["settings"]["kept"].pop("OPAL_PREFIX", None)  # a path of this machine
-    return result
+    return {"two ranks": found}
 
 
 def ratios(rates: dict[str, list[float]]) -> dict[str, dict[str, float]]:

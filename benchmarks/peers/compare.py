@@ -3,7 +3,7 @@
     benchmarks/peers/make_venvs.sh                                        # once
     python benchmarks/peers/compare.py --repeats 5 --out benchmarks/results
 
-Run it where nothing else runs. In every repeat each row runs once, so all rows see the same hours of the machine. A row's
+Run it where nothing else runs. In every repeat each row runs once, back and forth, so all rows see the same hours of the machine. A row's
 ratio is ours of the same repeat divided by it. Each peer is there twice: as its documentation has it, and with the
 threads and the pinning that ours gives itself. hvd_train runs its whole train step with its own pipeline, the peers theirs.
 """
@@ -34,7 +34,7 @@ from hvd_train.recipes import REFERENCE
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from records import header, save  # noqa: E402
+from records import header, in_turn, save  # noqa: E402
 
 NP = 2
 LIMIT_S = 180.0
@@ -153,8 +153,8 @@ def total(commands: list[list[Any]], environments: list[dict[str, str]], scratch
 def measured(rows: dict[str, Row], repeats: int) -> dict[str, list[float]]:
     rates: dict[str, list[float]] = {name: [] for name in rows}
     for repeat in range(repeats):
-        for name, row in rows.items():
-            rates[name].append(row())
+        for name in in_turn(rows, repeat):
+            rates[name].append(rows[name]())
             print(f"{repeat + 1}/{repeats}  {name:<34} {rates[name][-1]:>9,.0f}", file=sys.stderr, flush=True)
     return rates
 

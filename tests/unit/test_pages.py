@@ -51,3 +51,11 @@ def test_a_result_is_kept_beside_that_of_another_cpu_and_the_newest_is_shown(
     records.save(tmp_path, "peers", {**old, "rows": {"b": 3}}, again=["b"], tables=["rows"])
     assert pages.newest("peers", "Zeta family 9 model 1")["rows"] == {"a": 1, "b": 3}
     assert len(list(tmp_path.iterdir())) == 2
+    records.save(tmp_path, "peers", {**old, "share": 2}, again=["a"], tables=["rows"], figures=["share", "other"])
+    assert pages.newest("peers", "Zeta family 9 model 1")["share"] == 2
+
+
+def test_no_row_always_has_the_same_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = program("records", monkeypatch)
+    orders = [records.in_turn({"a": 1, "b": 2, "c": 3}, repeat) for repeat in range(3)]
+    assert orders == [["a", "b", "c"], ["c", "b", "a"], ["a", "b", "c"]]
