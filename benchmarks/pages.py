@@ -16,8 +16,8 @@ class NotMeasured(Exception):
 
 
 def newest(kind: str, cpu: str | None = None) -> dict[str, Any]:
-    """The last of `results`."""
-    return next(iter(results(kind, cpu)))
+    """The first of `results`."""
+    return results(kind, cpu)[0]
 
 
 def results(kind: str, cpu: str | None = None) -> list[dict[str, Any]]:

@@ -5,11 +5,11 @@ python benchmarks/records.py bench BENCH.JSON benchmarks/results          keeps 
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import os
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,14 @@ def file_name(kind: str, result: dict[str, Any]) -> str:
     return f"{kind}_{NUM_CORES}-cores_{cpu}_{date_of(result)[:10]}.json"
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", help="what the file's name begins with")
+    parser.add_argument("written", type=Path)
+    parser.add_argument("folder", type=Path)
+    given = parser.parse_args()
+    save(given.folder, given.kind, json.loads(given.written.read_text()))
+
+
 if __name__ == "__main__":
-    kind, written, folder = sys.argv[1:]
-    save(Path(folder), kind, json.loads(Path(written).read_text()))
+    main()

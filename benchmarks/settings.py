@@ -2,9 +2,9 @@
 
     python benchmarks/settings.py --repeats 3 --out benchmarks/results
 
-Run it where nothing else runs. In every repeat each row runs once, back and forth; a row's figure is its samples/s divided by that of the
-settings as they come in the same repeat. Also: small batches, twice as many ranks as cores, bfloat16, the share of a
-core's matrix-product rate, and where a step's time goes.
+Run it where nothing else runs. In every repeat each row runs once, back and forth; a row's figure is its samples/s divided by
+that of the settings as they come in the same repeat. Also: small batches, twice as many ranks as cores, bfloat16, the share
+of a core's matrix-product rate, and where a step's time goes.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
     benchmarks/peers/make_venvs.sh                                        # once
     python benchmarks/peers/compare.py --repeats 5 --out benchmarks/results
 
-Run it where nothing else runs. In every repeat each row runs once, back and forth, so all rows see the same hours of the machine. A row's
-ratio is ours of the same repeat divided by it. Each peer is there twice: as its documentation has it, and with the
-threads and the pinning that ours gives itself. hvd_train runs its whole train step with its own pipeline, the peers theirs.
+Run it where nothing else runs. In every repeat each row runs once, back and forth, so all rows see the same hours of the
+machine. A row's ratio is ours of the same repeat divided by it. Each peer is there twice: as its documentation has it, and
+with the threads and the pinning that ours gives itself. hvd_train runs its whole train step with its own pipeline, the peers
+theirs.
 """
 
 from __future__ import annotations

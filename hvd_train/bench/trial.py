@@ -158,15 +158,23 @@ def stepper(model: Any, batches: Any) -> Callable[[], float]:
     model.make_train_function()
     iterator = iter(batches.with_options(steady_options()))
 
+    # fit() reads the loss here, too: it waits for the steps.
+    return timed(lambda: float(model.train_function(iterator)["loss"]))
+
+
+def timed(action: Callable[[], object]) -> Callable[[], float]:
+    """`action` as a function that returns its seconds."""
+
     def execute() -> float:
         began = time.perf_counter()
-        float(model.train_function(iterator)["loss"])  # fit() reads the loss here, too: it waits for the steps
+        action()
         return time.perf_counter() - began
 
     return execute
 
 
 def shares_update(optimizer: Any) -> bool:
+    """Whether the ranks share out what `optimizer` does; known after the first step."""
     state = getattr(optimizer, "hvd_state", None)
     return state is not None and bool(state.shared)
 
@@ -183,12 +191,7 @@ def updater(model: Any) -> Callable[[], float]:
         for _ in tf.range(int(model.steps_per_execution)):
             model.optimizer.apply(gradients, variables)
 
-    def execute() -> float:
-        began = time.perf_counter()
-        update()
-        return time.perf_counter() - began
-
-    return execute
+    return timed(update)
 
 
 def rounds(
