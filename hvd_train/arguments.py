@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from hvd_train import config_io, recipes
+from hvd_train.arguments_table import TableFlags
 from hvd_train.config import RunConfig
 from hvd_train.rundir import latest_run
 from hvd_train.tune.space import DIMENSIONS, Dimension
@@ -96,8 +97,7 @@ class EvaluateArguments:
     """A table with the same columns, or a dataset directory. By default the run's own data."""
     split: Literal["train", "val", "test"] = "test"
     """Which split of a dataset directory or of the run's own data. A table is scored whole."""
-    delimiter: str = ","
-    """What separates the columns of a text table."""
+    table: tyro.conf.OmitArgPrefixes[TableFlags] = field(default_factory=TableFlags)
     json: bool = False
     """Print JSON instead of a table."""
 
@@ -120,8 +120,7 @@ class PredictArguments:
     """A table with the run's feature columns; a label column is not needed."""
     out: Path
     """The CSV to write, a line for each row of the table."""
-    delimiter: str = ","
-    """What separates the columns of a text table."""
+    table: tyro.conf.OmitArgPrefixes[TableFlags] = field(default_factory=TableFlags)
 
 
 @dataclass(frozen=True, kw_only=True)

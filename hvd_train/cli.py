@@ -129,7 +129,7 @@ def evaluate(argv: Sequence[str], place: Place) -> int:
     from hvd_train.predict import evaluate_run
 
     run_dir = RunDir(arguments.run_dir)
-    result = evaluate_run(run_dir, world, arguments.data, split=arguments.split, delimiter=arguments.delimiter)
+    result = evaluate_run(run_dir, world, arguments.data, split=arguments.split, given=arguments.table.given())
     if world.is_root and arguments.json:
         tell(place, json.dumps(result, indent=2))
     elif world.is_root:
@@ -151,7 +151,7 @@ def predict(argv: Sequence[str], place: Place) -> int:
 
     trained = world.together(lambda: load_trained(RunDir(arguments.run_dir)))
     assert trained is not None
-    num_rows = predict_table(trained, world, arguments.data, arguments.out, delimiter=arguments.delimiter)
+    num_rows = predict_table(trained, world, arguments.data, arguments.out, given=arguments.table.given())
     tell(place, f"{num_rows:,} rows predicted: {arguments.out}")
     world.close()
     return 0

@@ -49,7 +49,9 @@ class DataConfig:
     format: Literal["auto", "csv", "parquet", "libsvm", "npz"] = "auto"
     """What kind of file the table is. auto: by its content and name; csv may be compressed (gz, bz2, xz, zip)."""
     missing: tuple[str, ...] = ()
-    """Texts that stand for a missing value in a text table, such as NA or ?. An empty cell always does."""
+    """What stands for a missing value, such as NA, ? or -999. An empty cell always does."""
+    index_base: Literal["auto", "0", "1"] = "auto"
+    """The number of a LIBSVM file's first feature. auto: 0 where a row lists it, or else 1."""
     split: str = "auto"
     """How rows are dealt to train, val and test: auto, official (YearPredictionMSD), sequential, random, stratified, group:COLUMN or column:COLUMN."""
     val_fraction: float = 0.1

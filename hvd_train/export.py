@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from hvd_train.data import Dataset, Schema
+from hvd_train.data import Dataset, Schema, TableFormat
 from hvd_train.errors import CheckpointError
 from hvd_train.metrics import Baseline, Labels
 from hvd_train.models.heads import HeadSpec, says
@@ -32,6 +32,7 @@ class Trained:
 
     model: Any
     schema: Schema
+    table_format: TableFormat
     labels: Labels
     train_counts: np.ndarray
     label_mean: float
@@ -95,6 +96,7 @@ def save_model(whole: Any, labels: Labels, dataset: Dataset, run_dir: RunDir) ->
         run_dir.data,
         {
             "schema": dataset.schema.to_json(),
+            "table_format": dataset.table_format.to_json(),
             "checksum": dataset.checksum,
             "train_rows": dataset.num_rows("train"),
             "train_counts": [] if is_values else dataset.label_counts("train").tolist(),
@@ -123,6 +125,8 @@ def load_trained(run_dir: RunDir) -> Trained:
     return Trained(
         model=keras.Model(whole.input, whole.get_layer(OUTPUTS_LAYER).output),
         schema=schema,
+        # A run of version 0.1 does not have it.
+        table_format=TableFormat.from_json(note.get("table_format", {})),
         labels=Labels.of(
             schema.label_kind, schema.label_values, note["says_value_by"] or "", delta=note["huber_delta"]
         ),

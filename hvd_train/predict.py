@@ -6,7 +6,7 @@ Rows come in chunks; chunk i is rank i % size's. Shape letters: N rows, K output
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,17 @@ from hvd_train.world import World
 LOW, HIGH = 0.05, 0.95
 
 
-def evaluate_run(run_dir: RunDir, world: World, data: Path | None, *, split: Split, delimiter: str) -> dict[str, Any]:
-    """Score the run's best model on `data`, or on a split of the run's own data. All ranks."""
+def evaluate_run(
+    run_dir: RunDir, world: World, data: Path | None, *, split: Split, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Score the run's best model on `data`, or on a split of the run's own data. All ranks.
+
+    `given` is how a table is read where it is not as the run's own was: fields of `TableFormat`.
+    """
     trained = world.together(lambda: load_trained(run_dir))
     assert trained is not None
     if data is not None and not data.is_dir():
-        return evaluate_table(trained, world, data, delimiter=delimiter)
+        return evaluate_table(trained, world, data, given=given)
     if data is None:
         data = directory_of(config_io.load(run_dir.config).data, world)
     return evaluate_split(trained, world, data, split)
@@ -45,21 +50,22 @@ def directory_of(config: DataConfig, world: World) -> Path:
     return directory
 
 
-def own_chunks(path: Path, trained: Trained, world: World, delimiter: str) -> Iterator[tuple[Any, Any]]:
+def own_chunks(path: Path, trained: Trained, world: World, given: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
     """This rank's share of the table's chunks: (features (N, F), labels (N,) or None)."""
-    for index, chunk in enumerate(read_table_for_prediction(path, trained.schema, delimiter=delimiter)):
+    rows = read_table_for_prediction(path, trained.schema, trained.table_format, given=given)
+    for index, chunk in enumerate(rows):
         if index % world.size == world.rank:
             yield chunk
 
 
-def evaluate_table(trained: Trained, world: World, path: Path, *, delimiter: str) -> dict[str, Any]:
+def evaluate_table(trained: Trained, world: World, path: Path, *, given: Mapping[str, Any]) -> dict[str, Any]:
     """Metrics and baselines over every row of a table, once. All ranks."""
     infer = inference(trained.model)
 
     def own() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         sums, targets = [np.zeros(len(metrics.COLUMNS))], []
         detail = no_details(trained.labels)
-        for features, labels in own_chunks(path, trained, world, delimiter):
+        for features, labels in own_chunks(path, trained, world, given):
             if labels is None:
                 raise DataError(
                     f"{path}: it has no column {trained.schema.label_name!r} to compare with. `hvd-train predict` needs none."
@@ -122,13 +128,13 @@ def figures(trained: Trained, world: World, sums: np.ndarray, own_targets: np.nd
     }
 
 
-def predict_table(trained: Trained, world: World, path: Path, out: Path, *, delimiter: str) -> int:
+def predict_table(trained: Trained, world: World, path: Path, out: Path, *, given: Mapping[str, Any]) -> int:
     """Write a line for every row of the table, in its order; returns the number of rows. All ranks; the root writes."""
     infer = inference(trained.model)
     label_values = trained.schema.label_values
 
     def own() -> list[list[tuple[Any, ...]]]:
-        chunks = own_chunks(path, trained, world, delimiter)
+        chunks = own_chunks(path, trained, world, given)
         return [predictions(trained.labels, label_values, infer(features)) for features, _ in chunks]
 
     by_rank = world.allgather(world.together(own))

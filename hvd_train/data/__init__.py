@@ -14,6 +14,7 @@ from hvd_train.data.plan import EpochPlan
 from hvd_train.data.predict import read_table_for_prediction
 from hvd_train.data.schema import Schema
 from hvd_train.data.sharding import default_num_virtual_shards, nearest_divisors, nearest_multiples, own_shards
+from hvd_train.data.sources import TableFormat
 from hvd_train.data.statistics import Statistics
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Rows",
     "Schema",
     "Statistics",
+    "TableFormat",
     "convert",
     "default_num_virtual_shards",
     "nearest_divisors",

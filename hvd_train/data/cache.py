@@ -24,13 +24,14 @@ from hvd_train.data.convert import Progress, Report, convert, convert_table
 from hvd_train.data.dataset import CONVERSION_VERSION, Dataset, file_sha256, is_dataset
 from hvd_train.data.songs.table import SYNTHETIC_VERSION, SyntheticSongs
 from hvd_train.data.sources.opening import first_bytes
+from hvd_train.data.sources.table_format import FIELDS as TABLE_FORMAT_FIELDS
 from hvd_train.data.writing import write_error
 from hvd_train.errors import DataError
 
 DEFAULT_LOCK_TIMEOUT_S = 1800.0
 _POLL_S = 0.1
 _CONVERSION_OPTIONS = (
-    "label", "label_kind", "drop", "features", "layout", "header", "delimiter", "format", "missing", "split",
+    *TABLE_FORMAT_FIELDS, "label", "label_kind", "drop", "features", "layout", "split",
     "val_fraction", "test_fraction", "split_seed", "insist_on_random_split", "num_virtual_shards",
 )  # fmt: skip
 """The fields of DataConfig that decide what a table is converted to."""

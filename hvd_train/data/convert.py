@@ -24,7 +24,7 @@ from hvd_train.data.labels import LabelReader, Labels
 from hvd_train.data.notes import notes
 from hvd_train.data.schema import Columns, Schema, choose_columns, choose_layout
 from hvd_train.data.sharding import default_num_virtual_shards
-from hvd_train.data.sources import Table, open_table
+from hvd_train.data.sources import Table, TableFormat, open_table
 from hvd_train.data.sources.csv import as_numpy
 from hvd_train.data.splits import SplitInput, assign_splits, chosen_method
 from hvd_train.data.statistics import RunningStatistics
@@ -48,9 +48,7 @@ def convert(
     progress: Progress | None = None,
 ) -> Path:
     """Convert the table `source` into the dataset directory `out`. Raises DataError; then `out` is as it was."""
-    table = open_table(
-        source, format=config.format, delimiter=config.delimiter, header=config.header, missing=config.missing
-    )
+    table = open_table(source, TableFormat.of(config))
     return convert_table(table, out, config, force=force, report=report, progress=progress)
 
 
@@ -87,13 +85,16 @@ def convert_table(
             "bytes": before[0],
             "seconds": round(time.perf_counter() - started, 3),
             "hvd_train": hvd_train.__version__,
+            # Outside the checksum: the same rows are the same data however they were written down.
+            "table_format": table.table_format.to_json(),
+            "remarks": list(table.remarks),
         }
         spill.remove()
         unfinished = Dataset(directory, metadata | {"checksum": ""})
         metadata |= table.facts(lambda split: unfinished.features_and_labels(split))
         write_metadata(directory, metadata)
     if report is not None:
-        for line in notes(metadata):
+        for line in [*notes(metadata), *table.remarks]:
             report(line)
     return out
 

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from hvd_train.config import SPLITS, Split
 from hvd_train.data.schema import Schema
+from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.data.statistics import Statistics
 from hvd_train.errors import DataError
 
 METADATA = "metadata.json"
 FORMAT = "hvd_train dataset"
-CONVERSION_VERSION = 1
+CONVERSION_VERSION = 2
 """Goes up whenever the same table and options would be converted to something else."""
 _NOT_IN_CHECKSUM = ("checksum", "source")
 
@@ -84,6 +85,11 @@ class Dataset:
                     f"{directory}: {name} has {size} bytes, but {facts['bytes']} were written. Convert the table again."
                 )
         return cls(directory, metadata)
+
+    @property
+    def table_format(self) -> TableFormat:
+        """How the table that it was made from was read."""
+        return TableFormat.from_json(self.metadata.get("source", {}).get("table_format", {}))
 
     def num_rows(self, split: Split) -> int:
         return int(self.metadata["splits"][split]["num_rows"])

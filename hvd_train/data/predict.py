@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hvd_train.data.schema import Columns, Schema
-from hvd_train.data.sources import Table, open_table
+from hvd_train.data.sources import Table, TableFormat, open_table
 from hvd_train.data.sources.csv import label_numbers
 from hvd_train.errors import DataError
 
@@ -20,20 +20,19 @@ from hvd_train.errors import DataError
 def read_table_for_prediction(
     path: Path,
     schema: Schema,
+    table_format: TableFormat,
     *,
-    format: str = "auto",
-    delimiter: str = ",",
-    header: str = "auto",
-    missing: tuple[str, ...] = (),
+    given: Mapping[str, Any] | None = None,
     with_labels: bool = True,
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[Any] | None]]:
     """The rows of a table in order, in blocks of (features (n, F), labels (n,)).
 
+    `table_format` is how the table that the model was trained on was read, `given` what the user says of this one.
     The labels are class indices int32 or values float32; None where the table has no label column, or `with_labels` is
     false. Columns are found by name, or without a header by position. Raises DataError for missing columns, bad cells,
     and labels that the model has no output for.
     """
-    table = open_table(path, format=format, delimiter=delimiter, header=header, missing=missing)
+    table = open_table(path, format_of_new_rows(path, table_format, given or {}))
     table.widen(len(schema.source_columns))
     columns = match_columns(table, schema)
     if not with_labels:
@@ -45,6 +44,11 @@ def read_table_for_prediction(
             labels = _Encoder(table, columns.label, schema).encode(chunk.labels, start)
         yield chunk.features, labels
         start += len(chunk.features)
+
+
+def format_of_new_rows(path: Path, trained: TableFormat, given: Mapping[str, Any]) -> TableFormat:
+    """How to read a table of new rows for a model whose table was read as `trained`."""
+    return trained.but({"format": "auto", "header": "auto"} | dict(given))
 
 
 def match_columns(table: Table, schema: Schema) -> Columns:

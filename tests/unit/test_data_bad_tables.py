@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from data_helpers import all_rows, converted, frame, write_lines
 
-from hvd_train.data import read_table_for_prediction
+from hvd_train.data import TableFormat, read_table_for_prediction
 from hvd_train.data.sources import careful
 from hvd_train.data.sources import csv as csv_source
 from hvd_train.errors import DataError
@@ -191,7 +191,7 @@ def test_prediction_reads_the_same_columns_in_order_and_labels_if_any(tmp_path: 
         ("features alone", table.drop(columns="year"), False, False),
     ]:
         other.to_csv(tmp_path / "p.csv", index=False, header=header)
-        blocks = list(read_table_for_prediction(tmp_path / "p.csv", schema))
+        blocks = list(read_table_for_prediction(tmp_path / "p.csv", schema, TableFormat()))
         assert np.array_equal(np.concatenate([b[0] for b in blocks]), expected), name
         labels = [b[1] for b in blocks]
         assert (labels[0] is not None) == has_labels, name
@@ -199,10 +199,10 @@ def test_prediction_reads_the_same_columns_in_order_and_labels_if_any(tmp_path: 
             assert np.array_equal(np.concatenate(labels) + 1990, table["year"]), name
     table.drop(columns="f1").to_csv(tmp_path / "p.csv", index=False)
     with pytest.raises(DataError, match="1 of the model's 3 columns are missing: f1"):
-        next(read_table_for_prediction(tmp_path / "p.csv", schema))
+        next(read_table_for_prediction(tmp_path / "p.csv", schema, TableFormat()))
     table.assign(year=2050).to_csv(tmp_path / "p.csv", index=False)
     with pytest.raises(
         DataError, match=r"line 2, column 1 \('year'\): the label 2050 is none of the model's 20 outputs"
     ):
-        next(read_table_for_prediction(tmp_path / "p.csv", schema))
-    assert next(read_table_for_prediction(tmp_path / "p.csv", schema, with_labels=False))[1] is None
+        next(read_table_for_prediction(tmp_path / "p.csv", schema, TableFormat()))
+    assert next(read_table_for_prediction(tmp_path / "p.csv", schema, TableFormat(), with_labels=False))[1] is None

@@ -6,35 +6,30 @@ from pathlib import Path
 
 from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.data.sources.opening import detect_format
+from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
-__all__ = ["Chunk", "Table", "open_table"]
+__all__ = ["Chunk", "Table", "TableFormat", "open_table"]
 
 
-def open_table(
-    path: Path,
-    *,
-    format: str = "auto",
-    delimiter: str = ",",
-    header: str = "auto",
-    missing: tuple[str, ...] = (),
-) -> Table:
+def open_table(path: Path, table_format: TableFormat) -> Table:
     """The table at `path`; only its beginning has been read. Raises DataError where there is none."""
-    found = detect_format(path) if format == "auto" else format
+    found = detect_format(path) if table_format.format == "auto" else table_format.format
+    table_format = table_format.but({"format": found})
     if found == "csv":
         from hvd_train.data.sources.csv import CsvTable
 
-        return CsvTable(path, delimiter=delimiter, header=header, missing=missing)
+        return CsvTable(path, table_format)
     if found == "parquet":
         from hvd_train.data.sources.parquet import ParquetTable
 
-        return ParquetTable(path)
+        return ParquetTable(path, table_format)
     if found == "libsvm":
         from hvd_train.data.sources.libsvm import LibsvmTable
 
-        return LibsvmTable(path)
+        return LibsvmTable(path, table_format)
     if found == "npz":
         from hvd_train.data.sources.npz import NpzTable
 
-        return NpzTable(path)
-    raise DataError(f"{path}: {format!r} is no format of tables: csv, parquet, libsvm or npz.")
+        return NpzTable(path, table_format)
+    raise DataError(f"{path}: {found!r} is no format of tables: csv, parquet, libsvm or npz.")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hvd_train.config import Split
 from hvd_train.data.schema import Columns
+from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
 
@@ -35,6 +36,10 @@ class Table(ABC):
     columns: tuple[str, ...]
     """Names of all columns; made up where `is_named` is false."""
     is_named: bool
+    table_format: TableFormat = TableFormat()
+    """How it is read, without an `auto` that was found out."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know about how it is read."""
     is_songs: bool = False
     """Whether its columns are those of YearPredictionMSD, as far as its beginning tells."""
 

@@ -20,6 +20,7 @@ from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed
 from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.data.sources.careful import CarefulReader, Record, records
 from hvd_train.data.sources.opening import DAMAGE, open_bytes
+from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
 BLOCK_BYTES, MAX_BLOCK_BYTES = 4 << 20, 8 << 20
@@ -34,14 +35,17 @@ MAX_PROBED_CHARS = 1 << 20
 class CsvTable(Table):
     """A text table. `header`: yes, no, or auto: there is one when most cells of the first line are not numbers."""
 
-    def __init__(self, path: Path, *, delimiter: str, header: str, missing: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: Path, table_format: TableFormat) -> None:
+        delimiter, missing = table_format.delimiter, table_format.missing
         self.path, self.delimiter, self.missing = path, delimiter, missing
         self._raw: io.BufferedReader | None = None
         beginning = self._probe()
         if not beginning:
             raise DataError(f"{path}: the file holds no rows.")
         first = [cell.strip() for cell in beginning[0].cells]
+        header = table_format.header
         self.is_named = header == "yes" or (header == "auto" and _looks_like_names(first))
+        self.table_format = table_format.but({"header": "yes" if self.is_named else "no"})
         line_bytes = max(len(",".join(record.cells)) for record in beginning)
         self._block_bytes = min(max(BLOCK_BYTES, MIN_BLOCK_ROWS * line_bytes), MAX_BLOCK_BYTES)
         self._header_lines = beginning[0].line if self.is_named else 0

@@ -15,6 +15,7 @@ import numpy as np
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
 from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.data.sources.careful import FLOAT32_MAX, text_lines
+from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
 MAX_FEATURES = 1_000_000
@@ -28,16 +29,22 @@ class LibsvmTable(Table):
 
     is_named = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, table_format: TableFormat) -> None:
         self.path = path
         self._bytes_read = 0
-        first, last = 1, 0
+        base = table_format.index_base
+        first, last = (1 if base == "auto" else int(base)), 0
         labels: list[str] = []
         for line, _, text in self._lines():
             label, *pairs = text.split()
             for pair in pairs:
                 if not pair.startswith("qid:"):
                     index = self._index(pair, line)
+                    if index < first and base != "auto":
+                        raise DataError(
+                            f"{path}, line {line}: there is a feature {index}, but features count from {base} (by "
+                            "--index-base, or as in the table of the run). Give --index-base 0 if they do not."
+                        )
                     first, last = min(first, index), max(last, index)
             if len(labels) < _NUM_PROBED_ROWS:
                 labels.append(label)
@@ -46,6 +53,7 @@ class LibsvmTable(Table):
         if last < first:
             raise DataError(f"{path}: no row has a feature: they are written index:value.")
         self._first, self._num_features = first, last - first + 1
+        self.table_format = table_format.but({"index_base": str(first)})
         years = sum(label in _SONG_YEAR_TEXTS for label in labels)
         self.is_songs = self._num_features + 1 == NUM_SONG_COLUMNS and 10 * years >= 9 * len(labels)
         self.columns = unnamed_columns(self._num_features + 1, is_songs=self.is_songs)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
 from hvd_train.data.sources.base import Chunk, Table, checked_float32
 from hvd_train.data.sources.opening import DAMAGE, damaged
+from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
 FEATURE_NAMES = ("features", "x", "X", "data", "x_train")
@@ -26,8 +27,8 @@ class NpzTable(Table):
 
     is_named = False
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, table_format: TableFormat) -> None:
+        self.path, self.table_format = path, table_format
         self._bytes_read = 0
         try:
             with zipfile.ZipFile(path) as archive:

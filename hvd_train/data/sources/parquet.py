@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hvd_train.data.schema import NUM_SONG_COLUMNS, Columns
 from hvd_train.data.sources.base import Chunk, Table, checked_float32
+from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
 _BLOCK_CELLS = 1 << 20
@@ -24,8 +25,8 @@ class ParquetTable(Table):
 
     is_named = True
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, table_format: TableFormat) -> None:
+        self.path, self.table_format = path, table_format
         try:
             with pyarrow.parquet.ParquetFile(path) as file:
                 self._schema = file.schema_arrow

@@ -1,0 +1,62 @@
+"""How a table is read: as the user said, or as was found out when it was read for training.
+
+`TableFormat.of(config)` is what the user said; `Table.table_format` is what was found out (a header or none, the base
+of LIBSVM's indices). The latter is kept in metadata.json and in a run's data.json, so that `evaluate` and `predict`
+read new rows as `train` read its own. To add a way of reading: a field here, the same in `DataConfig`, the same without
+a default in `hvd_train.arguments_table.TableFlags`, and the source that heeds it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hvd_train.config import DataConfig
+from hvd_train.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFormat:
+    """The fields of the same names in `DataConfig`, which say what they mean."""
+
+    format: str = "auto"
+    delimiter: str = ","
+    header: str = "auto"
+    missing: tuple[str, ...] = ()
+    index_base: str = "auto"
+    """Of LIBSVM: "0" or "1"."""
+
+    @classmethod
+    def of(cls, config: DataConfig) -> TableFormat:
+        """What the user said."""
+        return cls(**{name: getattr(config, name) for name in FIELDS})
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TableFormat:
+        """What `to_json` gave; a field that was not known then has its default. Raises DataError."""
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        for name, value in fields.items():
+            if not _is_possible(name, value):
+                raise DataError(f"how the table was read is not known here: {name} = {value!r}.")
+        return cls(**fields)
+
+    def but(self, given: Mapping[str, Any]) -> TableFormat:
+        """This with other values of some fields."""
+        return dataclasses.replace(self, **given)
+
+
+def _is_possible(name: str, value: Any) -> bool:
+    default = getattr(TableFormat(), name, None)
+    if default is None or not isinstance(value, type(default)) or not all(isinstance(item, str) for item in value):
+        return False
+    kind = typing.get_type_hints(DataConfig)[name]
+    return typing.get_origin(kind) is not typing.Literal or value in typing.get_args(kind)
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(TableFormat))
