@@ -30,11 +30,15 @@ class BatchPlan:
 
 
 def default_global_batch_size(num_train_rows: int, num_virtual_shards: int) -> int:
-    """A power of two (times what V demands) by the size of the table, never by the number of ranks."""
+    """A power of two (times what V demands) by the size of the table, never by the number of ranks.
+
+    Never more than the smallest virtual shard can give to a step, so a table of a few rows has a batch that fits.
+    """
     aimed = max(1, num_train_rows // STEPS_AIMED_AT)
     power = 1 << (aimed.bit_length() - 1)
     size = min(max(power, SMALLEST_BATCH), LARGEST_BATCH)
-    return max(1, size // num_virtual_shards) * num_virtual_shards
+    rows_per_shard_step = min(size // num_virtual_shards, num_train_rows // num_virtual_shards)
+    return max(1, rows_per_shard_step) * num_virtual_shards
 
 
 def shards_for_batch(training: TrainingConfig, size: int) -> int | None:
@@ -53,8 +57,7 @@ def plan_batches(training: TrainingConfig, *, size: int, num_virtual_shards: int
     if V % size:
         raise ConfigError(
             f"{size} ranks cannot share {V} virtual shards equally: the number of ranks must divide the number of virtual shards. "
-            f"Nearest: {in_words(nearest_divisors(size, of=V))} ranks; or --num-virtual-shards {multiple_at_least(48, size)} "
-            f"(converts the table anew) with a --global-batch-size that it divides."
+            f"Nearest: {in_words(nearest_divisors(size, of=V))} ranks{_other_shards(size, num_train_rows)}."
         )
     if training.local_batch_size is not None:
         local = training.local_batch_size
@@ -72,6 +75,14 @@ def plan_batches(training: TrainingConfig, *, size: int, num_virtual_shards: int
             f"Nearest: {in_words(nearest_multiples(given, of=V))}; or --num-virtual-shards {given & -given} (converts the table anew)."
         )
     return _checked(BatchPlan(given, given // size, given // V, follows_size=False), V, num_train_rows)
+
+
+def _other_shards(size: int, num_train_rows: int) -> str:
+    """The other way out for `size` ranks: a number of virtual shards that they can share and these rows can fill."""
+    shards = min(multiple_at_least(48, size), num_train_rows // size * size)
+    if not shards:
+        return ""
+    return f"; or --num-virtual-shards {shards} (converts the table anew) with a --global-batch-size that it divides"
 
 
 def _checked(plan: BatchPlan, num_virtual_shards: int, num_train_rows: int) -> BatchPlan:

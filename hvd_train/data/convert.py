@@ -193,7 +193,7 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataCon
     if num_shards > counts[0]:
         raise DataError(
             f"{spill.table.path}: {counts[0]} train rows cannot fill {num_shards} virtual shards. "
-            "Give a smaller --num-virtual-shards."
+            "Give a smaller --num-virtual-shards or, where it was made for the batch, a smaller --global-batch-size."
         )
     shards = ShardFiles(directory, schema, counts, num_shards, config.split_seed)
     statistics = RunningStatistics(schema.num_features)

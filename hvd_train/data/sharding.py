@@ -10,16 +10,23 @@ from hvd_train.errors import ConfigError
 
 MAX_DEFAULT_SHARDS = 64
 MIN_ROWS_PER_SHARD = 8
+# A table of a few rows has shards of fewer rows instead, so that a few ranks can still share it.
+FEW_SHARDS, MIN_ROWS_OF_FEW_SHARDS = 4, 2
 
 
 def default_num_virtual_shards(num_train_rows: int) -> int:
-    """The largest power of two, at most 64, that leaves at least 8 train rows to each virtual shard; at least 1.
+    """The largest power of two, at most 64, that leaves at least 8 train rows to each virtual shard.
 
-    >>> default_num_virtual_shards(463_715), default_num_virtual_shards(100), default_num_virtual_shards(3)
-    (64, 8, 1)
+    Up to 4 shards, 2 rows each are enough; there is always at least 1 shard.
+
+    >>> [default_num_virtual_shards(rows) for rows in (463_715, 100, 10, 5, 3)]
+    [64, 8, 4, 2, 1]
     """
     num_shards = MAX_DEFAULT_SHARDS
-    while num_shards > 1 and num_train_rows < MIN_ROWS_PER_SHARD * num_shards:
+    while num_shards > 1:
+        fewest = MIN_ROWS_PER_SHARD if num_shards > FEW_SHARDS else MIN_ROWS_OF_FEW_SHARDS
+        if num_train_rows >= fewest * num_shards:
+            break
         num_shards //= 2
     return num_shards
 

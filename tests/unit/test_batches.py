@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_train.batches import default_global_batch_size, plan_batches, shards_for_batch
 from hvd_train.config import TrainingConfig
+from hvd_train.data import default_num_virtual_shards
 from hvd_train.errors import ConfigError
 
 
@@ -52,6 +55,33 @@ def test_the_way_out_is_one() -> None:
     """Following the message's own advice works."""
     assert plan(3, shards=48, global_batch_size=96).local_batch_size == 32
     assert plan(1, shards=4, global_batch_size=100).rows_per_shard_step == 25
+
+
+@given(rows=st.integers(2, 2000), size=st.sampled_from([1, 2, 4]))
+def test_a_table_of_any_size_has_a_default_batch_and_shards_that_fit(rows: int, size: int) -> None:
+    """Nothing was asked for, so nothing can be asked for in vain: from two train rows on, and from eight on four ranks."""
+    shards = default_num_virtual_shards(rows)
+    if rows >= 2 * size:
+        batches = plan(size, shards=shards, rows=rows)
+        assert batches.global_batch_size <= rows
+        assert batches.rows_per_shard_step >= 1
+
+
+@pytest.mark.parametrize(("size", "rows"), [(3, 10), (5, 10), (3, 2000), (7, 45), (64, 64)])
+def test_the_hint_of_other_shards_can_be_followed(size: int, rows: int) -> None:
+    """Regression: 48 virtual shards were advised to a table of 10 rows."""
+    with pytest.raises(ConfigError) as raised:
+        plan(size, shards=default_num_virtual_shards(rows) if size < 64 else 32, rows=rows)
+    found = re.search(r"--num-virtual-shards (\d+)", str(raised.value))
+    assert found
+    assert plan(size, shards=int(found[1]), rows=rows).local_batch_size >= 1
+
+
+def test_no_shards_are_advised_where_there_are_fewer_rows_than_ranks() -> None:
+    with pytest.raises(ConfigError) as raised:
+        plan(12, shards=4, rows=10)
+    assert "Nearest: 4 ranks." in str(raised.value)
+    assert "--num-virtual-shards" not in str(raised.value)
 
 
 @given(rows=st.integers(1, 10**7), shards=st.sampled_from([1, 2, 4, 8, 16, 32, 64, 48, 100]))
