@@ -13,7 +13,7 @@ WITH_ENV := set -a; . scripts/mpi.env; set +a; export PATH="$(abspath $(BIN)):$$
 CHATTER := absl::InitializeLog|port.cc:.*oneDNN|cpu_feature_guard|^To enable the following instructions
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test unit parallel launch hosts bench check lint format typecheck lock clean distclean
+.PHONY: help setup train test unit fuzz fuzz-smoke parallel launch hosts bench check lint format typecheck lock clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,10 +24,18 @@ setup: ## make the environment (venv, locked packages, Open MPI, Horovod); nothi
 train: setup ## train on NP=2 ranks under horovodrun; ARGS="--data songs.csv" for your own rows
 	@$(WITH_ENV) horovodrun -np $(NP) hvd-train train $(ARGS) 2> >(grep -vE "$(CHATTER)" >&2)
 
-test: setup unit parallel launch ## the whole test suite
+test: setup unit fuzz-smoke parallel launch ## the whole test suite
 
 unit: setup ## tests without TensorFlow and MPI, in seconds
 	@$(WITH_ENV) python -m pytest -q tests/unit
+
+fuzz-smoke: setup ## every fuzzer for two seconds, with the same inputs each time
+	@$(WITH_ENV) python -m pytest -q tests/fuzz
+
+FUZZ_SECONDS ?= 600
+fuzz: setup ## every fuzzer for FUZZ_SECONDS=600, with other inputs each time
+	@$(WITH_ENV) export FUZZ_SECONDS="$(FUZZ_SECONDS)" FUZZ_SEED="$${FUZZ_SEED:-$$RANDOM}"; \
+	python -m pytest -q -s -o timeout=0 tests/fuzz
 
 # pytest itself runs under mpirun, one launch a file; only the root's report is shown unless a rank fails.
 parallel: test-2 test-3 ## tests under mpirun, at np = 2 and 3

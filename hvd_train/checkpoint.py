@@ -8,7 +8,6 @@ It is written to a temporary name, synced, and renamed, so a crash at any moment
 from __future__ import annotations
 
 import json
-import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from hvd_train import strict
 from hvd_train.errors import CheckpointError
 from hvd_train.rundir import write_atomically
 
 FORMAT = 1
+WAY_OUT = "Resume from a copy, or start a new run."
 
 
 @dataclass
@@ -128,24 +129,51 @@ def describe(variable: Any) -> str:
     return f"{variable.path.split('/', 1)[-1]} {tuple(variable.shape)}"
 
 
+@dataclass(frozen=True)
+class Note:
+    """What a checkpoint says about its arrays, beside its format."""
+
+    progress: Progress
+    config: str
+    data_checksum: str
+    names: list[str]
+    """Of `describe`, an array each."""
+
+
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint, or CheckpointError."""
+    """Read a checkpoint whole, or CheckpointError: nothing that was damaged is ever returned."""
     try:
-        # Opened here: np.load leaves a file open that it cannot read.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            note = json.loads(archive["note"].tobytes())
-            variables = [archive[f"v{i}"] for i in range(len(note["names"]))]
+        arrays = strict.read_npz(path)
+        document = json.loads(arrays.pop("note").tobytes())
+        version = strict.read(int, document.pop("format"), "format")
+        note = None if version != FORMAT else _checked(document, arrays)
     except FileNotFoundError:
         raise CheckpointError(
             f"{path}: there is no checkpoint. A run has one after its first epoch; start without --resume."
         ) from None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path}: this is not a whole checkpoint ({error}).") from None
-    if note.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: written in format {note.get('format')}, this version reads format {FORMAT}.")
-    return Checkpoint(
-        path, variables, note["names"], Progress(**note["progress"]), note["config"], note["data_checksum"]
-    )
+    except PermissionError as error:
+        raise CheckpointError(f"{path}: it cannot be read ({error.strerror}).") from None
+    except Exception as error:
+        raise CheckpointError(strict.damage(path, error, WAY_OUT)) from None
+    if note is None:
+        raise CheckpointError(f"{path}: written in format {version}, this version reads format {FORMAT}.")
+    variables = [arrays[f"v{i}"] for i in range(len(note.names))]
+    return Checkpoint(path, variables, note.names, note.progress, note.config, note.data_checksum)
+
+
+def _checked(document: Any, arrays: dict[str, np.ndarray]) -> Note:
+    """The note, if the arrays are what it names."""
+    # A figure of the history may be infinite; the note's CRC protects it.
+    note: Note = strict.read(Note, document, "note", finite=False)
+    if sorted(arrays) != sorted(f"v{i}" for i in range(len(note.names))):
+        raise strict.Damaged(f"it holds {len(arrays)} arrays, not those of its {len(note.names)} names")
+    for index, name in enumerate(note.names):
+        shape = arrays[f"v{index}"].shape
+        if not name.endswith(f" {shape}"):
+            raise strict.Damaged(f"{name} has the shape {shape}")
+    if min(note.progress.epoch, note.progress.step) < 0:
+        raise strict.Damaged("its epoch or step is negative")
+    return note
 
 
 def restore(checkpoint: Checkpoint, variables: list[Any]) -> None:
@@ -158,6 +186,13 @@ def restore(checkpoint: Checkpoint, variables: list[Any]) -> None:
             f"{checkpoint.path} belongs to another model: it holds {there}, this run has {here}. "
             f"Resume with the run's own config.toml, or start a new run."
         )
+    for variable, value in zip(variables, checkpoint.variables, strict=True):
+        here_dtype = np.asarray(variable).dtype
+        if value.dtype != here_dtype:
+            raise CheckpointError(
+                f"{checkpoint.path} belongs to another model: {describe(variable)} is {value.dtype} there, and "
+                f"{here_dtype} in this run. Resume with the run's own config.toml, or start a new run."
+            )
     for variable, value in zip(variables, checkpoint.variables, strict=True):
         variable.assign(value)
 

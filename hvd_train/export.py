@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from hvd_train.data import Dataset, Schema, TableFormat
 from hvd_train.errors import CheckpointError
 from hvd_train.metrics import Baseline, Labels
 from hvd_train.models.heads import HeadSpec, says
-from hvd_train.rundir import RunDir, write_json
+from hvd_train.rundir import RunDir, new_file, write_json
 
 # What the model says before it is decoded; looked up by this name.
 OUTPUTS_LAYER = "outputs"
@@ -83,13 +82,13 @@ def decoded(rows: Any, said: Any, labels: Labels, name: str) -> Any:
 
 def save_model(whole: Any, labels: Labels, dataset: Dataset, run_dir: RunDir) -> None:
     """Write model.keras and data.json. Root only."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".model.", suffix=".keras", dir=run_dir.path)
+    descriptor, temporary = new_file(run_dir.model, suffix=".keras")
     os.close(descriptor)
     try:
         whole.save(temporary)
         os.replace(temporary, run_dir.model)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     is_values = dataset.schema.label_kind == "values"
     write_json(

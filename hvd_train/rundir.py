@@ -18,7 +18,7 @@ import contextlib
 import datetime
 import json
 import os
-import tempfile
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,10 +112,24 @@ def latest_run(parent: Path = Path("runs")) -> Path:
     return max(found, key=lambda path: path.stat().st_mtime).parent.parent
 
 
+def new_file(path: Path, *, suffix: str = "") -> tuple[int, Path]:
+    """A new file beside `path` under a name nobody knows: its descriptor and where it is.
+
+    Its mode follows the umask, so that whoever may read the directory's other files may read this one; `mkstemp` makes
+    files that nobody else can.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{suffix}")
+    return os.open(temporary, flags, 0o666), temporary
+
+
 def write_atomically(path: Path, write: Any) -> None:
     """Call `write(file)` on a temporary file beside `path`, sync it, and rename it over `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        descriptor, temporary = new_file(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             write(file)

@@ -10,7 +10,6 @@ import errno
 import hashlib
 import logging
 import os
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from hvd_train.data.cache import locked
 from hvd_train.data.convert import Progress, Report
 from hvd_train.data.dataset import file_sha256
 from hvd_train.errors import DataError
+from hvd_train.rundir import new_file
 
 ATTEMPTS_PER_URL = 2
 CONNECT_TIMEOUT_S, SILENCE_TIMEOUT_S = 15.0, 30.0
@@ -131,7 +131,7 @@ def _download(archive: Path, source: Source, report: Report | None, progress: Pr
 
 def _unpack(archive: Path, final: Path, source: Source) -> None:
     """Write the text under a temporary name, compare its checksum, rename. Raises DataError, OSError."""
-    handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=".tmp", dir=final.parent)
+    handle, name = new_file(final, suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as out, zipfile.ZipFile(archive) as opened:
             members = [m for m in opened.namelist() if m.endswith(".txt")]
@@ -143,12 +143,11 @@ def _unpack(archive: Path, final: Path, source: Source) -> None:
             os.fsync(out.fileno())
         if digest != source.text_sha256:
             raise DataError(f"{archive}: the text's sha256 is {digest}, not {source.text_sha256}. Nothing was kept.")
-        os.chmod(name, 0o644)
         os.replace(name, final)
     except zipfile.BadZipFile as error:
         raise DataError(f"{archive}: it is no whole zip file ({error}). Nothing was kept.") from None
     finally:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
 
 
 def _copy(text: IO[bytes], out: IO[bytes]) -> str:

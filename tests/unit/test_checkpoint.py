@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +78,7 @@ def test_a_save_that_fails_leaves_the_one_before_and_no_rubbish(tmp_path: Path) 
 def test_a_cut_file_is_refused(tmp_path: Path, length: int) -> None:
     path = saved(tmp_path)
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match="this file is damaged"):
         checkpoint.load(path)
 
 
@@ -85,8 +87,59 @@ def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[200] ^= 1  # inside the first array's numbers
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="not a whole checkpoint"):
+    with pytest.raises(CheckpointError, match="this file is damaged"):
         checkpoint.load(path)
+
+
+@pytest.mark.parametrize("position", range(128))
+def test_no_flipped_bit_of_an_array_s_header_is_read_as_other_numbers(tmp_path: Path, position: int) -> None:
+    """numpy reads as many bytes as the header asks for, and zipfile compares the CRC only at a member's end."""
+    path = saved(tmp_path)
+    content = path.read_bytes()
+    start = content.index(b"\x93NUMPY")
+    for bit in range(8):
+        flipped = bytearray(content)
+        flipped[start + position] ^= 1 << bit
+        path.write_bytes(flipped)
+        with pytest.raises(CheckpointError, match="last.npz: this file is damaged"):
+            checkpoint.load(path)
+
+
+def test_arrays_that_are_not_what_their_names_say_are_refused(tmp_path: Path) -> None:
+    """The shape (3, 1, 8) to (3, 1, 4), under a right checksum."""
+    path = tmp_path / "last.npz"
+    arrays = checkpoint.contents(variables(), PROGRESS, config="", data_checksum="")
+    for name, odd, says in [
+        ("v0", np.zeros((3, 1, 4), np.float32), "conv/kernel (3, 1, 8) has the shape (3, 1, 4)"),
+        ("v2", np.zeros(3, np.float32), "3 arrays, not those of its 2 names"),
+        ("note", np.frombuffer(b'{"format": 1}', np.uint8), "note has no"),
+        ("note", np.frombuffer(b"[" * 10**5, np.uint8), "RecursionError"),
+    ]:
+        checkpoint.write_arrays(path, {**arrays, name: odd})
+        with pytest.raises(CheckpointError, match=re.escape(says)):
+            checkpoint.load(path)
+
+
+def test_numbers_of_another_type_belong_to_another_model(tmp_path: Path) -> None:
+    loaded = checkpoint.load(saved(tmp_path))
+    double = variables()
+    double[0].value = double[0].value.astype(np.float64)
+    with pytest.raises(CheckpointError, match=r"conv/kernel \(3, 1, 8\) is float32 there, and float64 in this run"):
+        checkpoint.restore(loaded, double)
+
+
+def test_files_have_the_mode_that_the_umask_gives(tmp_path: Path) -> None:
+    """Colleagues who may read the pictures may read the model."""
+    for mask, mode in ((0o022, 0o644), (0o077, 0o600), (0o002, 0o664)):
+        before = os.umask(mask)
+        try:
+            rundir.write_text(tmp_path / "config.toml", "")
+            assert (tmp_path / "config.toml").stat().st_mode & 0o777 == mode
+            descriptor, path = rundir.new_file(tmp_path / "model.keras", suffix=".keras")
+            os.close(descriptor)
+            assert path.stat().st_mode & 0o777 == mode
+        finally:
+            os.umask(before)
 
 
 def test_another_model_is_refused_naming_the_first_difference(tmp_path: Path) -> None:
