@@ -222,6 +222,8 @@ def open_world(config: DistributedConfig | None = None, environment: Mapping[str
     added = added_variables() if place.size > 1 else frozenset()
     chosen = settings.choose(place, read_machine(), environment, prefix=prefix, added=added, config=config)
     settings.apply(chosen)
+    # The layers here are TensorFlow's, whatever the user's other projects run on; goes before ~/.keras/keras.json.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     started = time.monotonic()
     with quiet_stderr():
         import keras  # noqa: F401  (TensorFlow loads it late; its second belongs here, not to the first step)

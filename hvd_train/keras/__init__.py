@@ -4,6 +4,10 @@ The names, arguments and meanings are Horovod 0.28.1's; docs/keras.md has what d
 TensorFlow, Keras and Horovod, and nothing else of hvd_train.
 """
 
+from hvd_train.keras import environment
+
+environment.use_tensorflow()  # before anything below imports TensorFlow or Keras
+
 from horovod.tensorflow import (
     Adasum,
     Average,
@@ -50,6 +54,7 @@ from hvd_train.keras.basics import NotInitializedError
 from hvd_train.keras.callback_metrics import MetricMismatchError
 from hvd_train.keras.checks import ModelMismatchError
 from hvd_train.keras.compat import init
+from hvd_train.keras.environment import OtherKerasError
 from hvd_train.keras.ops import allgather, allreduce, broadcast, reducescatter
 from hvd_train.keras.optimizer import DistributedOptimizer, PartialDistributedOptimizer
 from hvd_train.keras.saving import load_model
@@ -68,6 +73,7 @@ __all__ = [
     "Min",
     "ModelMismatchError",
     "NotInitializedError",
+    "OtherKerasError",
     "PartialDistributedGradientTape",
     "PartialDistributedOptimizer",
     "ProcessSet",

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from typing import Any
 
 import horovod.tensorflow as _horovod
 import keras
 import tensorflow as tf
 
-from hvd_train.keras import hooks
+from hvd_train.keras import environment, hooks
 from hvd_train.keras.basics import native, say_once
 
 DEFAULT_LEARNING_RATE = 0.001
@@ -30,9 +31,13 @@ _installed = False
 def init(*args: Any, **kwargs: Any) -> None:
     """Start Horovod; every rank must call it, before anything else here. Arguments as in Horovod's `init`.
 
-    Also makes Keras 3 accept the spellings above.
+    Also makes Keras 3 accept the spellings above. Without a launcher this is one rank. A collective that waits for a
+    rank longer than HOROVOD_STALL_SHUTDOWN_TIME_SECONDS (600, unless given) ends the job.
     """
+    environment.prepare_start(os.environ)
     _horovod.init(*args, **kwargs)
+    for words in environment.changed:
+        say_once(words)
     install()
 
 
@@ -42,6 +47,7 @@ def install() -> None:
     hooks.install()
     if _installed:
         return
+    environment.require_keras_3(tf.keras.__version__)
     _installed = True
     _accept_old_rates(_base_optimizer())
     _complete(tf.keras.losses, keras.losses)

@@ -72,3 +72,36 @@ def test_everything_says_that_horovod_is_not_initialized() -> None:
     finished = run([sys.executable, "-c", UNINITIALIZED], timeout_s=90, env=ENVIRONMENT)
     assert "silent" not in finished.stdout, str(finished)
     assert finished.stdout.count("loud:") == 17, str(finished)
+
+
+ALONE = """
+import os, subprocess, sys
+import hvd_train.keras as hvd
+import keras, numpy as np, tensorflow as tf
+print("before")
+hvd.init()
+subprocess.run(["echo", "from a child process"], check=True)
+if os.fork() == 0:
+    os.write(1, b"from a fork\\n")
+    os._exit(0)
+os.wait()
+model = keras.Sequential([keras.Input((3,)), tf.keras.layers.Dense(1)])
+model.compile(hvd.DistributedOptimizer(keras.optimizers.SGD(0.1)), "mse")
+model.fit(np.ones((8, 3)), np.ones((8, 1)), verbose=2, callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(0)])
+print("ranks", hvd.size(), keras.backend.backend(), flush=True)
+"""
+
+
+@pytest.mark.timeout(100)
+def test_script_without_a_launcher_in_the_environment_of_another_keras(tmp_path: Path) -> None:
+    """As `python script.py` or a notebook: one rank; and Keras on TensorFlow, whatever other projects run on."""
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text('{"backend": "torch"}')
+    other = {"HOME": str(tmp_path), "KERAS_BACKEND": "jax", "TF_USE_LEGACY_KERAS": "1"}
+    finished = run([sys.executable, "-c", ALONE], timeout_s=90, env={**ENVIRONMENT, **other})
+    assert finished.code == 0, str(finished)
+    lines = finished.stdout.splitlines()
+    for line in ("before", "from a child process", "from a fork", "ranks 1 tensorflow"):
+        assert line in lines, str(finished)
+    for words in ("KERAS_BACKEND=jax is taken as tensorflow", "TF_USE_LEGACY_KERAS is taken as 0"):
+        assert finished.output.count(words) == 1, str(finished)
