@@ -17,10 +17,9 @@ import numpy as np
 
 from hvd_train.config import ModelConfig
 from hvd_train.data.schema import NUM_SONG_TIMBRES as NUM_TIMBRES
+from hvd_train.data.standard import Standard
 from hvd_train.errors import ConfigError
 
-# A constant column says nothing; with this variance it comes out as (almost exactly) zero whatever it holds later.
-CONSTANT_VARIANCE = 1e30
 NUM_SONG_COLUMNS = NUM_TIMBRES + NUM_TIMBRES * (NUM_TIMBRES + 1) // 2
 """Of YearPredictionMSD: 12 averages, then their covariances in the order of np.diag(covariance, k) for k = 0..11."""
 # Of the quantiles that a column is mapped by; the ends stand for all that lies beyond.
@@ -53,12 +52,13 @@ class Fit:
         """
         fit = cls()
         if config.transform == "quantile":
-            fit = cls(quantiles=np.nan_to_num(np.nanquantile(rows_NF, QUANTILE_LEVELS, axis=0)))
+            fit = cls(quantiles=_quantiles(rows_NF, mean, std))
         elif config.transform == "log-covariance":
             require_song_columns("transform", config.transform, rows_NF.shape[1])
             whole_NF = rows_NF[np.isfinite(rows_NF).all(axis=1)].astype(np.float64)
             to_identity = geometric_mean(whole_NF)
-            logs = _in_parts(lambda part: log_covariance(part, to_identity), whole_NF)
+            # In float64: a float32 sum of many rows keeps few digits of a mean that is far from zero.
+            logs = _in_parts(lambda part: log_covariance(part, to_identity), whole_NF).astype(np.float64)
             fit = cls(to_identity=to_identity, mean=logs.mean(axis=0), std=logs.std(axis=0))
         if config.whiten:
             x_NF = _in_parts(lambda part: transformed(part, config.transform, mean, std, fit), rows_NF)
@@ -66,6 +66,13 @@ class Fit:
             values, vectors = np.linalg.eigh(covariance)
             fit = replace(fit, whitening=vectors @ np.diag(values**-0.5) @ vectors.T)
         return fit
+
+
+def _quantiles(rows_NF: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """(Q, F) float64 at QUANTILE_LEVELS, found in units in which float32 holds differences of any two cells."""
+    to_unit = Standard.of(mean, std).to_unit
+    in_unit = np.nan_to_num(np.nanquantile(rows_NF * to_unit, QUANTILE_LEVELS, axis=0)).astype(np.float64)
+    return np.asarray(in_unit / np.where(to_unit > 0, to_unit, 1.0).astype(np.float64))
 
 
 def _in_parts(function: Callable[[Any], Any], rows_NF: np.ndarray) -> np.ndarray:
@@ -116,15 +123,24 @@ def transformed(x_NF: Any, kind: str, mean: np.ndarray, std: np.ndarray, fit: Fi
     """
     if kind == "log-covariance":
         return _by_logarithm(x_NF, mean, fit)
-    variance = np.where(std > 0, std**2, CONSTANT_VARIANCE)
-    x_NF = keras.layers.Normalization(mean=mean, variance=variance, name="normalise", dtype="float32")(x_NF)
     # After normalisation a column's mean is zero.
-    x_NF = keras.ops.nan_to_num(x_NF, nan=0.0)
+    x_NF = keras.ops.nan_to_num(standardised(x_NF, mean, std), nan=0.0)
     if kind == "signed-log":
         return keras.ops.sign(x_NF) * keras.ops.log1p(keras.ops.abs(x_NF))
     if kind == "quantile":
         return _by_quantiles(x_NF, mean, std, fit)
     return x_NF
+
+
+def standardised(x_NF: Any, mean: np.ndarray, std: np.ndarray) -> Any:
+    """(N, F) rows -> (N, F) of mean 0 and standard deviation 1, constant columns 0; see `hvd_train.data.standard`.
+
+    Not keras.layers.Normalization: it divides by at least 1e-7, and squares the standard deviation, in float32.
+    """
+    by = Standard.of(mean, std)
+    in_unit = keras.layers.Rescaling(by.to_unit.tolist(), (-by.middle).tolist(), name="to_unit", dtype="float32")
+    normalise = keras.layers.Rescaling(by.factor.tolist(), by.rest.tolist(), name="normalise", dtype="float32")
+    return normalise(in_unit(x_NF))
 
 
 def log_covariance(x_NF: Any, to_identity_TT: np.ndarray) -> Any:
@@ -167,11 +183,9 @@ def _by_logarithm(x_NF: Any, mean: np.ndarray, fit: Fit) -> Any:
     assert fit.mean is not None
     assert fit.std is not None
     # A missing value is its column's mean; a covariance matrix with a hole has no eigenvalues.
-    known = keras.layers.Normalization(mean=mean, variance=np.ones(len(mean)), name="centre", dtype="float32")
-    back = keras.layers.Normalization(mean=-mean, variance=np.ones(len(mean)), name="uncentre", dtype="float32")
-    x_NF = log_covariance(back(keras.ops.nan_to_num(known(x_NF), nan=0.0)), fit.to_identity)
-    variance = np.where(fit.std > 0, fit.std**2, CONSTANT_VARIANCE)
-    return keras.layers.Normalization(mean=fit.mean, variance=variance, name="normalise", dtype="float32")(x_NF)
+    mean_F = keras.ops.convert_to_tensor(mean.astype(np.float32).tolist(), "float32")
+    x_NF = keras.ops.where(keras.ops.isnan(x_NF), mean_F, x_NF)
+    return standardised(log_covariance(x_NF, fit.to_identity), fit.mean, fit.std)
 
 
 def _by_quantiles(x_NF: Any, mean: np.ndarray, std: np.ndarray, fit: Fit) -> Any:
@@ -190,10 +204,14 @@ def _by_quantiles(x_NF: Any, mean: np.ndarray, std: np.ndarray, fit: Fit) -> Any
     joined = keras.layers.EinsumDense(
         "nfq,fq->nf", output_shape=(F,), bias_axes="f", trainable=False, dtype="float32", name="to_normal"
     )
-    x_NF = joined(apart(x_NF))
-    apart.set_weights([np.ones((F, Q), np.float32), -knots_FQ])
-    joined.set_weights([steps_FQ, start_F])
-    return x_NF
+    # Before they are called: the rows that whitening is fitted on go through these layers at once.
+    for layer, shape, weights in (
+        (apart, (None, F), [np.ones((F, Q), np.float32), -knots_FQ]),
+        (joined, (None, F, Q), [steps_FQ, start_F]),
+    ):
+        layer.build(shape)
+        layer.set_weights(weights)
+    return joined(apart(x_NF))
 
 
 def quantile_knots(mean_F: np.ndarray, std_F: np.ndarray, fit: Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -202,7 +220,7 @@ def quantile_knots(mean_F: np.ndarray, std_F: np.ndarray, fit: Fit) -> tuple[np.
     normal = np.array([NormalDist().inv_cdf(level) for level in QUANTILE_LEVELS])
     knots, steps, starts = [], [], []
     for mean, std, quantiles in zip(mean_F, std_F, fit.quantiles.T, strict=True):
-        x = (quantiles - mean) / (std if std > 0 else np.sqrt(CONSTANT_VARIANCE))
+        x = (quantiles - mean) / std if std > 0 else np.zeros(len(quantiles))
         # Equal quantiles (a column of few values) become one knot at the middle of their levels.
         at, group = np.unique(x, return_inverse=True)
         y = np.bincount(group, normal) / np.bincount(group)

@@ -12,6 +12,7 @@ import pytest
 from hvd_train import recipes
 from hvd_train.config import ModelConfig
 from hvd_train.data import Dataset, prepare
+from hvd_train.data.statistics import RunningStatistics
 from hvd_train.models.inputs import InputSpec, arranged_columns, positions_and_channels
 from hvd_train.models.seeds import Seeds
 from hvd_train.models.transforms import Fit, log_covariance, transformed
@@ -58,7 +59,7 @@ def test_wild_and_missing_values_come_out_finite() -> None:
     assert np.isfinite(through(wild, ModelConfig(transform="quantile"), spec)).all()
     assert abs(through(wild, ModelConfig(transform="quantile"), spec)).max() < 4
     logs = through(wild, ModelConfig(transform="signed-log"), spec)
-    z = np.nan_to_num((wild - spec.mean) / np.where(spec.std > 0, spec.std, 1e15))
+    z = np.nan_to_num((wild - spec.mean) / np.where(spec.std > 0, spec.std, np.inf))
     assert logs == pytest.approx(np.sign(z) * np.log1p(abs(z)), rel=1e-4, abs=1e-6)
 
 
@@ -151,3 +152,69 @@ def test_whitened_rows_have_no_correlations_and_their_distance_beside_them() -> 
     found = np.asarray(model(rows.astype(np.float32)))[:, :, 0]
     assert np.cov(found[:, :6].T) == pytest.approx(np.eye(6), abs=0.1)
     assert found[:, 6] == pytest.approx(np.log((found[:, :6] ** 2).mean(1) + 1e-3), abs=1e-4)
+
+
+UNITS: dict[str, ModelConfig] = {
+    "standard": ModelConfig(),
+    "signed-log": ModelConfig(transform="signed-log"),
+    "quantile": ModelConfig(transform="quantile"),
+    "standard, whitened": ModelConfig(whiten=True),
+    "quantile, whitened, permuted": ModelConfig(transform="quantile", whiten=True, arrangement="permutation"),
+    "signed-log, projected": ModelConfig(transform="signed-log", arrangement="projection", projection="3x2"),
+}
+
+
+def arranged(rows: np.ndarray, config: ModelConfig, layout: tuple[int, int]) -> keras.Model:
+    """The first layers of a network for these rows, fitted on them as `input_spec` fits them."""
+    statistics = RunningStatistics(rows.shape[1])
+    statistics.add(rows)
+    found = statistics.result()
+    fit = Fit.of(config, rows, found.mean, found.std)
+    x = keras.Input((rows.shape[1],))
+    return keras.Model(x, positions_and_channels(x, config, InputSpec(found.mean, found.std, layout, fit), Seeds(0, 0)))
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_what_a_network_reads_does_not_depend_on_the_unit(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    plain = np.stack(
+        [rng.normal(3, 2, 600), rng.standard_t(3, 600), rng.integers(0, 3, 600), np.full(600, 7), rng.normal(0, 1, 600), rng.exponential(1, 600)],
+        axis=1,
+    ).astype(np.float32)  # fmt: skip
+    plain[5, 1] = np.nan
+    model = arranged(plain, UNITS[name], (6, 1))
+    expected = np.asarray(model(plain))
+    # A saved model is Keras's own layers, and says the same.
+    model.save(tmp_path / "m.keras")
+    assert np.array_equal(np.asarray(keras.models.load_model(tmp_path / "m.keras")(plain)), expected)
+    exponents = np.array([-100, 90, 3, -110, -50, 110])
+    for scales in (np.ldexp(1.0, exponents), np.array([1e-30, 1e30, 1e-12, 1e-34, 1e26, 1e-7]), np.full(6, 1e-12)):
+        scaled = (plain.astype(np.float64) * scales).astype(np.float32)
+        found = np.asarray(arranged(scaled, UNITS[name], (6, 1))(scaled))
+        if np.array_equal(scales, np.ldexp(1.0, exponents)):
+            assert found.tobytes() == expected.tobytes()
+        assert found == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+def test_songs_in_another_unit_are_the_same_songs(whiten: bool) -> None:
+    rng = np.random.default_rng(0)
+    plain = rng.normal(size=(400, 90)).astype(np.float32)
+    for row in plain:
+        root = rng.normal(size=(12, 12)) / 4 + 2 * np.eye(12)
+        row[12:] = np.concatenate([np.diag(root @ root.T, k) for k in range(12)])
+    config = ModelConfig(transform="log-covariance", arrangement="columns" if whiten else "covariance", whiten=whiten)
+    expected = np.asarray(arranged(plain, config, (90, 1))(plain))
+    for of_timbre in (np.full(12, 2.0**50), np.full(12, 1e-14), 10.0 ** rng.integers(-13, 14, 12)):
+        scales = np.concatenate([of_timbre, *(np.diag(np.outer(of_timbre, of_timbre), k) for k in range(12))])
+        scaled = (plain.astype(np.float64) * scales).astype(np.float32)
+        assert np.asarray(arranged(scaled, config, (90, 1))(scaled)) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("transform", ["standard", "signed-log", "quantile"])
+def test_whitening_is_fitted_on_what_the_transform_makes_of_the_rows(transform: str) -> None:
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(4000, 5)) @ rng.normal(size=(5, 5)) + 3).astype(np.float32)
+    config = ModelConfig(transform=transform, whiten=True, name="linear")  # type: ignore[arg-type]
+    found = np.asarray(arranged(rows, config, (5, 1))(rows))[:, :5, 0]
+    assert np.cov(found.T) == pytest.approx(np.eye(5), abs=0.1)

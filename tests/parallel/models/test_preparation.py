@@ -60,7 +60,7 @@ def test_a_step_holds_nothing_of_the_preparation(world: World) -> None:
     parts = parts_of(world, config_of(world, recipes.SONGS))
     whole = {layer.name for layer in parts.model.layers}
     trained = {layer.name for layer in parts.trained.layers}
-    assert {"centre", "whiten", "normalise"} <= whole - trained
+    assert {"to_unit", "whiten", "normalise"} <= whole - trained
     assert not [name for name in trained if "eigh" in name]
 
 
