@@ -6,12 +6,16 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from data_helpers import converted, frame, write_lines
+from data_helpers import all_rows, converted, frame, write_lines
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hvd_train.arguments_table import TableFlags
 from hvd_train.config import DataConfig
 from hvd_train.data import Dataset, TableFormat, read_table_for_prediction
+from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.errors import ConfigError, DataError
 
 
@@ -19,8 +23,8 @@ def names_of(kind: type) -> list[str]:
     return [field.name for field in dataclasses.fields(kind)]
 
 
-def new_rows(path: Path, dataset: Dataset, **given: object) -> tuple[np.ndarray, np.ndarray | None]:
-    blocks = list(read_table_for_prediction(path, dataset.schema, dataset.table_format, given=given))
+def new_rows(path: Path, dataset: Dataset, **said: object) -> tuple[np.ndarray, np.ndarray | None]:
+    blocks = list(read_table_for_prediction(path, dataset.schema, dataset.table_format, given=said))
     labels = None if blocks[0][1] is None else np.concatenate([block[1] for block in blocks])
     return np.concatenate([block[0] for block in blocks]), labels
 
@@ -37,8 +41,8 @@ def test_each_way_of_reading_is_a_setting_and_a_flag() -> None:
 
 
 def test_a_table_format_is_read_back_from_json_or_refused() -> None:
-    given = TableFormat(format="csv", missing=("?", "-999"), header="no", delimiter=";", index_base="0")
-    assert TableFormat.from_json(given.to_json() | {"missing": ["?", "-999"]}) == given
+    whole = TableFormat(format="csv", missing=("?", "-999"), header="no", delimiter=";", index_base="0")
+    assert TableFormat.from_json(whole.to_json() | {"missing": ["?", "-999"]}) == whole
     assert TableFormat.from_json({}) == TableFormat()
     for damaged in (
         {"header": "maybe"},
@@ -69,3 +73,51 @@ def test_new_rows_are_read_as_the_rows_of_training_were(tmp_path: Path) -> None:
     assert labels.tolist() == [1, 0]
     features, _ = new_rows(write_lines(tmp_path / "p.txt", "1,2,none"), dataset, delimiter=",", missing=("none",))
     assert np.array_equal(features, [[2, np.nan]], equal_nan=True)
+
+
+def written(table: pd.DataFrame, directory: Path, name: str) -> Path:
+    """The table in a format: the label first; missing cells are what the format has for them."""
+    path = directory / f"t.{name}"
+    if name == "csv":
+        table.to_csv(path, index=False)
+    elif name == "parquet":
+        table.to_parquet(path)
+    elif name == "npz":
+        np.savez(path, features=table.iloc[:, 1:].to_numpy(), labels=table.iloc[:, 0].to_numpy())
+    else:
+        cells = [[f"{i}:{v!r}" for i, v in enumerate(row, 1)] for row in table.iloc[:, 1:].to_numpy().tolist()]
+        path.write_text("".join(f"{y} {' '.join(row)}\n" for y, row in zip(table.iloc[:, 0], cells, strict=True)))
+    return path
+
+
+@pytest.mark.parametrize("name", ["csv", "parquet", "npz", "svm"])
+def test_a_number_that_stands_for_missing_does_in_each_format(name: str, tmp_path: Path) -> None:
+    table = frame(60, 3).fillna(0.5)
+    expected = table.iloc[:, 1:].to_numpy().astype(np.float32)
+    table.loc[4:6, "f0"], table.loc[5, "f2"] = -999, 1e40
+    expected[4:7, 0] = expected[5, 2] = np.nan
+    dataset = converted(written(table, tmp_path, name), tmp_path / "out", missing=("-9.99e2", "1e40", "none"))
+    assert np.array_equal(all_rows(dataset)[0], expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("cell", ["-999", "-999.0", "-999.00", "-9.99e2", " -999", "-0999", "+7", "?", " ? "])
+def test_a_number_that_stands_for_missing_does_however_it_is_written(cell: str, tmp_path: Path) -> None:
+    rows = [f"{i % 2},{i},{i / 3}" for i in range(40)]
+    rows[7] = f"1,{cell},2"
+    dataset = converted(write_lines(tmp_path / "t.csv", *rows), tmp_path / "out", missing=("-999", "7.0", "?"))
+    assert np.isnan(all_rows(dataset)[0][7, 0])
+
+
+def test_in_columns_of_32_bit_floats_the_nearest_number_stands_for_missing(tmp_path: Path) -> None:
+    table = frame(60, 3).fillna(0.5).astype({"f0": np.float32, "f1": np.float32, "f2": np.float32})
+    table.loc[4, "f0"] = np.float32(-9999.9)
+    for name in ("parquet", "npz"):
+        dataset = converted(written(table, tmp_path, name), tmp_path / name, missing=("-9999.9",))
+        assert np.isnan(all_rows(dataset)[0][4, 0]), name
+
+
+@given(st.lists(st.sampled_from([2**53, 2**53 + 1, -(2**63), 2**63 - 1, 7]), min_size=1), st.integers(0, 4))
+def test_integers_that_stand_for_missing_are_not_taken_for_their_neighbours(values: list[int], which: int) -> None:
+    marker = [2**53, 2**53 + 1, -(2**63), 2**63 - 1, 7][which]
+    mask = MissingMarkers((str(marker),)).mask(np.array(values, np.int64))
+    assert mask.tolist() == [value == marker for value in values]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from hvd_train.config import Split
 from hvd_train.data.schema import Columns
+from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
@@ -42,6 +44,11 @@ class Table(ABC):
     """What the user should know about how it is read."""
     is_songs: bool = False
     """Whether its columns are those of YearPredictionMSD, as far as its beginning tells."""
+
+    @functools.cached_property
+    def missing(self) -> MissingMarkers:
+        """What stands for a missing value in it."""
+        return MissingMarkers(self.table_format.missing)
 
     @abstractmethod
     def chunks(self, columns: Columns) -> Iterator[Chunk]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from hvd_train.data.schema import Columns
 from hvd_train.data.sources.base import describe_column
+from hvd_train.data.sources.missing import MissingMarkers, parsed_number
 from hvd_train.data.sources.opening import DAMAGE, damaged, open_bytes
 from hvd_train.errors import DataError
 
@@ -99,22 +100,19 @@ class _Lines:
                 )
 
 
-def number(cell: str, *, missing: frozenset[str]) -> float:
+def number(cell: str, *, missing: MissingMarkers) -> float:
     """The value of a cell, NaN where it is empty. Raises ValueError with the reason in the words of a message."""
-    if not cell or cell in missing:
-        return math.nan
     text = cell.strip(" \t")
-    if not text or text in missing:
+    if text in missing.texts:
         return math.nan
-    try:
-        if "_" in text or not text.isascii():  # Python reads 1_000 and full-width digits; a table means text
-            raise ValueError
-        value = float(text)
-    except ValueError:
-        shown = text if len(text) <= 40 else text[:40] + "..."
-        raise ValueError(f"{shown!r} stands where a number should be.") from None
+    value = parsed_number(text)
+    if missing.is_number(value):
+        return math.nan
     if math.isnan(value):
-        raise ValueError(f"{text!r} is not a number. Leave the cell empty where a value is missing.")
+        if text.strip("+-").lower() == "nan":
+            raise ValueError(f"{text!r} is not a number. Leave the cell empty where a value is missing.")
+        shown = text if len(text) <= 40 else text[:40] + "..."
+        raise ValueError(f"{shown!r} stands where a number should be.")
     if math.isinf(value) or math.isinf(np.float32(value) if abs(value) <= FLOAT32_MAX * 1.0001 else math.inf):
         raise ValueError(f"{text!r} is infinite or too large for 32-bit floats (at most 3.4e38).")
     return value
@@ -123,9 +121,9 @@ def number(cell: str, *, missing: frozenset[str]) -> float:
 class CarefulReader:
     """The rows of a CSV checked cell by cell."""
 
-    def __init__(self, path: Path, *, delimiter: str, names: tuple[str, ...], named: bool, missing: tuple[str, ...]):
+    def __init__(self, path: Path, *, delimiter: str, names: tuple[str, ...], named: bool, missing: MissingMarkers):
         self.path, self.delimiter, self.names, self.named = path, delimiter, names, named
-        self.missing = frozenset(missing)
+        self.missing = missing
 
     def rows(self, columns: Columns, *, skip: int) -> Iterator[tuple[list[float], str | None, str | None]]:
         """(features, label, key) of each row after the first `skip` rows. Raises DataError at the first bad cell."""

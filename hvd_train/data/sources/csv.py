@@ -36,8 +36,8 @@ class CsvTable(Table):
     """A text table. `header`: yes, no, or auto: there is one when most cells of the first line are not numbers."""
 
     def __init__(self, path: Path, table_format: TableFormat) -> None:
-        delimiter, missing = table_format.delimiter, table_format.missing
-        self.path, self.delimiter, self.missing = path, delimiter, missing
+        delimiter = table_format.delimiter
+        self.path, self.delimiter = path, delimiter
         self._raw: io.BufferedReader | None = None
         beginning = self._probe()
         if not beginning:
@@ -59,7 +59,7 @@ class CsvTable(Table):
             self._header_names(first) if self.is_named else unnamed_columns(len(first), is_songs=self.is_songs)
         )
         self._careful = CarefulReader(
-            path, delimiter=delimiter, names=self.columns, named=self.is_named, missing=missing
+            path, delimiter=delimiter, names=self.columns, named=self.is_named, missing=self.missing
         )
 
     def chunks(self, columns: Columns) -> Iterator[Chunk]:
@@ -117,7 +117,7 @@ class CsvTable(Table):
                 convert_options=pyarrow.csv.ConvertOptions(
                     column_types=types,
                     include_columns=list(types),
-                    null_values=["", " ", *self.missing],
+                    null_values=["", " ", *self.table_format.missing],
                     strings_can_be_null=False,
                 ),
             )
@@ -130,9 +130,13 @@ class CsvTable(Table):
         """A block as a chunk; None where a cell is no number that a float32 can hold."""
         num_features = len(columns.features)
         cells = batch.select(list(range(num_features)))
-        with np.errstate(over="ignore"):
-            features = to_float32(cells)
         num_missing = sum(column.null_count for column in cells.columns)
+        matrix = to_matrix(cells)
+        if self.missing.has_numbers:
+            matrix = matrix.copy()
+            num_missing += self.missing.erase(matrix)
+        with np.errstate(over="ignore"):
+            features = matrix.astype(np.float32)
         if np.count_nonzero(np.isfinite(features)) != features.size - num_missing:
             return None
         texts = batch.columns[num_features:]
@@ -163,12 +167,12 @@ class CsvTable(Table):
             yield chunk()
 
 
-def to_float32(batch: Any) -> NDArray[np.float32]:
-    """(n, F) float32 of a record batch of float64 columns, NaN for nulls."""
+def to_matrix(batch: Any) -> NDArray[np.float64]:
+    """(n, F) of a record batch of float64 columns, NaN for nulls; read-only."""
     if batch.num_rows == 0:
-        return np.empty((0, batch.num_columns), np.float32)
+        return np.empty((0, batch.num_columns))
     matrix: NDArray[np.float64] = batch.to_tensor(null_to_nan=True, row_major=True).to_numpy()
-    return matrix.astype(np.float32)
+    return matrix
 
 
 def as_numpy(array: Any) -> NDArray[Any]:

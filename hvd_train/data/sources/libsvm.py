@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
 from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.data.sources.careful import FLOAT32_MAX, text_lines
+from hvd_train.data.sources.missing import parsed_number
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
@@ -89,12 +91,16 @@ class LibsvmTable(Table):
                     column = int(index) - self._first
                     row[column] = self._number(value, line, column + 1)
             if len(labels) == num_rows:
-                yield Chunk(block[:, picked].astype(np.float32, order="C"), np.array(labels))
+                yield self._chunk(block[:, picked], labels)
                 block[:] = 0
                 labels.clear()
                 self._bytes_read = position
         if labels:
-            yield Chunk(block[: len(labels), picked].astype(np.float32, order="C"), np.array(labels))
+            yield self._chunk(block[: len(labels), picked], labels)
+
+    def _chunk(self, matrix: NDArray[np.float64], labels: list[float]) -> Chunk:
+        self.missing.erase(matrix)
+        return Chunk(matrix.astype(np.float32, order="C"), np.array(labels))
 
     def _lines(self) -> Iterator[tuple[int, int, str]]:
         """(line from 1, bytes read, content) of the lines that hold a row."""
@@ -113,10 +119,9 @@ class LibsvmTable(Table):
         return int(index)
 
     def _number(self, text: str, line: int, column: int) -> float:
-        try:
-            value = float(text) if "_" not in text else math.nan
-        except ValueError:
-            value = math.nan
+        if self.table_format.missing and self.missing.is_text(text):
+            return math.nan
+        value = parsed_number(text)
         if not abs(value) <= FLOAT32_MAX:
             raise DataError(
                 f"{self.path}, line {line}, column {column + 1}: {text[:40]!r} is no number that a 32-bit float holds."

@@ -65,7 +65,9 @@ class NpzTable(Table):
                 _header(self.path, self._labels, label_file)
                 for block in self._blocks(archive):
                     labels = _read(label_file, self._label_dtype, len(block))
-                    features = checked_float32(self, block[:, picked].astype(np.float64), columns, start)
+                    matrix = block[:, picked].astype(np.float64)
+                    self.missing.erase(matrix, single=block.dtype.itemsize < 8 and block.dtype.kind == "f")
+                    features = checked_float32(self, matrix, columns, start)
                     yield Chunk(features, None if columns.label is None else _as_labels(labels))
                     start += len(block)
                     self._bytes_read = total * start // max(self._shape[0], 1)

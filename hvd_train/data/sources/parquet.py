@@ -61,6 +61,8 @@ class ParquetTable(Table):
         for position, column in enumerate(columns.features):
             cells = batch.column(self.columns[column])
             matrix[:, position] = cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+            single = pa.types.is_float32(cells.type) or pa.types.is_float16(cells.type)
+            self.missing.erase(matrix[:, position], single=single)
         features = checked_float32(self, matrix, columns, start)
         label = None if columns.label is None else _labels(batch.column(self.columns[columns.label]))
         key = None
