@@ -15,6 +15,7 @@ from typing import Any
 
 from hvd_train import __version__
 from hvd_train.errors import HvdTrainError, MissingEnvironment
+from hvd_train.plain_text import take_any_text
 from hvd_train.ranks import Place, place_from
 from hvd_train.terminal import chosen, end, parse, tell, usage_of
 
@@ -246,6 +247,7 @@ VERBS: dict[str, tuple[str, Callable[[Sequence[str], Place], int]]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the `hvd-train` command; returns or ends with the exit code."""
+    take_any_text()
     argv = list(sys.argv[1:] if argv is None else argv)
     place = place_from(os.environ)
     if not argv or argv[0] in ("-h", "--help"):

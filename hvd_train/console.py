@@ -27,6 +27,7 @@ from rich.progress import (
 from rich.table import Table
 
 from hvd_train import metrics
+from hvd_train.launch.launcher import is_launcher_command
 from hvd_train.observer import Observer
 from hvd_train.ranks import place_from
 from hvd_train.rundir import RunDir
@@ -45,7 +46,7 @@ def plain_or_live() -> Console:
     output is looked at, and a bar is drawn only where mpirun hands bytes through to a terminal.
     """
     place = place_from(os.environ)
-    live = None if not place.launcher else _mpirun_shows_terminal()
+    live = None if not place.launcher else mpirun_shows_terminal(Path(f"/proc/{os.getppid()}"))
     console = Console(highlight=False, soft_wrap=True, force_terminal=live)
     return (
         console
@@ -54,15 +55,18 @@ def plain_or_live() -> Console:
     )
 
 
-def _mpirun_shows_terminal() -> bool:
+def mpirun_shows_terminal(parent: Path) -> bool:
+    """Whether the process with this folder in /proc is an mpirun that hands bytes through to a terminal.
+
+    Any other parent, such as a shell on a terminal or mpirun's daemon on another host, shows this rank nothing.
+    """
     try:
-        launcher = Path(f"/proc/{os.getppid()}")
-        tagged = any(
-            word in launcher.joinpath("cmdline").read_bytes() for word in (b"tag-output", b"timestamp-output", b"xml")
-        )
-        return not tagged and os.readlink(launcher / "fd" / "1").startswith(("/dev/pts/", "/dev/tty"))
+        command = parent.joinpath("cmdline").read_bytes()
+        tagged = any(word in command for word in (b"tag-output", b"timestamp-output", b"xml"))
+        shown = os.readlink(parent / "fd" / "1").startswith(("/dev/pts/", "/dev/tty"))
     except OSError:
         return False
+    return is_launcher_command(os.fsdecode(command).split("\0")) and shown and not tagged
 
 
 class ConsoleObserver(Observer):

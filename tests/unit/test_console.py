@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -98,7 +99,47 @@ def test_long_epochs_show_a_plain_line_now_and_then(tmp_path: Path, monkeypatch:
     assert "step 64/124" not in log
 
 
-def test_under_a_launcher_whose_output_is_tagged_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def parent(tmp_path: Path) -> Callable[..., Path]:
+    """A made-up folder of /proc: of a process with this command line, whose output goes to `shows`."""
+
+    def make(command: str, shows: str) -> Path:
+        folder = tmp_path / "1234"
+        (folder / "fd").mkdir(parents=True)
+        (folder / "cmdline").write_bytes(command.replace(" ", "\0").encode() + b"\0")
+        (folder / "fd" / "1").symlink_to(shows)
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("command", "shows", "drawn"),
+    [
+        ("/opt/bin/mpirun -np 2 hvd-train train", "/dev/pts/3", True),
+        ("mpiexec -np 2 hvd-train train", "/dev/tty1", True),
+        ("mpirun -np 2 hvd-train train", "/home/me/log.txt", False),
+        ("mpirun --tag-output -np 2 hvd-train train", "/dev/pts/3", False),
+        ("mpirun --timestamp-output -np 2 hvd-train train", "/dev/pts/3", False),
+        ("bash", "/dev/pts/3", False),
+        ("make test", "/dev/pts/3", False),
+        ("orted -mca ess env", "/dev/pts/3", False),
+        ("", "/dev/pts/3", False),
+    ],
+)
+def test_a_bar_is_drawn_where_mpirun_itself_shows_bytes_on_a_terminal(
+    parent: Callable[..., Path], command: str, shows: str, drawn: bool
+) -> None:
+    assert module.mpirun_shows_terminal(parent(command, shows)) == drawn
+
+
+def test_no_parent_to_look_at_is_no_terminal(tmp_path: Path) -> None:
+    assert not module.mpirun_shows_terminal(tmp_path / "gone")
+
+
+def test_under_a_launcher_the_parent_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
-    assert not module.plain_or_live().is_terminal  # the parent here is no mpirun on a terminal
+    for drawn in (False, True):
+        monkeypatch.setattr(module, "mpirun_shows_terminal", lambda _, drawn=drawn: drawn)
+        assert module.plain_or_live().is_terminal == drawn
