@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hvd_train import strict
 from hvd_train.config import SPLITS, Split
+from hvd_train.data.metadata import LABEL_COUNTS, digest, require_whole
 from hvd_train.data.schema import Schema
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.data.statistics import Statistics
@@ -27,7 +29,7 @@ METADATA = "metadata.json"
 FORMAT = "hvd_train dataset"
 CONVERSION_VERSION = 2
 """Goes up whenever the same table and options would be converted to something else."""
-_NOT_IN_CHECKSUM = ("checksum", "source")
+_NOT_IN_CHECKSUM = ("checksum", "digest", "source")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,17 @@ class Dataset:
         """(V, K) rows of each label in each train shard. Raises DataError for values."""
         if self.schema.label_kind == "values":
             raise DataError(f"{self.directory}: the labels are values, which are not counted.")
-        return np.load(self.directory / "train/label_counts.npy").astype(np.int64)  # type: ignore[no-any-return]
+        path = self.directory / LABEL_COUNTS
+        try:
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != self.metadata["files"][LABEL_COUNTS]["sha256"]:
+                raise strict.Damaged("its sha256 is another one than was written")
+            counts = strict.parse_npy(content).astype(np.int64)
+            if counts.shape != (self.num_virtual_shards, self.schema.num_outputs):
+                raise strict.Damaged(f"it has the shape {counts.shape}")
+        except Exception as error:
+            raise DataError(strict.damage(path, error, "Convert the table again.")) from None
+        return counts
 
     def load(self, split: Split, shards: Sequence[int]) -> Rows:
         """The rows of these virtual shards, in this order; no other is read. Raises DataError."""
@@ -172,24 +184,33 @@ class Dataset:
 def read_metadata(directory: Path) -> dict[str, Any]:
     """The content of metadata.json. Raises DataError where there is none, or it has been changed."""
     path = directory / METADATA
+    version, is_unchanged = None, False
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metadata = strict.loads(path.read_text(encoding="utf-8"))
+        is_ours = isinstance(metadata, dict) and metadata.get("format") == FORMAT
+        if is_ours:
+            version = metadata.get("conversion_version")
+        if version == CONVERSION_VERSION:
+            checksums = (metadata_checksum(metadata), digest(metadata))
+            is_unchanged = (metadata.get("checksum"), metadata.get("digest")) == checksums
+        if is_unchanged:
+            require_whole(metadata, shard_file)
     except FileNotFoundError:
         raise DataError(f"{directory}: this is no dataset directory: there is no {METADATA}.") from None
     except OSError as error:
         raise DataError(f"{path}: it cannot be read: {error.strerror or error}.") from None
-    except ValueError as error:
-        raise DataError(f"{path}: it is damaged ({error}). Convert the table again.") from None
-    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+    except Exception as error:
+        raise DataError(strict.damage(path, error, "Convert the table again.")) from None
+    if not is_ours:
         raise DataError(f"{path}: this was not written by `hvd-train data convert`.")
-    if metadata.get("conversion_version") != CONVERSION_VERSION:
+    if version != CONVERSION_VERSION:
         raise DataError(
-            f"{directory}: it was converted by version {metadata.get('conversion_version')} of the conversion, this "
-            f"program reads version {CONVERSION_VERSION}. Convert the table again."
+            f"{directory}: it was converted by version {version!r:.20} of the conversion, this program reads version "
+            f"{CONVERSION_VERSION}. Convert the table again."
         )
-    if metadata.get("checksum") != metadata_checksum(metadata):
+    if not is_unchanged:
         raise DataError(f"{path}: it has been changed since it was written. Convert the table again.")
-    return metadata
+    return metadata  # type: ignore[no-any-return]
 
 
 def is_dataset(path: Path) -> bool:

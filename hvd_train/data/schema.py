@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from hvd_train import strict
 from hvd_train.config import DataConfig, parse_layout
 from hvd_train.errors import DataError
 
@@ -56,12 +57,22 @@ class Schema:
         return len(self.label_values) or 1
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Schema:
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        return cls(**fields)
+        """What `to_json` gave. Raises strict.Damaged."""
+        schema: Schema = strict.read(cls, data, "schema")
+        values = schema.label_values
+        positions, channels = schema.layout
+        kind = {"classes": str, "values": type(None)}.get(schema.label_kind, int)
+        if not schema.feature_names or positions < 1 or positions * channels != schema.num_features:
+            raise strict.Damaged(f"schema.layout {positions} x {channels} is not that of its columns")
+        if set(map(type, values)) != ({kind} if kind is not type(None) else set()) or len(set(values)) != len(values):
+            raise strict.Damaged(f"schema.label_values are not those of {schema.label_kind}")
+        if kind is int and list(values) != sorted(values):
+            raise strict.Damaged("schema.label_values are not in their order")
+        return schema
 
 
 @dataclass(frozen=True)

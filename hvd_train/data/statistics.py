@@ -6,11 +6,14 @@ computing sample variances", Stanford STAN-CS-79-773.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
+
+from hvd_train import strict
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +40,21 @@ class Statistics:
         return {a: getattr(self, a).tolist() for a in arrays} | {v: getattr(self, v) for v in labels}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Statistics:
+    def from_json(cls, data: dict[str, Any], *, num_features: int | None = None) -> Statistics:
+        """What `to_json` gave, of that many columns. Raises strict.Damaged."""
+        given = strict.read(dict[str, Any], data, "statistics")
         dtypes = {"num_missing": np.int64, "constant": np.bool_}
-        return cls(**{k: np.array(v, dtypes.get(k, np.float64)) if isinstance(v, list) else v for k, v in data.items()})
+        fields: dict[str, Any] = {}
+        for name in (field.name for field in dataclasses.fields(cls) if field.name in given):
+            where = f"statistics.{name}"
+            if name.startswith("label_"):
+                fields[name] = strict.read(Union[float, None], given[name], where)  # noqa: UP007
+            else:
+                kind = dtypes.get(name, np.float64)
+                fields[name] = strict.numbers(given[name], where, length=num_features, kind=kind)
+        if given.keys() - fields.keys():
+            raise strict.Damaged(f"statistics has unknown entries: {', '.join(sorted(given.keys() - fields.keys()))}")
+        return cls(**fields)
 
 
 class RunningStatistics:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hvd_train.data.dataset import METADATA, is_dataset, metadata_checksum
+from hvd_train.data.metadata import digest
 from hvd_train.errors import DataError
 
 
@@ -77,6 +78,7 @@ def npy_bytes(array: NDArray[Any]) -> bytes:
 def write_metadata(directory: Path, metadata: dict[str, Any]) -> None:
     """Write metadata.json with its checksum, the last file of a dataset."""
     complete = metadata | {"checksum": metadata_checksum(metadata)}
+    complete["digest"] = digest(complete)
     text = json.dumps(complete, indent=1, sort_keys=True, allow_nan=False)
     (directory / METADATA).write_text(text, encoding="utf-8")
 

@@ -16,7 +16,8 @@ from hvd_train.arguments_table import TableFlags
 from hvd_train.config import DataConfig
 from hvd_train.data import Dataset, TableFormat, read_table_for_prediction
 from hvd_train.data.sources.missing import MissingMarkers
-from hvd_train.errors import ConfigError, DataError
+from hvd_train.errors import ConfigError
+from hvd_train.strict import Damaged
 
 
 def names_of(kind: type) -> list[str]:
@@ -52,7 +53,7 @@ def test_a_table_format_is_read_back_from_json_or_refused() -> None:
         {"later": "x"},
         {"later": None},
     ):
-        with pytest.raises(DataError, match="not known here"):
+        with pytest.raises(Damaged, match="not known here"):
             TableFormat.from_json(damaged)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hvd_train.config import DataConfig
-from hvd_train.errors import DataError
+from hvd_train.strict import Damaged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +39,13 @@ class TableFormat:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TableFormat:
-        """What `to_json` gave; a field that was not known then has its default. Raises DataError."""
+        """What `to_json` gave; a field that was not known then has its default. Raises strict.Damaged."""
+        if not isinstance(data, dict):
+            raise Damaged("how the table was read is not known")
         fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         for name, value in fields.items():
             if not _is_possible(name, value):
-                raise DataError(f"how the table was read is not known here: {name} = {value!r}.")
+                raise Damaged(f"how the table was read is not known here: {name} = {value!r}")
         return cls(**fields)
 
     def but(self, given: Mapping[str, Any]) -> TableFormat:
