@@ -20,6 +20,14 @@ class TableFlags:
     """Whether the first line holds names. By default it does where it names the run's features, or else as in the run's table."""
     missing: tuple[str, ...] = ()
     """What stands for a missing value besides an empty cell. By default what did in the run's table."""
+    decimal: Literal[".", ","] | None = None
+    """The decimal mark of a text table. By default as in the run's table."""
+    thousands: str | None = None
+    """What groups the digits of a text table's numbers. By default as in the run's table."""
+    encoding: str | None = None
+    """How a text table's characters are coded. By default as in the run's table; a byte order mark says it too."""
+    comment: str | None = None
+    """Lines of a text table that begin with it are left out. By default as in the run's table."""
     index_base: Literal["auto", "0", "1"] | None = None
     """The number of a LIBSVM file's first feature. By default as in the run's table."""
 

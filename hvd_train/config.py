@@ -15,6 +15,7 @@ from typing import Annotated, Literal, get_args
 import tyro.conf
 
 from hvd_train.errors import ConfigError
+from hvd_train.text_options import broken_rules
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -45,11 +46,19 @@ class DataConfig:
     header: Literal["auto", "yes", "no"] = "auto"
     """Whether the table's first line holds names. auto: it does when most of its cells are not numbers."""
     delimiter: str = ","
-    """What separates the columns of a text table."""
+    """What separates the columns of a text table: a character, tab, or whitespace (runs of blanks; a space is the same)."""
     format: Literal["auto", "csv", "parquet", "libsvm", "npz"] = "auto"
     """What kind of file the table is. auto: by its content and name; csv may be compressed (gz, bz2, xz, zip)."""
     missing: tuple[str, ...] = ()
     """What stands for a missing value, such as NA, ? or -999. An empty cell always does."""
+    decimal: Literal[".", ","] = "."
+    """The decimal mark of numbers in a text table."""
+    thousands: str = ""
+    """What groups the digits of numbers in a text table by three: one of . , ' _ or a space. By default nothing does."""
+    encoding: str = "auto"
+    """How the characters of a text table are coded, such as latin-1 or cp1252. auto: by its byte order mark, or else UTF-8."""
+    comment: str = ""
+    """Lines of a text table that begin with this, such as #, are left out; the last one before the rows may name the columns."""
     index_base: Literal["auto", "0", "1"] = "auto"
     """The number of a LIBSVM file's first feature. auto: 0 where a row lists it, or else 1."""
     split: str = "auto"
@@ -96,7 +105,8 @@ class DataConfig:
         require(0 < self.test_fraction < 1, "test_fraction", self.test_fraction, "it is a share between 0 and 1")
         held_out = self.val_fraction + self.test_fraction
         require(held_out < 1, "val_fraction + test_fraction", held_out, "rows must be left to train on")
-        require(len(self.delimiter) == 1, "delimiter", self.delimiter, "it is one character (write a tab as $'\\t')")
+        for broken in broken_rules(self.delimiter, self.thousands, self.encoding, self.comment):
+            require(False, *broken)
         require(
             self.num_virtual_shards is None or self.num_virtual_shards >= 1,
             "num_virtual_shards",

@@ -78,6 +78,7 @@ def convert_table(
             layout=layout,
             source_columns=table.columns,
             is_songs=spill.is_songs,
+            feature_kinds=table.feature_kinds(columns),
         )
         metadata = write_dataset(directory, spill, schema, config)
         metadata["source"] = {

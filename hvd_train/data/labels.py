@@ -17,6 +17,8 @@ from hvd_train.data.sources.csv import as_numpy, label_numbers
 from hvd_train.errors import DataError
 
 MAX_CLASSES = 10_000
+MIN_ROWS_OF_IDENTIFIERS = 20
+"""In fewer rows, classes of one row each prove nothing."""
 MAX_AUTO_INTEGERS = 256
 """Whole numbers with more distinct values are taken for values, not for classes in an order."""
 
@@ -69,6 +71,7 @@ class LabelReader:
         name = self.table.columns[self.column]
         if self._as_text:
             self._require_several(len(self._names), name)
+            self._require_repeated(name)
             names = sorted(self._names, key=_class_order(self._names))
             codes = np.empty(len(names), np.int64)
             codes[[self._names[n] for n in names]] = np.arange(len(names))
@@ -106,6 +109,13 @@ class LabelReader:
             raise DataError(
                 f"{self.table.path}: all {self._num_rows} rows have the same label in column {self.column + 1} "
                 f"({name!r}): there is nothing to learn. Is --label right?"
+            )
+
+    def _require_repeated(self, name: str) -> None:
+        if self._num_rows >= MIN_ROWS_OF_IDENTIFIERS and 2 * len(self._names) > self._num_rows:
+            raise DataError(
+                f"{self.table.path}: the {self._num_rows} rows have {len(self._names)} different labels in column "
+                f"{self.column + 1} ({name!r}): this looks like an identifier or a date. Choose another column by --label."
             )
 
     def _add_names(self, labels: Any) -> NDArray[np.float64]:

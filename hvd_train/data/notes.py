@@ -11,6 +11,12 @@ from hvd_train.config import SPLITS
 MIN_STEPS_PER_STD = 8
 """A column whose deviation is fewer steps of its float32 values has lost much to rounding; the user is told."""
 
+_MEANINGS = {
+    "boolean": "booleans (true and yes are 1, false and no are 0)",
+    "percent": "percentages (12.5% is 0.125)",
+    "date": "dates (days since 1970-01-01, in UTC, to about 3 minutes)",
+}
+
 
 def notes(metadata: dict[str, Any]) -> list[str]:
     """What is worth telling after a conversion: rows, and columns that need attention."""
@@ -33,6 +39,12 @@ def notes(metadata: dict[str, Any]) -> list[str]:
     if missing:
         total = sum(statistics["num_missing"])
         lines.append(f"{total:,} cells are missing in train, in {len(missing)} columns: {_listed(missing)}")
+    for kind, meaning in _MEANINGS.items():
+        named = [
+            repr(name) for name, found in zip(names, schema.get("feature_kinds", ()), strict=False) if found == kind
+        ]
+        if named:
+            lines.append(f"{len(named)} columns hold {meaning}: {_listed(named)}")
     return lines
 
 

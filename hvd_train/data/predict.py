@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from hvd_train.data.schema import Columns, Schema
 from hvd_train.data.sources import Table, TableFormat, open_table
+from hvd_train.data.sources.base import describe_column
+from hvd_train.data.sources.cells import PLURALS
 from hvd_train.data.sources.csv import label_numbers
 from hvd_train.errors import DataError
 
@@ -42,8 +44,27 @@ def read_table_for_prediction(
         labels = None
         if columns.label is not None:
             labels = _Encoder(table, columns.label, schema).encode(chunk.labels, start)
+        _require_same_kinds(table, columns, schema, chunk.features)
         yield chunk.features, labels
         start += len(chunk.features)
+
+
+def _require_same_kinds(table: Table, columns: Columns, schema: Schema, features: NDArray[np.float32]) -> None:
+    """Raise DataError where a column holds dates and held numbers when the model was trained, or the reverse.
+
+    The numbers that booleans and percentages stand for may be written as numbers: they mean the same.
+    """
+    was = schema.feature_kinds or ("number",) * schema.num_features
+    now = table.feature_kinds(columns) or ("number",) * schema.num_features
+    if was == now:
+        return
+    for position, (before, here) in enumerate(zip(was, now, strict=True)):
+        if ("date" in (before, here)) and before != here and not np.isnan(features[:, position]).all():
+            where = describe_column(table.columns, columns.features[position], named=table.is_named)
+            raise DataError(
+                f"{table.path}, {where}: the cells are {PLURALS[here]}, but in the table that the model was trained on "
+                f"they were {PLURALS[before]}."
+            )
 
 
 def format_of_new_rows(path: Path, trained: TableFormat, given: Mapping[str, Any]) -> TableFormat:

@@ -6,6 +6,7 @@ timbre averages, then 78 timbre covariances in the order of `np.diag(covariance,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -46,6 +47,8 @@ class Schema:
     """All columns of the table it was made from, to find the features again in a table without a header."""
     is_songs: bool = False
     """Whether this is YearPredictionMSD's schema."""
+    feature_kinds: tuple[str, ...] = ()
+    """(F,) what the cells of each feature were: number, boolean, percent or date; empty where all were numbers."""
 
     @property
     def num_features(self) -> int:
@@ -98,15 +101,17 @@ def unnamed_columns(num_columns: int, *, is_songs: bool) -> tuple[str, ...]:
 
 
 def find_column(names: Sequence[str], wanted: str, *, what: str, path: object) -> int:
-    """The index of a column given by name, or by its number counted from 1. Raises DataError."""
+    """The index of a column given by name, or by its number: from 1, or from -1 for the last. Raises DataError."""
     if names.count(wanted) == 1:
         return names.index(wanted)
-    if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
-        return int(wanted) - 1
+    digits = wanted.removeprefix("-")
+    if digits.isascii() and digits.isdecimal() and len(digits) < 10 and 1 <= int(digits) <= len(names):
+        return int(wanted) - 1 if digits == wanted else len(names) - int(digits)
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    several = " One column at a time can be that." if set(re.split(r"[,; ]+", wanted)) <= set(names) else ""
     raise DataError(
         f"{path}: there is no column {wanted!r} for {what}. The table has {len(names)} columns: {shown}. "
-        "Give a name, or a number counted from 1."
+        f"Give a name, or a number counted from 1 (-1 is the last).{several}"
     )
 
 

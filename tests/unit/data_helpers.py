@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hvd_train.config import SPLITS, DataConfig
-from hvd_train.data import Dataset, convert
+from hvd_train.data import Dataset, convert, read_table_for_prediction
 
 
 def frame(num_rows: int = 200, num_features: int = 5, seed: int = 0) -> pd.DataFrame:
@@ -32,6 +32,13 @@ def all_rows(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(np.concatenate([part.row_ids for part in parts]))
     features, labels = (np.concatenate([getattr(p, key) for p in parts])[order] for key in ("features", "labels"))
     return features, labels
+
+
+def new_rows(path: Path, dataset: Dataset, **given: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Features and labels of a table, read as `evaluate` and `predict` read it."""
+    blocks = list(read_table_for_prediction(path, dataset.schema, dataset.table_format, given=given))
+    labels = None if blocks[0][1] is None else np.concatenate([block[1] for block in blocks])
+    return np.concatenate([block[0] for block in blocks]), labels
 
 
 def write_lines(path: Path, *lines: str) -> Path:

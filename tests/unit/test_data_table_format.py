@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from data_helpers import all_rows, converted, frame, write_lines
+from data_helpers import all_rows, converted, frame, new_rows, write_lines
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_train.arguments_table import TableFlags
 from hvd_train.config import DataConfig
-from hvd_train.data import Dataset, TableFormat, read_table_for_prediction
+from hvd_train.data import TableFormat
 from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.errors import ConfigError
 from hvd_train.strict import Damaged
@@ -22,12 +22,6 @@ from hvd_train.strict import Damaged
 
 def names_of(kind: type) -> list[str]:
     return [field.name for field in dataclasses.fields(kind)]
-
-
-def new_rows(path: Path, dataset: Dataset, **said: object) -> tuple[np.ndarray, np.ndarray | None]:
-    blocks = list(read_table_for_prediction(path, dataset.schema, dataset.table_format, given=said))
-    labels = None if blocks[0][1] is None else np.concatenate([block[1] for block in blocks])
-    return np.concatenate([block[0] for block in blocks]), labels
 
 
 def test_each_way_of_reading_is_a_setting_and_a_flag() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ class Table(ABC):
     """How it is read, without an `auto` that was found out."""
     remarks: tuple[str, ...] = ()
     """What the user should know about how it is read."""
+    kinds: Mapping[int, str] = MappingProxyType({})
+    """What the cells of columns are that hold no plain numbers: boolean, percent, date; certain only after `chunks`."""
     is_songs: bool = False
     """Whether its columns are those of YearPredictionMSD, as far as its beginning tells."""
 
@@ -69,6 +72,11 @@ class Table(ABC):
     def first_of_group(self, row: int) -> int:
         """The row where the group (the artist) of `row` begins, where the table knows; only after `chunks`."""
         return row
+
+    def feature_kinds(self, columns: Columns) -> tuple[str, ...]:
+        """What the cells of each feature were, after `chunks`; empty where all were numbers."""
+        kinds = tuple(self.kinds.get(column, "number") for column in columns.features)
+        return kinds if set(kinds) != {"number"} else ()
 
     def facts(self, load: Callable[[Split], tuple[NDArray[np.float32], NDArray[Any]]]) -> dict[str, Any]:
         """What the table knows about itself for metadata.json; `load` gives features and labels of a split."""

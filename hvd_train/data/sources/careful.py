@@ -12,13 +12,17 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hvd_train.data.schema import Columns
 from hvd_train.data.sources.base import describe_column
-from hvd_train.data.sources.missing import MissingMarkers, parsed_number
-from hvd_train.data.sources.opening import DAMAGE, damaged, open_bytes
+from hvd_train.data.sources.cells import Kind, Notation, kind_of, value_of
+from hvd_train.data.sources.hints import no_value, ragged, too_large
+from hvd_train.data.sources.missing import MissingMarkers
+from hvd_train.data.sources.opening import DAMAGE, damaged
+from hvd_train.data.sources.text_stream import TextForm, open_text
 from hvd_train.errors import DataError
 
 MAX_LINE_CHARS = 32 << 20
@@ -35,13 +39,13 @@ class Record:
     cells: list[str]
 
 
-def records(path: Path, delimiter: str) -> Iterator[Record]:
+def records(path: Path, form: TextForm) -> Iterator[Record]:
     """The file's rows, without the empty lines. Raises DataError for what is no text or no CSV."""
-    with open_bytes(path) as file:
+    with open_text(path, form) as file:
         # Without this limit one open quote could swallow the whole file into memory.
         csv.field_size_limit(MAX_LINE_CHARS)
-        lines = _Lines(path, file.stream)
-        reader = csv.reader(lines, delimiter=delimiter, strict=False)
+        lines = _Lines(path, file.stream, form.encoding)
+        reader = csv.reader(lines, delimiter=form.delimiter, strict=False)
         while True:
             try:
                 cells = next(reader)
@@ -53,10 +57,10 @@ def records(path: Path, delimiter: str) -> Iterator[Record]:
                 yield Record(lines.number, cells)
 
 
-def text_lines(path: Path) -> Iterator[tuple[int, int, str]]:
+def text_lines(path: Path, form: TextForm) -> Iterator[tuple[int, int, str]]:
     """(line from 1, bytes of the file read so far, text) of each line. Raises DataError as `records` does."""
-    with open_bytes(path) as file:
-        lines = _Lines(path, file.stream)
+    with open_text(path, form) as file:
+        lines = _Lines(path, file.stream, form.encoding)
         for text in lines:
             yield lines.number, file.raw.tell(), text
 
@@ -64,8 +68,8 @@ def text_lines(path: Path) -> Iterator[tuple[int, int, str]]:
 class _Lines:
     """Decoded lines, none longer than the limit; counts them."""
 
-    def __init__(self, path: Path, file: io.BufferedReader) -> None:
-        self.path, self.number = path, 0
+    def __init__(self, path: Path, file: io.BufferedReader[Any], encoding: str) -> None:
+        self.path, self.number, self.encoding = path, 0, encoding
         # utf-8-sig leaves out a byte order mark; surrogateescape lets us find the line of a bad byte.
         self._text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
 
@@ -88,60 +92,113 @@ class _Lines:
         if not line.isascii():
             self._check_text(line)
         elif "\0" in line:
-            raise DataError(f"{self.path}, line {self.number}: there is a zero byte: this is no text file in UTF-8.")
+            raise DataError(
+                f"{self.path}, line {self.number}: there is a zero byte: this is no text in UTF-8. Is it UTF-16? Give "
+                "--encoding utf-16-le (or utf-16-be)."
+            )
         return line
 
     def _check_text(self, line: str) -> None:
         for position, char in enumerate(line, 1):
             if "\udc80" <= char <= "\udcff":
+                name = "UTF-8" if self.encoding == "utf-8" else self.encoding
                 raise DataError(
                     f"{self.path}, line {self.number}, character {position}: the byte 0x{ord(char) & 0xFF:02x} is not "
-                    "UTF-8: save the table as UTF-8 text."
+                    f"{name}: save the table as UTF-8 text, or give its --encoding, such as latin-1 or cp1252."
                 )
 
 
-def number(cell: str, *, missing: MissingMarkers) -> float:
-    """The value of a cell, NaN where it is empty. Raises ValueError with the reason in the words of a message."""
-    text = cell.strip(" \t")
-    if text in missing.texts:
-        return math.nan
-    value = parsed_number(text)
-    if missing.is_number(value):
-        return math.nan
-    if math.isnan(value):
-        if text.strip("+-").lower() == "nan":
-            raise ValueError(f"{text!r} is not a number. Leave the cell empty where a value is missing.")
-        shown = text if len(text) <= 40 else text[:40] + "..."
-        raise ValueError(f"{shown!r} stands where a number should be.")
-    if math.isinf(value) or math.isinf(np.float32(value) if abs(value) <= FLOAT32_MAX * 1.0001 else math.inf):
-        raise ValueError(f"{text!r} is infinite or too large for 32-bit floats (at most 3.4e38).")
-    return value
+class CellReader:
+    """The values of cells, row after row. The first filled cell of a column decides which kind of cells it holds."""
+
+    def __init__(self, num_columns: int, *, missing: MissingMarkers, notation: Notation) -> None:
+        self.kinds: list[Kind | None] = [None] * num_columns
+        self._missing, self._notation = missing, notation
+
+    def value(self, column: int, cell: str) -> float:
+        """The value of a cell, NaN where it is empty. Raises ValueError with the reason in the words of a message."""
+        text = cell.strip(" \t")
+        if self._is_missing(text):
+            return math.nan
+        kind = self.kinds[column]
+        if kind is None:
+            kind = self.kinds[column] = kind_of(text, self._notation)
+        value = None if kind is None else value_of(text, kind, self._notation)
+        if value is None:
+            raise ValueError(no_value(text, kind, self._notation))
+        if abs(value) > FLOAT32_MAX and np.isinf(_as_float32(value)):
+            raise ValueError(too_large(text))
+        return value
+
+    def note(self, cells: list[str], columns: tuple[int, ...]) -> None:
+        """Look at a row that is not read, for the kinds of the columns alone."""
+        for position, column in enumerate(columns):
+            if self.kinds[position] is None and not self._is_missing(text := cells[column].strip(" \t")):
+                self.kinds[position] = kind_of(text, self._notation)
+
+    def _is_missing(self, text: str) -> bool:
+        if text in self._missing.texts:
+            return True
+        value = value_of(text, "number", self._notation) if self._missing.has_numbers else None
+        return value is not None and self._missing.is_number(value)
+
+
+def _as_float32(value: float) -> np.float32:
+    with np.errstate(over="ignore"):
+        return np.float32(value)
 
 
 class CarefulReader:
     """The rows of a CSV checked cell by cell."""
 
-    def __init__(self, path: Path, *, delimiter: str, names: tuple[str, ...], named: bool, missing: MissingMarkers):
-        self.path, self.delimiter, self.names, self.named = path, delimiter, names, named
-        self.missing = missing
+    def __init__(
+        self,
+        path: Path,
+        form: TextForm,
+        *,
+        names: tuple[str, ...],
+        named: bool,
+        missing: MissingMarkers,
+        notation: Notation,
+    ) -> None:
+        self.path, self.form, self.names, self.named = path, form, names, named
+        self.missing, self.notation = missing, notation
+        self.kinds: list[Kind | None] = []
+        """Of the feature columns, once `rows` has been through."""
 
     def rows(self, columns: Columns, *, skip: int) -> Iterator[tuple[list[float], str | None, str | None]]:
         """(features, label, key) of each row after the first `skip` rows. Raises DataError at the first bad cell."""
+        reader = CellReader(len(columns.features), missing=self.missing, notation=self.notation)
+        self.kinds = reader.kinds
         for index, record in enumerate(self._data()):
-            if index < skip:
-                continue
             cells = record.cells
+            if index < skip:
+                if None in reader.kinds:
+                    reader.note(cells, columns.features)
+                continue
             if len(cells) != len(self.names):
                 raise self._ragged(record)
             features = []
-            for column in columns.features:
+            for position, column in enumerate(columns.features):
                 try:
-                    features.append(number(cells[column], missing=self.missing))
+                    features.append(reader.value(position, cells[column]))
                 except ValueError as error:
                     where = describe_column(self.names, column, named=self.named)
-                    raise DataError(f"{self.path}, line {record.line}, {where}: {error}") from None
+                    hint = self._label_hint(columns, column) if str(error).endswith("should be.") else ""
+                    raise DataError(f"{self.path}, line {record.line}, {where}: {error}{hint}") from None
             label = None if columns.label is None else cells[columns.label]
+            if label is not None and self.notation.is_foreign(label):
+                where = describe_column(self.names, columns.label or 0, named=self.named)
+                raise DataError(
+                    f"{self.path}, line {record.line}, {where}: the label {label!r} is a number in another notation than "
+                    "that of --decimal and --thousands."
+                )
             yield features, label, None if columns.key is None else cells[columns.key]
+
+    def _label_hint(self, columns: Columns, column: int) -> str:
+        if columns.label != 0 or column != len(self.names) - 1:
+            return ""
+        return f" Is it the label? Give --label {self.names[column] if self.named else -1}."
 
     def line_of(self, row: int) -> int:
         """The line on which row `row` (from 0) ends."""
@@ -151,16 +208,13 @@ class CarefulReader:
         raise IndexError(row)
 
     def _data(self) -> Iterator[Record]:
-        rows = records(self.path, self.delimiter)
+        rows = records(self.path, self.form)
         if self.named:
             next(rows)
         return rows
 
     def _ragged(self, record: Record) -> DataError:
-        hint = ""
-        if len(record.cells) == 1:
-            others = [d for d in ",;\t |" if d != self.delimiter and d in record.cells[0]]
-            hint = f" Is the delimiter {others[0]!r}? Give it by --delimiter." if others else ""
+        hint = ragged(record.cells, self.form.delimiter, len(self.names))
         first = "the header" if self.named else "the first row"
         return DataError(
             f"{self.path}, line {record.line}: {len(record.cells)} columns, but {first} has {len(self.names)}.{hint}"

@@ -18,9 +18,14 @@ from numpy.typing import NDArray
 
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
 from hvd_train.data.sources.base import Chunk, Table
-from hvd_train.data.sources.careful import CarefulReader, Record, records
-from hvd_train.data.sources.opening import DAMAGE, open_bytes
+from hvd_train.data.sources.beginning import read_beginning
+from hvd_train.data.sources.careful import CarefulReader, CellReader
+from hvd_train.data.sources.cells import Kind, Notation, column_values
+from hvd_train.data.sources.hints import one_column
+from hvd_train.data.sources.missing import MissingMarkers
+from hvd_train.data.sources.opening import DAMAGE
 from hvd_train.data.sources.table_format import TableFormat
+from hvd_train.data.sources.text_stream import open_text
 from hvd_train.errors import DataError
 
 BLOCK_BYTES, MAX_BLOCK_BYTES = 4 << 20, 8 << 20
@@ -28,38 +33,39 @@ BLOCK_BYTES, MAX_BLOCK_BYTES = 4 << 20, 8 << 20
 columns and few rows costs as much as one of many rows, so wide tables take larger ones."""
 MIN_BLOCK_ROWS = 128
 CAREFUL_ROWS = 1024
-NUM_PROBED_ROWS = 100
-MAX_PROBED_CHARS = 1 << 20
 
 
 class CsvTable(Table):
     """A text table. `header`: yes, no, or auto: there is one when most cells of the first line are not numbers."""
 
     def __init__(self, path: Path, table_format: TableFormat) -> None:
-        delimiter = table_format.delimiter
-        self.path, self.delimiter = path, delimiter
-        self._raw: io.BufferedReader | None = None
-        beginning = self._probe()
-        if not beginning:
-            raise DataError(f"{path}: the file holds no rows.")
-        first = [cell.strip() for cell in beginning[0].cells]
-        header = table_format.header
-        self.is_named = header == "yes" or (header == "auto" and _looks_like_names(first))
+        self.path = path
+        self._notation = Notation(table_format.decimal, table_format.thousands)
+        self._raw: io.BufferedReader[Any] | None = None
+        beginning = read_beginning(path, table_format, self._notation)
+        self._form, self.is_named, self.remarks = beginning.form, beginning.is_named, beginning.remarks
         self.table_format = table_format.but({"header": "yes" if self.is_named else "no"})
-        line_bytes = max(len(",".join(record.cells)) for record in beginning)
+        first = [cell.strip() for cell in beginning.rows[0].cells]
+        if len(first) == 1 and (problem := one_column([row.cells for row in beginning.rows], self._form.delimiter)):
+            raise DataError(f"{path}: {problem}")
+        line_bytes = max(len(",".join(record.cells)) for record in beginning.rows)
         self._block_bytes = min(max(BLOCK_BYTES, MIN_BLOCK_ROWS * line_bytes), MAX_BLOCK_BYTES)
-        self._header_lines = beginning[0].line if self.is_named else 0
-        if len(first) == 1 and (others := [d for d in ";\t|, " if d != delimiter and d in first[0]]):
-            raise DataError(f"{path}: one column only. Is the delimiter {others[0]!r}? Give it by --delimiter.")
-        rows = [record.cells for record in beginning[1 if self.is_named else 0 :]]
+        self._header_lines = beginning.rows[0].line if self.is_named else 0
+        rows = [record.cells for record in beginning.rows[1 if self.is_named else 0 :]]
         if not rows:
             raise DataError(f"{path}: there is a header, but no row after it.")
         self.is_songs = _looks_like_songs(first if self.is_named else None, rows)
         self.columns = (
             self._header_names(first) if self.is_named else unnamed_columns(len(first), is_songs=self.is_songs)
         )
+        self.kinds: dict[int, Kind] = _kinds(rows, len(first), self.missing, self._notation)
         self._careful = CarefulReader(
-            path, delimiter=delimiter, names=self.columns, named=self.is_named, missing=self.missing
+            path,
+            self._form,
+            names=self.columns,
+            named=self.is_named,
+            missing=self.missing,
+            notation=self._notation,
         )
 
     def chunks(self, columns: Columns) -> Iterator[Chunk]:
@@ -80,15 +86,6 @@ class CsvTable(Table):
     def place(self, row: int) -> str:
         return f"line {self._careful.line_of(row)}"
 
-    def _probe(self) -> list[Record]:
-        rows, num_chars = [], 0
-        for record in records(self.path, self.delimiter):
-            rows.append(record)
-            num_chars += sum(map(len, record.cells))
-            if len(rows) > NUM_PROBED_ROWS or num_chars > MAX_PROBED_CHARS:
-                break
-        return rows
-
     def _header_names(self, first: list[str]) -> tuple[str, ...]:
         names = tuple(cell or f"column_{i + 1}" for i, cell in enumerate(first))
         seen: set[str] = set()
@@ -100,9 +97,9 @@ class CsvTable(Table):
 
     def _batches(self, columns: Columns) -> Iterator[Any]:
         names = [str(i) for i in range(len(self.columns))]
-        types = {names[i]: pa.float64() for i in columns.features}
+        types = {names[i]: pa.string() if self._is_text(i) else pa.float64() for i in columns.features}
         types |= {names[i]: pa.string() for i in (columns.label, columns.key) if i is not None}
-        with open_bytes(self.path) as opened:
+        with open_text(self.path, self._form) as opened:
             file, self._raw = opened.stream, opened.raw
             if file.peek(3)[:3] == b"\xef\xbb\xbf":
                 file.read(3)
@@ -113,12 +110,13 @@ class CsvTable(Table):
             reader = pyarrow.csv.open_csv(
                 pa.PythonFile(file, "r"),
                 read_options=pyarrow.csv.ReadOptions(block_size=self._block_bytes, column_names=names),
-                parse_options=pyarrow.csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=False),
+                parse_options=pyarrow.csv.ParseOptions(delimiter=self._form.delimiter, newlines_in_values=False),
                 convert_options=pyarrow.csv.ConvertOptions(
                     column_types=types,
                     include_columns=list(types),
                     null_values=["", " ", *self.table_format.missing],
                     strings_can_be_null=False,
+                    decimal_point=self._notation.decimal,
                 ),
             )
             yield from reader
@@ -126,21 +124,37 @@ class CsvTable(Table):
     def bytes_read(self) -> int:
         return self._raw.tell() if self._raw is not None and not self._raw.closed else 0
 
+    def _is_text(self, column: int) -> bool:
+        """Whether pyarrow's reader of numbers cannot read this column."""
+        return bool(self._notation.thousands) or column in self.kinds
+
     def _convert(self, batch: Any, columns: Columns) -> Chunk | None:
         """A block as a chunk; None where a cell is no number that a float32 can hold."""
         num_features = len(columns.features)
         cells = batch.select(list(range(num_features)))
+        for position, column in enumerate(columns.features):
+            if self._is_text(column):
+                kind: Kind = self.kinds.get(column, "number")
+                values = column_values(cells.column(position), kind, self._notation, self.missing)
+                if values is None:
+                    return None
+                cells = cells.set_column(position, str(column), pa.array(values, from_pandas=True))
         num_missing = sum(column.null_count for column in cells.columns)
         matrix = to_matrix(cells)
         if self.missing.has_numbers:
+            plain = [position for position, column in enumerate(columns.features) if column not in self.kinds]
+            numbers = matrix[:, plain]  # a copy
+            num_missing += self.missing.erase(numbers)
             matrix = matrix.copy()
-            num_missing += self.missing.erase(matrix)
+            matrix[:, plain] = numbers
         with np.errstate(over="ignore"):
             features = matrix.astype(np.float32)
         if np.count_nonzero(np.isfinite(features)) != features.size - num_missing:
             return None
         texts = batch.columns[num_features:]
-        label = texts.pop(0) if columns.label is not None else None
+        label = self._notation.plain_labels(texts.pop(0)) if columns.label is not None else None
+        if columns.label is not None and label is None:
+            return None
         return Chunk(features, label, texts[0] if columns.key is not None else None)
 
     def _careful_chunks(self, columns: Columns, skip: int) -> Iterator[Chunk]:
@@ -151,7 +165,7 @@ class CsvTable(Table):
         def chunk() -> Chunk:
             return Chunk(
                 np.array(features, np.float64).astype(np.float32),
-                pa.array(labels, pa.string()) if columns.label is not None else None,
+                self._notation.plain_labels(pa.array(labels, pa.string())) if columns.label is not None else None,
                 pa.array(keys, pa.string()) if columns.key is not None else None,
             )
 
@@ -165,6 +179,7 @@ class CsvTable(Table):
                     column.clear()  # type: ignore[attr-defined]
         if features:
             yield chunk()
+        self.kinds = {c: k for c, k in zip(columns.features, self._careful.kinds, strict=True) if k and k != "number"}
 
 
 def to_matrix(batch: Any) -> NDArray[np.float64]:
@@ -189,9 +204,17 @@ def label_numbers(texts: Any) -> NDArray[np.float64] | None:
         return None
 
 
-def _looks_like_names(cells: list[str]) -> bool:
-    filled = [cell for cell in cells if cell]
-    return sum(not _is_number(cell) for cell in filled) > len(filled) / 2
+def _kinds(rows: list[list[str]], num_columns: int, missing: MissingMarkers, notation: Notation) -> dict[int, Kind]:
+    """The columns whose first filled cell is neither a number nor a text."""
+    reader, kinds = CellReader(num_columns, missing=missing, notation=notation), {}
+    for cells in rows:
+        if None not in reader.kinds:
+            break
+        reader.note(cells[:num_columns], tuple(range(min(num_columns, len(cells)))))
+    for column, kind in enumerate(reader.kinds):
+        if kind not in (None, "number"):
+            kinds[column] = kind
+    return kinds
 
 
 def _looks_like_songs(header: list[str] | None, rows: list[list[str]]) -> bool:
@@ -201,11 +224,3 @@ def _looks_like_songs(header: list[str] | None, rows: list[list[str]]) -> bool:
     years = [row[0].strip() for row in complete]
     num_years = sum(year.isdecimal() and int(year) in SONG_YEARS for year in years)
     return 2 * len(complete) > len(rows) and 10 * num_years >= 9 * len(complete)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

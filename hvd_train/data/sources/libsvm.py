@@ -18,6 +18,7 @@ from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.data.sources.careful import FLOAT32_MAX, text_lines
 from hvd_train.data.sources.missing import parsed_number
 from hvd_train.data.sources.table_format import TableFormat
+from hvd_train.data.sources.text_stream import TextForm, found_encoding
 from hvd_train.errors import DataError
 
 MAX_FEATURES = 1_000_000
@@ -34,6 +35,7 @@ class LibsvmTable(Table):
     def __init__(self, path: Path, table_format: TableFormat) -> None:
         self.path = path
         self._bytes_read = 0
+        self._form = TextForm(encoding=found_encoding(path, table_format.encoding))
         base = table_format.index_base
         first, last = (1 if base == "auto" else int(base)), 0
         labels: list[str] = []
@@ -104,7 +106,7 @@ class LibsvmTable(Table):
 
     def _lines(self) -> Iterator[tuple[int, int, str]]:
         """(line from 1, bytes read, content) of the lines that hold a row."""
-        for line, position, text in text_lines(self.path):
+        for line, position, text in text_lines(self.path, self._form):
             content = text.partition("#")[0].strip()
             if content:
                 yield line, position, content

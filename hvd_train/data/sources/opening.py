@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from hvd_train.data.sources.foreign import MAX_LOOK_BYTES, foreign_zip, looks_like_libsvm, refuse_foreign
 from hvd_train.errors import DataError
 
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, OSError)
@@ -22,7 +23,8 @@ DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZip
 _BUFFER_BYTES = 1 << 20
 _PARQUET = b"PAR1"
 _ZIP = b"PK\x03\x04"
-_SUFFIX_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".libsvm": "libsvm", ".svm": "libsvm", ".npz": "npz"}
+_LIBSVM_SUFFIXES = (".libsvm", ".svm", ".svmlight")
+_SUFFIX_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".npz": "npz"} | dict.fromkeys(_LIBSVM_SUFFIXES, "libsvm")
 
 
 def first_bytes(path: Path, count: int = 8) -> bytes:
@@ -45,15 +47,39 @@ def first_bytes(path: Path, count: int = 8) -> bytes:
 
 
 def detect_format(path: Path) -> str:
-    """csv, parquet, libsvm or npz, by the file's beginning and its name."""
+    """csv, parquet, libsvm or npz, by the file's beginning and its name. Raises DataError for a file of another kind."""
     beginning = first_bytes(path)
     if beginning.startswith(_PARQUET):
         return "parquet"
     suffixes = [s.lower() for s in path.suffixes]
     last = suffixes[-1] if suffixes else ""
     if last in {".gz", ".bz2", ".xz", ".zip"} and len(suffixes) > 1:
-        return "libsvm" if _SUFFIX_FORMATS.get(suffixes[-2]) == "libsvm" else "csv"
-    return _SUFFIX_FORMATS.get(last, "csv")
+        last = suffixes[-2] if suffixes[-2] in _LIBSVM_SUFFIXES else last
+    if last in _SUFFIX_FORMATS:
+        return _SUFFIX_FORMATS[last]
+    if beginning.startswith(_ZIP) and _holds_arrays(path):
+        return "npz"
+    content = content_beginning(path)
+    refuse_foreign(path, content)
+    return "libsvm" if looks_like_libsvm(content) else "csv"
+
+
+def content_beginning(path: Path) -> bytes:
+    """The first bytes of a file, decompressed; fewer where it is damaged. Raises DataError where it cannot be read."""
+    with open_bytes(path) as file:
+        try:
+            return file.stream.read(MAX_LOOK_BYTES)
+        except DAMAGE:
+            return b""
+
+
+def _holds_arrays(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (*DAMAGE, ValueError, NotImplementedError, RuntimeError):
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +130,8 @@ def damaged(path: Path, error: BaseException) -> DataError:
 
 def _open_zip(path: Path, archive: zipfile.ZipFile) -> IO[bytes]:
     members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX")]
+    if error := foreign_zip(path, [m.filename for m in members]):
+        raise error
     if len(members) != 1:
         names = ", ".join(m.filename for m in members[:5])
         raise DataError(f"{path}: a zip file must hold one table, but this one holds {len(members)} files ({names}).")

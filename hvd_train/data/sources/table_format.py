@@ -26,6 +26,10 @@ class TableFormat:
     delimiter: str = ","
     header: str = "auto"
     missing: tuple[str, ...] = ()
+    decimal: str = "."
+    thousands: str = ""
+    encoding: str = "auto"
+    comment: str = ""
     index_base: str = "auto"
     """Of LIBSVM: "0" or "1"."""
 
