@@ -1,13 +1,14 @@
 """Checkpoints: one file each, written by the root alone, complete or not there.
 
-A checkpoint is an uncompressed .npz (no pickles) with the model's and the optimizer's variables in order, and a JSON
-text: the epoch and step reached, the RunConfig, the data's checksum, the state of early stopping and the run's history.
+A checkpoint is an uncompressed .npz (no pickles) with the variables of the model (its random generators' too) and of the
+optimizer in order, and a JSON text: the epoch and step reached, the RunConfig, the data's checksum, the state of early stopping and the run's history.
 It is written to a temporary name, synced, and renamed, so a crash at any moment leaves the one before.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,9 @@ from hvd_train.rundir import write_atomically
 
 FORMAT = 1
 WAY_OUT = "Resume from a copy, or start a new run."
+# Keras numbers the random generators of a process, also those of other models.
+_NUMBERED_GENERATOR = re.compile(r"\bseed_generator_\d+/")
+_GENERATOR_STATE = "seed_generator_state (2,)"
 
 
 @dataclass
@@ -31,6 +35,8 @@ class Progress:
     """Complete epochs."""
     step: int = 0
     """Steps done in the epoch after those."""
+    losses: list[list[float]] = field(default_factory=list)
+    """Of those steps: what the training loss is computed from on each rank."""
     best_loss: float | None = None
     best_epoch: int = 0
     epochs_since_best: int = 0
@@ -126,7 +132,8 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def describe(variable: Any) -> str:
     """Name and shape of a Keras variable, without the counters that Keras appends from one process to the next."""
-    return f"{variable.path.split('/', 1)[-1]} {tuple(variable.shape)}"
+    path = _NUMBERED_GENERATOR.sub("seed_generator/", variable.path)
+    return f"{path.split('/', 1)[-1]} {tuple(variable.shape)}"
 
 
 @dataclass(frozen=True)
@@ -179,6 +186,11 @@ def _checked(document: Any, arrays: dict[str, np.ndarray]) -> Note:
 def restore(checkpoint: Checkpoint, variables: list[Any]) -> None:
     """Give these Keras variables the checkpoint's values, or CheckpointError naming the first that differs."""
     names = [describe(v) for v in variables]
+    if [name for name in names if not name.endswith(_GENERATOR_STATE)] == checkpoint.names != names:
+        raise CheckpointError(
+            f"{checkpoint.path} is from an older version, which did not keep where the random numbers of dropout were: from there "
+            f"this version cannot go on as the same run. Start a new run, or end this one with the version that began it."
+        )
     if names != checkpoint.names:
         pairs = zip([*names, "nothing"], [*checkpoint.names, "nothing"], strict=False)
         here, there = next((a, b) for a, b in pairs if a != b)

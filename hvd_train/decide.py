@@ -19,6 +19,7 @@ def decide(progress: Progress, row: dict[str, float], training: TrainingConfig) 
         progress,
         epoch=progress.epoch + 1,
         step=0,
+        losses=[],
         history=[*progress.history, row],
         best_loss=loss if better else progress.best_loss,
         best_epoch=progress.epoch + 1 if better else progress.best_epoch,

@@ -83,6 +83,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         loop = self.loop
         self.first_step = loop.progress.step
         self._step = self.first_step
+        self._take_losses(loop.progress.losses)
         self._started = time.monotonic()
         self._timed_from: tuple[float, int] | None = None
         loop.watch.phase(f"step {self._step + 1} of epoch {epoch + 1}", waits_for_others=True)
@@ -112,6 +113,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         every = loop.training.checkpoint_every_steps
         if every and self._step // every > done_before // every and self._step < loop.num_steps:
             loop.progress.step = self._step
+            loop.progress.losses = loop.world.allgather([float(v) for v in self.model.metrics_variables])
             loop.save(True, False)
         if loop.world.is_root and now - self._shown >= SHOW_EVERY_S:
             self._shown = now
@@ -138,6 +140,15 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
             loop.observer.epoch_ended(row, best=best)
         self._apply(before, after)
         self.samples_per_s = math.nan
+
+    def _take_losses(self, losses: list[list[float]]) -> None:
+        """Go on with the sums that the training loss of an epoch is computed from, where an earlier part of it was cut."""
+        if not losses:
+            return
+        world = self.loop.world
+        own = losses[world.rank] if len(losses) == world.size else (np.sum(losses, axis=0) / world.size).tolist()
+        for variable, value in zip(self.model.metrics_variables, own, strict=True):
+            variable.assign(value)
 
     def _validated(self, epoch: int, logs: Any) -> dict[str, float]:
         """The epoch's row of figures; the loop's progress is then that after the epoch. All ranks."""

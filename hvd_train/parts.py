@@ -27,6 +27,7 @@ from hvd_train.metrics import Baseline, Labels
 from hvd_train.models.heads import HeadSpec, says
 from hvd_train.models.inputs import InputSpec
 from hvd_train.models.losses import HEADS, make_loss
+from hvd_train.models.seeds import generator_states
 from hvd_train.models.transforms import Fit
 from hvd_train.objective import Objective
 from hvd_train.observer import Observer
@@ -63,9 +64,10 @@ class Parts:
 
     @property
     def variables(self) -> list[Any]:
-        """All that a checkpoint holds: weights, layer states, optimizer state, and a mean of weights."""
+        """All that a checkpoint holds: weights, layer states, random generators, optimizer state, and a mean of weights."""
         return [
             *self.model.weights,
+            *generator_states(self.model),
             *self.trained.optimizer.variables,
             *(self.average.variables if self.average else []),
         ]

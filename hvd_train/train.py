@@ -26,6 +26,7 @@ from hvd_train.evaluate import (
 )
 from hvd_train.export import deployed, save_model
 from hvd_train.metrics import from_sums
+from hvd_train.models.seeds import part_from_root
 from hvd_train.observer import Observer
 from hvd_train.parts import Parts, assemble
 from hvd_train.pipeline import TrainRows, epochs_dataset
@@ -54,6 +55,7 @@ def begin(parts: Parts, world: World, resume_from: RunDir | None) -> Progress:
     progress = world.together(read, on="root")
     assert progress is not None
     world.broadcast_variables(parts.variables)
+    part_from_root(parts.model, world.rank)
     set_plateau_factor(parts.trained.optimizer, progress.plateau_factor)
     return progress
 

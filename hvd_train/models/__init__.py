@@ -30,8 +30,8 @@ BODIES: dict[str, Callable[[Any, ModelConfig, Seeds], Any]] = {
 def build(config: ModelConfig, spec: InputSpec, head_spec: HeadSpec, *, seed: int, rank: int = 0) -> Any:
     """The Keras model of `config`: plain rows (N, F) in, what the head of `head_spec` is trained on out.
 
-    All ranks, with the same arguments but `rank`: equal weights everywhere, dropout of its own on each rank. Raises
-    ConfigError where the rows cannot be arranged as the config says.
+    All ranks, with the same arguments but `rank`: equal weights everywhere, and on each rank the dropout of its part of the
+    global batch. Raises ConfigError where the rows cannot be arranged as the config says.
     """
     seeds = Seeds(seed, rank)
     x_NF = keras.Input((spec.num_features,), name="rows")

@@ -58,11 +58,8 @@ def _residual_block(x: Any, filters: int, config: ModelConfig, seeds: Seeds, nam
         branch = _convolved(branch, filters, config.kernel_size, seeds, f"conv_{name}_{half}")
     if config.squeeze_ratio:
         branch = _squeezed_and_excited(branch, config.squeeze_ratio, seeds, name)
-    if left_out:
-        # Dropout of a whole row's branch; what is kept is scaled, so that nothing changes at inference.
-        branch = keras.layers.Dropout(
-            left_out, noise_shape=(None, 1, 1), seed=seeds.dropout(), name=f"stochastic_depth_{name}"
-        )(branch)
+    # Dropout of a whole row's branch; what is kept is scaled, so that nothing changes at inference.
+    branch = dropped(branch, left_out, seeds, f"stochastic_depth_{name}", whole_rows=True)
     if skip.shape[-1] != filters:
         skip = _convolved(skip, filters, 1, seeds, f"skip_{name}")
     return keras.layers.Add(name=f"add_{name}")([skip, branch])

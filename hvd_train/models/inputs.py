@@ -87,7 +87,7 @@ def _projected(x_NF: Any, layout: tuple[int, int], seeds: Seeds) -> Any:
 
 def _permuted(x_NF: Any, num_features: int, seeds: Seeds) -> Any:
     """x through a trained doubly stochastic matrix (Sinkhorn): a soft permutation of the columns."""
-    start = np.random.default_rng(seeds.weights()).normal(0, 0.1, (num_features, num_features))
+    start = np.random.default_rng(seeds.next()).normal(0, 0.1, (num_features, num_features))
     start += 4 * np.eye(num_features)  # begins close to the order as it is
     one_11 = keras.ops.max(keras.ops.ones_like(x_NF[:, :1]), axis=0, keepdims=True)
     flat = vector(one_11, num_features**2, start.ravel().tolist(), "order")

@@ -30,9 +30,12 @@ def normalised(x: Any, kind: str, name: str) -> Any:
     return x
 
 
-def dropped(x: Any, share: float, seeds: Seeds, name: str) -> Any:
-    """x with a share of its values dropped while training; x itself where the share is 0."""
-    return Dropout(share, seed=seeds.dropout(), name=name)(x) if share else x
+def dropped(x: Any, share: float, seeds: Seeds, name: str, *, whole_rows: bool = False) -> Any:
+    """x with a share of its values (or of its rows) dropped while training; x itself where the share is 0."""
+    if not share:
+        return x
+    noise_shape = (None, *[1] * (len(x.shape) - 1)) if whole_rows else None
+    return Dropout(share, noise_shape, seed=seeds.next(), rank=seeds.rank, name=name)(x)
 
 
 def dense_stack(x_NU: Any, config: ModelConfig, seeds: Seeds) -> Any:

@@ -1,6 +1,6 @@
 """The number of ranks does not change the experiment, and an interruption does not either.
 
-What is compared is what a user sees: metrics.csv and report.json of real runs under horovodrun, without dropout.
+What is compared is what a user sees: metrics.csv and report.json of real runs under horovodrun, with dropout.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import pytest
 from processes import horovodrun, run, started
 
 NUM_EPOCHS = 3
-# No dropout and no batch statistics: those are drawn or computed by each rank for itself.
-WHOLE = ("--num-epochs", str(NUM_EPOCHS), "--base-learning-rate", "0.003")
+# The default recipe's dropout. No batch statistics: those are computed by each rank for itself.
+DROPOUT = ("--conv-dropout", "0.2", "--dense-dropout", "0.5")
+WHOLE = ("--num-epochs", str(NUM_EPOCHS), "--base-learning-rate", "0.003", *DROPOUT)
 # One step is an epoch, so the first epoch's training loss is the loss of step 1.
-ONE_STEP = ("--num-epochs", "1", "--num-songs", "2000", "--global-batch-size", "1536")
+ONE_STEP = ("--num-epochs", "1", "--num-songs", "2000", "--global-batch-size", "1536", *DROPOUT)
 AUGMENTED = (*WHOLE, "--num-songs", "2000", "--noise", "0.2", "--feature-dropout", "0.1", "--mixup-alpha", "0.3",
              "--targets", "gaussian", "--balance", "repeat", "--balance-evenness", "0.5")  # fmt: skip
 # Epochs of a second and more, so that a signal after the first one comes before the end.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, root_mean_squared_error
 
-from hvd_train import metrics, recipes
+from hvd_train import checkpoint, metrics, models, recipes
 from hvd_train.config import RunConfig
 from hvd_train.data import Dataset, EpochPlan, own_shards, prepare
 from hvd_train.epochs import weights_digest
@@ -20,12 +21,18 @@ from hvd_train.metrics import Labels
 from hvd_train.report import Report
 from hvd_train.rundir import RunDir
 from hvd_train.train import train_and_evaluate
+from hvd_train.watch import Watch
 from hvd_train.world import World
 
 # 60 shards: as many numbers of ranks as possible divide it.
 DEBUG = recipes.DEBUG.replace(
-    data={"num_songs": 2000, "num_virtual_shards": 60}, training={"num_epochs": 2, "global_batch_size": 120}
+    data={"num_songs": 2000, "num_virtual_shards": 60},
+    model={"conv_dropout": 0.25, "dense_dropout": 0.5},
+    training={"num_epochs": 2, "global_batch_size": 120},
 )
+
+
+TIMES = ("seconds", "samples_per_s")
 
 
 def skip_unless_shared(world: World) -> None:
@@ -120,37 +127,74 @@ def test_all_ranks_hold_the_same_weights_bit_for_bit(world: World, tmp_path: Pat
     assert len(set(digests)) == 1
 
 
-def test_resume_from_the_middle_of_an_epoch_ends_where_the_whole_run_does(
-    world: World, tmp_path: Path, finished: tuple[RunConfig, RunDir, Report]
+class Interrupted(Exception):
+    pass
+
+
+class StopAt(Watch):
+    """Raises on every rank alike, right after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def progress(self, step: int) -> None:
+        if step == self.step:
+            raise Interrupted
+
+
+def interrupted(config: RunConfig, world: World, run_dir: RunDir, *steps: int) -> RunDir:
+    """Train as `config` says, interrupted right after each of `steps`, and resumed."""
+    for number, step in enumerate(steps):
+        with pytest.raises(Interrupted):
+            train_and_evaluate(config, world, run_dir, resume=number > 0, watch=StopAt(step))
+    train_and_evaluate(config, world, run_dir, resume=True)
+    return run_dir
+
+
+def assert_same_end(run_dir: RunDir, whole: RunDir) -> None:
+    """Weights, moments, averages, random generators and every epoch's figures are the same, bit for bit."""
+    for path, of_whole in ((run_dir.last, whole.last), (run_dir.best, whole.best)):
+        one, other = checkpoint.load(path), checkpoint.load(of_whole)
+        assert one.names == other.names
+        values = zip(one.names, one.variables, other.variables, strict=True)
+        assert [name for name, a, b in values if a.tobytes() != b.tobytes()] == []
+        for a, b in zip(one.progress.history, other.progress.history, strict=True):
+            assert {k: v for k, v in a.items() if k not in TIMES} == {k: v for k, v in b.items() if k not in TIMES}
+
+
+def test_an_interrupted_run_is_the_whole_one_bit_for_bit(
+    world: World, shared_dir: Path, finished: tuple[RunConfig, RunDir, Report]
 ) -> None:
-    from hvd_train.observer import Observer
-
-    class Stop(Observer):
-        def steps_done(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None: ...
-
-    class Interrupted(Exception):
-        pass
-
-    from hvd_train.watch import Watch
-
-    class StopAt(Watch):
-        """Raises on every rank alike, right after step 9 of epoch 2 (a checkpoint was written after step 8)."""
-
-        def progress(self, step: int) -> None:
-            if step == 13 + 9:
-                raise Interrupted
-
-    config, _, whole = finished
-    run_dir = RunDir(Path(world.broadcast(str(tmp_path / "run"))))
+    """With dropout; once it goes on from the end of an epoch, and once from the middle of the next."""
+    config, whole, _ = finished
+    assert EpochPlan(0, Dataset.open(prepare(config.data)).shard_sizes("train"), 2).num_steps == 13
+    assert any(name.endswith("seed_generator_state (2,)") for name in checkpoint.load(whole.last).names)
     config = config.replace(training={"checkpoint_every_steps": 4, "steps_per_execution": 1})
-    dataset = Dataset.open(prepare(config.data))
-    assert EpochPlan(0, dataset.shard_sizes("train"), 2).num_steps == 13
-    with pytest.raises(Interrupted):
-        train_and_evaluate(config, world, run_dir, watch=StopAt())
-    resumed = train_and_evaluate(config, world, run_dir, resume=True)
-    assert resumed.epochs == whole.epochs
-    for a, b in zip(resumed.history, whole.history, strict=True):
-        assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-5)
+    assert_same_end(interrupted(config, world, RunDir(shared_dir / "run"), 13 + 2, 13 + 9), whole)
+
+
+# All else that is drawn: mixup, noise, rare rows repeated, blocks left out; and averaged weights.
+DRAWN = DEBUG.replace(
+    data={"num_songs": 1200, "noise": 0.2, "feature_dropout": 0.1, "mixup_alpha": 0.3, "balance": "repeat"},
+    model={"name": "residual_cnn", "filters": (4, 4), "stochastic_depth": 0.5, "input_dropout": 0.1},
+    training={"averaging": "ema", "ema_momentum": 0.9, "checkpoint_every_steps": 3, "steps_per_execution": 1},
+)
+
+
+def test_so_it_is_with_everything_that_is_drawn(
+    world: World, shared_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And with a layer of Keras's own, which draws for each rank by itself."""
+    skip_unless_shared(world)
+    body = models.BODIES["residual_cnn"]
+
+    def noisy(x: Any, config: Any, seeds: Any) -> Any:
+        return body(keras.layers.GaussianNoise(0.1, seed=5)(x), config, seeds)
+
+    monkeypatch.setitem(models.BODIES, "residual_cnn", noisy)
+    whole = RunDir(shared_dir / "whole")
+    train_and_evaluate(DRAWN, world, whole)
+    assert_same_end(interrupted(DRAWN, world, RunDir(shared_dir / "run"), 7 + 5), whole)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])

@@ -152,6 +152,21 @@ def test_another_model_is_refused_naming_the_first_difference(tmp_path: Path) ->
         checkpoint.restore(loaded, variables()[:1])
 
 
+def test_random_generators_go_by_no_number_of_keras_s(tmp_path: Path) -> None:
+    """Keras counts them over a process: one that goes on with a run has made others before."""
+    there, here = (FakeVariable(f"noise/seed_generator_{n}/seed_generator_state", np.array([1, n])) for n in (3, 12))
+    path = tmp_path / "last.npz"
+    checkpoint.save(path, [*variables(), there], PROGRESS, config="", data_checksum="")
+    checkpoint.restore(checkpoint.load(path), [*variables(), here])
+    assert here.value.tolist() == [1, 3]
+
+
+def test_one_of_before_random_generators_were_kept_is_refused(tmp_path: Path) -> None:
+    generator = FakeVariable("seed_generator_3/seed_generator_state", np.array([1, 0]))
+    with pytest.raises(CheckpointError, match="older version, which did not keep where the random numbers"):
+        checkpoint.restore(checkpoint.load(saved(tmp_path)), [variables()[0], generator, variables()[1]])
+
+
 def test_no_checkpoint_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="start without --resume"):
         checkpoint.load(tmp_path / "last.npz")

@@ -1,17 +1,24 @@
-"""The dropout of training: the share that was asked for, other numbers in each step, and Keras's own layer when saved."""
+"""The dropout of training: the share that was asked for, other numbers in each step, the same at any number of ranks, and
+Keras's own layer when saved.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from hvd_train import models, recipes
 from hvd_train.data.schema import NUM_SONG_TIMBRES
-from hvd_train.models.dropout import Dropout, random_bits
+from hvd_train.models.dropout import Dropout, random_rows
 from hvd_train.models.heads import HeadSpec
 from hvd_train.models.inputs import InputSpec
+from hvd_train.models.seeds import generator_states, part_from_root
 from hvd_train.precision import in_float32
+from hvd_train.world import World
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.1, 0.5, 1 / 3])
@@ -40,15 +47,51 @@ def test_equal_seeds_drop_the_same() -> None:
 
 
 def test_every_kind_of_number_and_size() -> None:
-    seeds = keras.random.SeedGenerator(0)
-    import tensorflow as tf
-
+    state = tf.constant([0, 1], tf.int64)
     for kind in (tf.uint8, tf.uint16):
-        for shape in ((1,), (3, 5), (2, 3, 7)):
-            bits = random_bits(tf.constant(shape), kind, seeds)
-            assert (bits.shape, bits.dtype) == (shape, kind)
-        many = np.asarray(random_bits(tf.constant((100_000,)), kind, seeds), np.float64) / 2 ** (8 * kind.size)
+        for length in (1, 15, 16, 42):
+            bits = random_rows(tf.constant(3), length, kind, state, rank=0)
+            assert (bits.shape, bits.dtype) == ((3, length), kind)
+        many = np.asarray(random_rows(tf.constant(1000), 100, kind, state, rank=0), np.float64) / 2 ** (8 * kind.size)
         assert np.histogram(many, 16, (0, 1))[0] == pytest.approx(100_000 / 16, rel=0.06)
+
+
+@pytest.mark.parametrize("rate", [0.5, 1 / 3])
+@pytest.mark.parametrize("noise_shape", [None, (None, 1, 1), (None, 1, 7)])
+@pytest.mark.parametrize("shape", [(5, 7), (90, 7)])
+def test_ranks_drop_what_one_process_drops_of_the_global_batch(
+    world: World, rate: float, noise_shape: tuple[Any, ...] | None, shape: tuple[int, int]
+) -> None:
+    rows = 12 * world.size
+    x = np.random.default_rng(0).normal(size=(rows, *shape)).astype(np.float32)
+    alone = Dropout(rate, noise_shape, seed=3)
+    own = Dropout(rate, noise_shape, seed=3, rank=world.rank)
+    for _ in range(3):
+        whole = np.asarray(alone(x, training=True))
+        part = np.asarray(own(x[12 * world.rank : 12 * (world.rank + 1)], training=True))
+        assert np.array_equal(np.concatenate(world.allgather(part)), whole)
+        assert 0 < (whole == 0).mean() < 1
+
+
+def test_nearly_everything_can_be_dropped() -> None:
+    y = np.asarray(Dropout(0.999999, seed=1)(np.ones((100, 1000), np.float32), training=True))
+    assert np.isfinite(y).all()
+
+
+def test_a_mask_for_all_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match="begins with None"):
+        Dropout(0.5, noise_shape=(1, 7))
+
+
+def test_layers_that_know_nothing_of_ranks_draw_other_numbers_on_each(world: World) -> None:
+    """The root's state on all, as after a broadcast: ours stay equal, Keras's own differ, and the root's is as it was."""
+    layers = [Dropout(0.5, seed=1), Dropout(0.0, seed=1), keras.layers.GaussianNoise(0.1, seed=1)]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    part_from_root(model, world.rank)
+    states = world.allgather([np.asarray(state).tolist() for state in generator_states(model)])
+    assert states[0] == [[1, 0], [1, 0]]
+    assert {tuple(ours) for ours, _ in states} == {(1, 0)}
+    assert len({tuple(other) for _, other in states}) == world.size
 
 
 def test_the_copy_that_is_saved_has_layers_of_keras_alone() -> None:
