@@ -112,7 +112,7 @@ def test_arrays_that_are_not_what_their_names_say_are_refused(tmp_path: Path) ->
     for name, odd, says in [
         ("v0", np.zeros((3, 1, 4), np.float32), "conv/kernel (3, 1, 8) has the shape (3, 1, 4)"),
         ("v2", np.zeros(3, np.float32), "3 arrays, not those of its 2 names"),
-        ("note", np.frombuffer(b'{"format": 1}', np.uint8), "note has no"),
+        ("note", np.frombuffer(b'{"format": 2}', np.uint8), "note has no"),
         ("note", np.frombuffer(b"[" * 10**5, np.uint8), "RecursionError"),
     ]:
         checkpoint.write_arrays(path, {**arrays, name: odd})
@@ -161,10 +161,12 @@ def test_random_generators_go_by_no_number_of_keras_s(tmp_path: Path) -> None:
     assert here.value.tolist() == [1, 3]
 
 
-def test_one_of_before_random_generators_were_kept_is_refused(tmp_path: Path) -> None:
-    generator = FakeVariable("seed_generator_3/seed_generator_state", np.array([1, 0]))
-    with pytest.raises(CheckpointError, match="older version, which did not keep where the random numbers"):
-        checkpoint.restore(checkpoint.load(saved(tmp_path)), [variables()[0], generator, variables()[1]])
+def test_one_of_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "FORMAT", 1)
+    path = saved(tmp_path)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="format 1, this version reads format 2. End the run with the version"):
+        checkpoint.load(path)
 
 
 def test_no_checkpoint_says_what_to_do(tmp_path: Path) -> None:
