@@ -27,6 +27,7 @@ from rich.progress import (
 from rich.table import Table
 
 from hvd_train import metrics
+from hvd_train.class_report import classes_table
 from hvd_train.launch.launcher import is_launcher_command
 from hvd_train.observer import Observer
 from hvd_train.ranks import place_from
@@ -137,6 +138,8 @@ class ConsoleObserver(Observer):
         self._table(table)
         if "decades" in report.details["test"]:
             self._table(decades_table(report.details["test"]))
+        if "classes" in report.details["test"]:
+            self._table(classes_table(report.details["test"]))
         if report.published:
             self._table(published_table(report.published, report.metrics["test"]["rmse"]))
         self._line(f"The model is {report.verdict}.")
@@ -176,7 +179,7 @@ class ConsoleObserver(Observer):
 
 
 def _figure(name: str, value: float) -> str:
-    return f"{100 * value:.2f} %" if metrics.HIGHER_IS_BETTER[name] else f"{value:.4f}"
+    return f"{100 * value:.2f} %" if name in metrics.SHARES else f"{value:.4f}"
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
@@ -187,6 +190,8 @@ def print_evaluation(result: dict[str, Any]) -> None:
     )
     if "decades" in result["details"]:
         console.print(decades_table(result["details"]))
+    if "classes" in result["details"]:
+        console.print(classes_table(result["details"]))
     console.print(f"The model is {result['verdict']}.", markup=False)
 
 

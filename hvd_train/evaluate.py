@@ -5,14 +5,15 @@ Shape letters: N rows, F features, K outputs, V virtual shards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from hvd_train import breakdown, calibrate, metrics
+from hvd_train import calibrate, metrics
 from hvd_train.data import Dataset, Rows, own_shards
+from hvd_train.details import Details
 from hvd_train.metrics import Labels
 from hvd_train.world import World
 
@@ -82,27 +83,26 @@ def fitted_temperature(world: World, infer: Infer, labels: Labels, rows: Rows) -
     return calibrate.temperature(infer(rows.features), rows.labels, world.allreduce_sum)
 
 
-def no_details(labels: Labels) -> np.ndarray:
-    """Of no rows: what the sums of `details` begin with."""
-    return np.zeros((0, 0) if labels.kind == "values" else breakdown.shape(labels))
-
-
-def described(labels: Labels, total: np.ndarray, train_counts: np.ndarray) -> dict[str, Any]:
-    """Where a model errs, from the sums over all ranks' rows; empty for real values. Pure."""
-    return {} if labels.kind == "values" else breakdown.describe(labels, total, train_counts)
-
-
 def evaluate_in_detail(
-    world: World, infer: Infer, labels: Labels, rows: Rows, num_virtual_shards: int, train_counts: np.ndarray
+    world: World,
+    infer: Infer,
+    labels: Labels,
+    rows: Rows,
+    num_virtual_shards: int,
+    *,
+    train_counts: np.ndarray,
+    names: Sequence[Any],
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """All ranks' sums (V, columns) of a split, and where the model errs there, in one pass. All ranks."""
-    terms, own = [], no_details(labels)
+    """All ranks' sums (V, columns) of a split, and where the model errs there, in one pass. All ranks.
+
+    `train_counts` and `names` (K,) are those of the labels.
+    """
+    terms, details = [], Details(labels)
     for outputs, targets, batch in scored(infer, labels, rows):
         terms.append(batch)
-        if own.size:
-            own += breakdown.sums(labels, outputs, targets, batch)
+        details.add(outputs, targets, batch)
     total = over_all_ranks(world, _by_shard(terms, rows), num_virtual_shards)
-    return total, described(labels, world.allreduce_sum(own), train_counts)
+    return total, details.result(world, train_counts, names)
 
 
 def best_possible(dataset: Dataset, split: Any) -> dict[str, float]:

@@ -9,7 +9,7 @@ Shape letters: N rows, K outputs, V virtual shards.
 | label | metrics |
 |---|---|
 | years, integers | loss, accuracy, within_5, mae, rmse |
-| classes | loss, accuracy |
+| classes | loss, accuracy; of a finished model also those of `hvd_train.class_metrics` |
 | values | loss, mae, rmse |
 
 Each metric is that of the prediction which is best for it, from one and the same distribution over the labels:
@@ -33,11 +33,25 @@ POINT_LOSSES = ("mse", "mae", "huber", "gaussian")
 # The columns of a row of sums.
 COLUMNS = ("rows", "loss", "exact", "within_5", "absolute_error", "squared_error")
 WITHIN = 5
-HIGHER_IS_BETTER = {"loss": False, "accuracy": True, "within_5": True, "mae": False, "rmse": False}
+HIGHER_IS_BETTER = {
+    "loss": False,
+    "accuracy": True,
+    "within_5": True,
+    "balanced_accuracy": True,
+    "macro_f1": True,
+    "auc": True,
+    "mae": False,
+    "rmse": False,
+}
+SHARES = ("accuracy", "within_5", "balanced_accuracy")
+"""Shown in per cent."""
 TITLES = {
     "loss": "loss",
     "accuracy": "exact accuracy",
     "within_5": "within 5",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "auc": "AUC",
     "mae": "mean abs. error",
     "rmse": "root mean sq. error",
 }

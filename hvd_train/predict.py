@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train import breakdown, config_io, metrics
+from hvd_train import class_metrics, config_io, metrics
 from hvd_train.config import DataConfig, Split
 from hvd_train.data import Dataset, own_shards, prepare, read_table_for_prediction
+from hvd_train.details import Details
 from hvd_train.errors import DataError
-from hvd_train.evaluate import best_possible, described, evaluate_in_detail, inference, no_details
+from hvd_train.evaluate import best_possible, evaluate_in_detail, inference
 from hvd_train.export import Trained, load_trained
 from hvd_train.metrics import Labels
 from hvd_train.rundir import RunDir, write_atomically
@@ -62,9 +63,9 @@ def evaluate_table(trained: Trained, world: World, path: Path, *, given: Mapping
     """Metrics and baselines over every row of a table, once. All ranks."""
     infer = inference(trained.model)
 
-    def own() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def own() -> tuple[np.ndarray, np.ndarray, Details]:
         sums, targets = [np.zeros(len(metrics.COLUMNS))], []
-        detail = no_details(trained.labels)
+        details = Details(trained.labels)
         for features, labels in own_chunks(path, trained, world, given):
             if labels is None:
                 raise DataError(
@@ -73,20 +74,19 @@ def evaluate_table(trained: Trained, world: World, path: Path, *, given: Mapping
             outputs = infer(features)
             terms = metrics.row_sums(trained.labels, outputs, labels)
             sums.append(terms.sum(axis=0))
-            if detail.size:
-                detail += breakdown.sums(trained.labels, outputs, labels, terms)
+            details.add(outputs, labels, terms)
             targets.append(labels)
-        return np.sum(sums, axis=0), np.concatenate(targets) if targets else np.zeros(0), detail
+        return np.sum(sums, axis=0), np.concatenate(targets) if targets else np.zeros(0), details
 
     result = world.together(own)
     assert result is not None
-    own_total, targets, detail = result
+    own_total, targets, details = result
     total = world.allreduce_sum(own_total)
     if not total[0]:
         raise DataError(f"{path}: there is no row to score.")
-    return figures(trained, world, total, targets) | {
-        "details": described(trained.labels, world.allreduce_sum(detail), trained.train_counts)
-    }
+    return figures(
+        trained, world, total, targets, details.result(world, trained.train_counts, trained.schema.label_values)
+    )
 
 
 def evaluate_split(trained: Trained, world: World, directory: Path, split: Split) -> dict[str, Any]:
@@ -105,12 +105,22 @@ def evaluate_split(trained: Trained, world: World, directory: Path, split: Split
         )
     rows = dataset.load(split, own_shards(world.rank, world.size, V))
     infer = inference(trained.model)
-    sums, details = evaluate_in_detail(world, infer, trained.labels, rows, V, trained.train_counts)
-    return figures(trained, world, sums, rows.labels) | {"optimum": best_possible(dataset, split), "details": details}
+    sums, details = evaluate_in_detail(
+        world,
+        infer,
+        trained.labels,
+        rows,
+        V,
+        train_counts=trained.train_counts,
+        names=trained.schema.label_values,
+    )
+    return figures(trained, world, sums, rows.labels, details) | {"optimum": best_possible(dataset, split)}
 
 
-def figures(trained: Trained, world: World, sums: np.ndarray, own_targets: np.ndarray) -> dict[str, Any]:
-    """The result of an evaluation from all ranks' sums and this rank's true labels. All ranks."""
+def figures(
+    trained: Trained, world: World, sums: np.ndarray, own_targets: np.ndarray, details: dict[str, Any]
+) -> dict[str, Any]:
+    """The result of an evaluation from all ranks' sums and details, and this rank's true labels. All ranks."""
     labels = trained.labels
     if labels.kind == "values":
         own = metrics.value_baseline(labels, trained.label_mean, trained.label_median, trained.label_std, own_targets)
@@ -118,12 +128,15 @@ def figures(trained: Trained, world: World, sums: np.ndarray, own_targets: np.nd
     else:
         counts = np.bincount(own_targets.astype(np.int64), minlength=len(labels.values)).astype(np.float64)
         baseline = trained.baseline.metrics(labels, world.allreduce_sum(counts))
-    found = metrics.from_sums(labels.kind, sums)
+    of_classes, baseline_of_classes = class_metrics.figures(details)
+    found = metrics.from_sums(labels.kind, sums) | of_classes
+    baseline |= baseline_of_classes
     return {
         "rows": int(np.atleast_2d(sums)[:, 0].sum()),
         "metrics": found,
         "baselines": baseline,
         "optimum": {},
+        "details": details,
         "verdict": metrics.verdict(found, baseline),
     }
 

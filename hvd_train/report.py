@@ -19,6 +19,7 @@ import numpy as np
 
 import hvd_train
 from hvd_train import metrics, published
+from hvd_train.class_report import write_confusion
 from hvd_train.config import SPLITS, Split
 from hvd_train.ranks import Place
 from hvd_train.rates import scaled_learning_rate
@@ -235,6 +236,7 @@ def write_report(report: Report, run_dir: RunDir) -> None:
     learning_curve(report, run_dir.curve)
     if "decades" in report.details["test"]:
         errors_by_decade(report.details["test"], run_dir.by_decade, title=report.found["model"])
+    write_confusion(report.details["test"], run_dir, title=report.found["model"])
     write_json(run_dir.report, asdict(report))
     write_text(run_dir.done, report.date + "\n")
 

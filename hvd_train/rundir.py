@@ -8,6 +8,7 @@ data.json            what the outputs mean: schema, label counts, the data's che
 model.keras          the best model with its preprocessing: plain rows in, years (or whatever the label is) out
 learning-curve.png
 by-decade.png        where the model errs, and how true its chances are; for years and integers
+confusion.csv        test rows by true and predicted class, and confusion.png as a picture; for classes
 report.json          everything about the run in one file
 DONE                 there when the run came to its end
 """
@@ -69,6 +70,14 @@ class RunDir:
     @property
     def by_decade(self) -> Path:
         return self.path / "by-decade.png"
+
+    @property
+    def confusion(self) -> Path:
+        return self.path / "confusion.csv"
+
+    @property
+    def confusion_picture(self) -> Path:
+        return self.path / "confusion.png"
 
     @property
     def report(self) -> Path:

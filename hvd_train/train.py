@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train import checkpoint, config_io
+from hvd_train import checkpoint, class_metrics, config_io
 from hvd_train.checkpoint import Progress
 from hvd_train.config import RunConfig
 from hvd_train.data import own_shards
@@ -169,10 +169,17 @@ def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[
         temperature = fitted_temperature(world, infer, labels, rows["val"])
         infer = at_temperature(infer, temperature)
     counts = dataset.label_counts("train")
-    found_in = {split: evaluate_in_detail(world, infer, labels, rows[split], V, counts) for split in SCORED}
+    names = dataset.schema.label_values
+    found_in = {
+        split: evaluate_in_detail(world, infer, labels, rows[split], V, train_counts=counts, names=names)
+        for split in SCORED
+    }
+    of_classes = {split: class_metrics.figures(details) for split, (_, details) in found_in.items()}
     scores = Scores(
-        metrics={split: from_sums(labels.kind, total) for split, (total, _) in found_in.items()},
-        baselines={split: baseline_of(world, dataset, labels, split, rows[split]) for split in SCORED},
+        metrics={split: from_sums(labels.kind, total) | of_classes[split][0] for split, (total, _) in found_in.items()},
+        baselines={
+            split: baseline_of(world, dataset, labels, split, rows[split]) | of_classes[split][1] for split in SCORED
+        },
         optimum={split: best_possible(dataset, split) for split in SCORED},
         details={split: details for split, (_, details) in found_in.items()},
         temperature=temperature,

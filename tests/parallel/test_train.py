@@ -9,7 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, root_mean_squared_error
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
 from hvd_train import checkpoint, metrics, models, recipes
 from hvd_train.config import RunConfig
@@ -18,6 +26,7 @@ from hvd_train.epochs import weights_digest
 from hvd_train.evaluate import evaluate, inference
 from hvd_train.export import load_trained
 from hvd_train.metrics import Labels
+from hvd_train.predict import evaluate_run
 from hvd_train.report import Report
 from hvd_train.rundir import RunDir
 from hvd_train.train import train_and_evaluate
@@ -110,6 +119,36 @@ def test_metrics_equal_scikit_learn_s_on_the_gathered_predictions(
     labels = Labels.of("years", dataset.schema.label_values)
     again = evaluate(world, infer, labels, rows, dataset.num_virtual_shards)
     assert len({json.dumps(a) for a in world.allgather(again)}) == 1
+
+
+def test_class_metrics_equal_scikit_learn_s_from_a_split_and_from_a_table(world: World, shared_dir: Path) -> None:
+    skip_unless_shared(world)
+    table = shared_dir / "table.csv"
+
+    def write() -> None:
+        rng = np.random.default_rng(2)
+        kinds = rng.choice(["rare", "common", "other"], 900, p=[0.05, 0.8, 0.15])
+        heat = rng.normal([{"rare": 2.0, "common": 0.0, "other": -1.0}[kind] for kind in kinds])
+        table.write_text("kind,heat\n" + "".join(f"{k},{h:.5f}\n" for k, h in zip(kinds, heat, strict=True)))
+
+    world.together(write, on="root")
+    config = DEBUG.replace(data={"path": table, "label": "kind"}, training={"num_epochs": 1})
+    run_dir = RunDir(shared_dir / "run")
+    report = train_and_evaluate(config, world, run_dir)
+    trained = load_trained(run_dir)
+    dataset = Dataset.open(prepare(config.data))
+    rows = dataset.load("test", own_shards(world.rank, world.size, dataset.num_virtual_shards))
+    probabilities = np.concatenate(world.allgather(metrics.softmax(inference(trained.model)(rows.features))))
+    targets = np.concatenate(world.allgather(rows.labels))
+    found, details = report.metrics["test"], report.details["test"]
+    assert details["confusion"] == confusion_matrix(targets, probabilities.argmax(1)).tolist()
+    assert found["macro_f1"] == pytest.approx(f1_score(targets, probabilities.argmax(1), average="macro"))
+    assert found["auc"] == pytest.approx(roc_auc_score(targets, probabilities, multi_class="ovr"))
+    assert json.loads(run_dir.report.read_text())["details"]["test"]["classes"][0]["label"] == "common"
+    whole = evaluate_run(run_dir, world, table, split="test", given={})
+    assert whole["rows"] == np.sum(whole["details"]["confusion"]) == 900
+    assert {"balanced_accuracy", "macro_f1", "auc"} <= set(whole["metrics"]) == set(whole["baselines"])
+    assert len({json.dumps(one, sort_keys=True) for one in world.allgather(whole)}) == 1
 
 
 def test_all_ranks_hold_the_same_weights_bit_for_bit(world: World, tmp_path: Path) -> None:
