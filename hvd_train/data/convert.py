@@ -63,7 +63,7 @@ def convert_table(
 ) -> Path:
     """Convert an open table, as `convert` does."""
     columns = choose_columns(table.columns, config, path=table.path)
-    layout = choose_layout(len(columns.features), config, path=table.path)
+    layout = choose_layout(len(columns.features), config, path=table.path, known=table.layout)
     before = table.stamp()
     with new_directory(out, force=force) as directory:
         started = time.perf_counter()

@@ -48,6 +48,8 @@ class LabelReader:
 
     def __init__(self, table: Table, column: int, config: DataConfig) -> None:
         self.table, self.column, self.asked = table, column, config.label_kind
+        if self.asked == "auto" and table.label_kind is not None:
+            self.asked = table.label_kind  # type: ignore[assignment]
         self.is_songs = table.is_songs and column == 0 and self.asked == "auto"
         self._as_text: bool | None = {"auto": None, "classes": True}.get(self.asked, False)
         if self.is_songs:

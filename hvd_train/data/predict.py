@@ -37,6 +37,11 @@ def read_table_for_prediction(
     table = open_table(path, format_of_new_rows(path, table_format, given or {}))
     table.widen(len(schema.source_columns))
     columns = match_columns(table, schema)
+    if table.layout is not None and table.layout != schema.layout:
+        raise DataError(
+            f"{path}: its rows are {table.layout[0]} positions x {table.layout[1]} channels, but the model was trained on "
+            f"{schema.layout[0]} x {schema.layout[1]}."
+        )
     if not with_labels:
         columns = Columns(columns.names, columns.features, None)
     start = 0
@@ -79,6 +84,8 @@ def match_columns(table: Table, schema: Schema) -> Columns:
         label = names.index(schema.label_name) if schema.label_name in names else None
         return Columns(names, tuple(names.index(name) for name in schema.feature_names), label)
     source = schema.source_columns
+    if table.is_label_first and source.index(schema.label_name) > 0 and len(names) == schema.num_features + 1:
+        return Columns(names, tuple(range(1, len(names))), 0)
     if len(names) == len(source) and (not table.is_named or schema.is_songs):
         return Columns(
             names, tuple(source.index(name) for name in schema.feature_names), source.index(schema.label_name)

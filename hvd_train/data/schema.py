@@ -137,13 +137,21 @@ def choose_columns(names: tuple[str, ...], config: DataConfig, *, path: object) 
     return Columns(names, tuple(features), label, key)
 
 
-def choose_layout(num_features: int, config: DataConfig, *, path: object) -> tuple[int, int]:
-    """Positions and channels of a row; by default one channel. Raises DataError where they don't fit the features."""
-    layout = parse_layout(config.layout) if config.layout is not None else (num_features, 1)
+def choose_layout(
+    num_features: int, config: DataConfig, *, path: object, known: tuple[int, int] | None = None
+) -> tuple[int, int]:
+    """Positions and channels of a row: as asked, or as `known` by the table, or else one channel.
+
+    Raises DataError where they don't fit the features.
+    """
+    layout = known if known is not None else (num_features, 1)
+    if config.layout is not None:
+        layout = parse_layout(config.layout)
     if layout[0] * layout[1] != num_features:
+        way_out = "" if config.layout is not None else " Give --layout for those that are left."
         raise DataError(
             f"{path}: a layout of {layout[0]}x{layout[1]} needs {layout[0] * layout[1]} features, "
-            f"but there are {num_features}."
+            f"but there are {num_features}.{way_out}"
         )
     return layout
 

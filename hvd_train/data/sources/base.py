@@ -45,6 +45,8 @@ class Table(ABC):
     """What the user should know about how it is read."""
     kinds: Mapping[int, str] = MappingProxyType({})
     """What the cells of columns are that hold no plain numbers: boolean, percent, date; certain only after `chunks`."""
+    layout: tuple[int, int] | None = None
+    """Positions and channels of a row, where the table knows."""
     is_songs: bool = False
     """Whether its columns are those of YearPredictionMSD, as far as its beginning tells."""
 
@@ -52,6 +54,16 @@ class Table(ABC):
     def missing(self) -> MissingMarkers:
         """What stands for a missing value in it."""
         return MissingMarkers(self.table_format.missing)
+
+    @property
+    def is_label_first(self) -> bool:
+        """Whether column 1 can only be the label."""
+        return False
+
+    @property
+    def label_kind(self) -> str | None:
+        """What the labels are (`DataConfig.label_kind`), where the table knows."""
+        return None
 
     @abstractmethod
     def chunks(self, columns: Columns) -> Iterator[Chunk]:

@@ -67,6 +67,10 @@ class LibsvmTable(Table):
             self._num_features = num_columns - 1
             self.columns = unnamed_columns(num_columns, is_songs=self.is_songs)
 
+    @property
+    def is_label_first(self) -> bool:
+        return True
+
     def bytes_read(self) -> int:
         return self._bytes_read
 

@@ -1,11 +1,14 @@
-"""NumPy archives: an array of features (N, F) and one of labels (N,). NaN is a missing value; pickles are refused."""
+"""NumPy archives: an array of features (N, F) or (N, L, C), and one of labels (N,) or one-hot (N, K).
+
+NaN is a missing value; pickles are refused.
+"""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,17 +16,16 @@ from numpy.typing import NDArray
 
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
 from hvd_train.data.sources.base import Chunk, Table, checked_float32
-from hvd_train.data.sources.opening import DAMAGE, damaged
+from hvd_train.data.sources.npz_arrays import LABEL_NAMES, find_arrays
+from hvd_train.data.sources.opening import damaged
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
-FEATURE_NAMES = ("features", "x", "X", "data", "x_train")
-LABEL_NAMES = ("labels", "label", "y", "Y", "target", "y_train")
 _BLOCK_CELLS = 1 << 20
 
 
 class NpzTable(Table):
-    """Column 1 is the label, the others are the features, as in a CSV without a header."""
+    """Column 1 is the label where there is one, the others are the features, as in a CSV without a header."""
 
     is_named = False
 
@@ -32,95 +34,121 @@ class NpzTable(Table):
         self._bytes_read = 0
         try:
             with zipfile.ZipFile(path) as archive:
-                arrays = {Path(name).stem: name for name in archive.namelist() if name.endswith(".npy")}
-                self._features = self._find(arrays, FEATURE_NAMES, "features")
-                self._labels = self._find(arrays, LABEL_NAMES, "labels")
-                with archive.open(self._features) as file:
-                    shape, self._fortran, dtype = _header(path, self._features, file)
-                with archive.open(self._labels) as file:
-                    label_shape, _, label_dtype = _header(path, self._labels, file)
-        except (*DAMAGE, ValueError, RuntimeError, MemoryError) as error:
+                self._features, self._labels, others = find_arrays(path, archive)
+                self._require_shapes()
+                num_features = int(np.prod(self._features.shape[1:], dtype=np.int64))
+                self.is_songs = num_features + 1 == NUM_SONG_COLUMNS and self._begins_with_years(archive)
+        except DataError:
+            raise
+        except Exception as error:  # whatever a damaged archive or header makes zipfile and numpy raise
             raise damaged(path, error) from None
-        if len(shape) != 2 or dtype.kind not in "fiub":
-            raise DataError(f"{path}: {self._features} is {shape} of {dtype}; features are numbers (rows, columns).")
-        if label_shape not in ((shape[0],), (shape[0], 1)) or label_dtype.kind not in "fiubUS":
-            raise DataError(
-                f"{path}: {self._labels} is {label_shape} of {label_dtype}; labels are numbers or texts, one for each "
-                f"of the {shape[0]} rows."
+        self._offset = 0 if self._labels is None else 1
+        self.columns = unnamed_columns(num_features + self._offset, is_songs=self.is_songs)
+        if len(self._features.shape) == 3:
+            _, positions, channels = self._features.shape
+            self.layout = (positions, channels)
+            self.remarks += (
+                f"{self._features.name} is {self._features.shape}: rows of {positions} positions x {channels} channels",
             )
-        self._shape, self._dtype, self._label_dtype = shape, dtype, label_dtype
-        self.is_songs = shape[1] + 1 == NUM_SONG_COLUMNS and self._begins_with_years()
-        self.columns = unnamed_columns(shape[1] + 1, is_songs=self.is_songs)
+        if others:
+            self.remarks += (f"left out of the file: {', '.join(others)}",)
+
+    @property
+    def is_label_first(self) -> bool:
+        return self._labels is not None
+
+    @property
+    def label_kind(self) -> str | None:
+        return "classes" if self._labels is not None and _num_classes(self._labels.shape) else None
 
     def bytes_read(self) -> int:
         return self._bytes_read
 
     def chunks(self, columns: Columns) -> Iterator[Chunk]:
-        if columns.key is not None or columns.label not in (0, None) or 0 in columns.features:
+        if self._labels is None and columns.label is not None:
+            raise DataError(f"{self.path}: there is no array of labels: it is called one of {', '.join(LABEL_NAMES)}.")
+        if columns.key is not None or columns.label not in (0, None) or (self._offset and 0 in columns.features):
             raise DataError(f"{self.path}: in an .npz file the labels are an array of their own: leave --label out.")
-        picked = np.array(columns.features) - 1
+        picked = np.array(columns.features) - self._offset
+        rows = max(1, _BLOCK_CELLS // max(len(self.columns), 1))
         total, start = self.path.stat().st_size, 0
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self._labels) as label_file:
-                _header(self.path, self._labels, label_file)
-                for block in self._blocks(archive):
-                    labels = _read(label_file, self._label_dtype, len(block))
-                    matrix = block[:, picked].astype(np.float64)
+            with zipfile.ZipFile(self.path) as archive:
+                labels = iter(()) if self._labels is None else self._labels.blocks(archive, rows)
+                for block in self._features.blocks(archive, rows):
+                    matrix = _channel_after_channel(block)[:, picked].astype(np.float64)
                     self.missing.erase(matrix, single=block.dtype.itemsize < 8 and block.dtype.kind == "f")
                     features = checked_float32(self, matrix, columns, start)
-                    yield Chunk(features, None if columns.label is None else _as_labels(labels))
+                    found = next(labels, None)
+                    wanted = columns.label is not None and found is not None
+                    yield Chunk(features, self._as_labels(found, start) if wanted else None)
                     start += len(block)
-                    self._bytes_read = total * start // max(self._shape[0], 1)
-        except (*DAMAGE, ValueError, RuntimeError, MemoryError) as error:
+                    self._bytes_read = total * start // max(self._features.shape[0], 1)
+        except DataError:
+            raise
+        except Exception as error:
             raise damaged(self.path, error) from None
 
-    def _blocks(self, archive: zipfile.ZipFile) -> Iterator[NDArray[Any]]:
-        num_rows, num_columns = self._shape
-        rows = max(1, _BLOCK_CELLS // max(num_columns, 1))
-        with archive.open(self._features) as file:
-            _header(self.path, self._features, file)
-            if self._fortran:  # column after column: rows can only be had from the whole
-                whole = _read(file, self._dtype, num_rows * num_columns).reshape(num_columns, num_rows).T
-                yield from (whole[start : start + rows] for start in range(0, num_rows, rows))
-                return
-            for start in range(0, num_rows, rows):
-                count = min(rows, num_rows - start)
-                yield _read(file, self._dtype, count * num_columns).reshape(count, num_columns)
+    def _require_shapes(self) -> None:
+        array, labels = self._features, self._labels
+        if len(array.shape) not in (2, 3) or array.dtype.kind not in "fiub" or 0 in array.shape[1:]:
+            raise DataError(
+                f"{self.path}: {array.name} is {array.shape} of {array.dtype}; features are numbers (rows, columns) or "
+                "(rows, positions, channels)."
+            )
+        if labels is None:
+            return
+        fits = labels.shape in ((array.shape[0],), (array.shape[0], 1)) and labels.dtype.kind in "fiubUS"
+        one_hot = _num_classes(labels.shape) and labels.shape[0] == array.shape[0] and labels.dtype.kind in "fiub"
+        if not fits and not one_hot:
+            raise DataError(
+                f"{self.path}: {labels.name} is {labels.shape} of {labels.dtype}; labels are numbers or texts, one for "
+                f"each of the {array.shape[0]} rows, or one-hot (rows, classes)."
+            )
 
-    def _begins_with_years(self) -> bool:
-        with zipfile.ZipFile(self.path) as archive, archive.open(self._labels) as file:
-            _header(self.path, self._labels, file)
-            labels = _read(file, self._label_dtype, min(self._shape[0], 100))
+    def _begins_with_years(self, archive: zipfile.ZipFile) -> bool:
+        if self._labels is None or _num_classes(self._labels.shape):
+            return False
+        labels = self._labels.beginning(archive, 100)
         return labels.dtype.kind in "iuf" and bool(np.isin(labels, np.array(SONG_YEARS)).mean() >= 0.9)
 
-    def _find(self, arrays: dict[str, str], names: tuple[str, ...], what: str) -> str:
-        for name in names:
-            if name in arrays:
-                return arrays[name]
-        raise DataError(
-            f"{self.path}: there is no array of {what}: it is called one of {', '.join(names)}; "
-            f"there are {', '.join(arrays) or 'none'}."
-        )
+    def _as_labels(self, labels: Any, start: int) -> Any:
+        if _num_classes(labels.shape):
+            return self._from_one_hot(labels, start)
+        labels = labels.reshape(-1)
+        if labels.dtype.kind == "S":
+            return pa.array([self._decoded(text, start + row) for row, text in enumerate(labels.tolist())], pa.string())
+        if labels.dtype.kind == "U":
+            return pa.array(labels.tolist(), pa.string())
+        return labels.astype(np.float64)
+
+    def _from_one_hot(self, labels: NDArray[Any], start: int) -> NDArray[np.float64]:
+        """(n, K) with one 1 in each row -> (n,) its column, from 0."""
+        right = ((labels == 0) | (labels == 1)).all(axis=1) & ((labels == 1).sum(axis=1) == 1)
+        if not right.all():
+            raise self.row_error(
+                start + int(np.argmin(right)),
+                None,
+                f"the {labels.shape[1]} columns of the labels are not one-hot (one 1, and else 0). Several labels at once "
+                "are not predicted: save one column of them.",
+            )
+        classes: NDArray[np.float64] = labels.argmax(axis=1).astype(np.float64)
+        return classes
+
+    def _decoded(self, text: bytes, row: int) -> str:
+        try:
+            return text.decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.row_error(
+                row, 0, f"the label {text!r} is not UTF-8. Save the labels as texts: labels.astype(str)."
+            ) from None
 
 
-def _header(path: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if dtype.hasobject:
-        raise DataError(f"{path}: {name} holds Python objects (pickles), which could run any program. Save numbers.")
-    return shape, fortran, dtype
+def _num_classes(shape: tuple[int, ...]) -> int:
+    """K of one-hot labels (N, K); 0 for others."""
+    return shape[1] if len(shape) == 2 and shape[1] > 1 else 0
 
 
-def _read(file: IO[bytes], dtype: np.dtype[Any], count: int) -> NDArray[Any]:
-    data = file.read(count * dtype.itemsize)
-    if len(data) < count * dtype.itemsize:
-        raise EOFError("an array ends early")
-    return np.frombuffer(data, dtype)
-
-
-def _as_labels(labels: NDArray[Any]) -> Any:
-    if labels.dtype.kind in "US":
-        texts = labels.astype(str) if labels.dtype.kind == "S" else labels
-        return pa.array(texts.tolist(), pa.string())
-    return labels.astype(np.float64)
+def _channel_after_channel(block: NDArray[Any]) -> NDArray[Any]:
+    """(n, F) as it is; (n, L, C) -> (n, C * L), as columns hold a layout."""
+    return block if block.ndim == 2 else block.transpose(0, 2, 1).reshape(len(block), -1)
