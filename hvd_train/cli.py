@@ -38,22 +38,24 @@ def train(argv: Sequence[str], place: Place) -> int:
     from hvd_train.launch.stop import Stopped
     from hvd_train.observer import Observer
     from hvd_train.rundir import RunDir, new_run_dir
+    from hvd_train.scheduler import job_of
+    from hvd_train.train import train_and_evaluate
 
     if given.resume:
         # The run directory is the root's: the other hosts may know nothing of it.
         given_run = given.resume
         found = world.together(lambda: run_to_resume(given_run, base), on="root")
         assert found is not None
-        wanted, base = found
+        run_dir, base = RunDir(found[0]), found[1]
         arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
     else:
-        wanted = arguments.run_dir or new_run_dir(arguments.recipe)
-    run_dir = RunDir(Path(world.broadcast(str(wanted))))
-    if not given.resume:
-        world.together(run_dir.refuse_if_used, on="root")
+        wanted, recipe = arguments.run_dir, arguments.recipe
+        reserved = world.together(
+            lambda: RunDir(wanted) if wanted else new_run_dir(recipe, job=job_of(os.environ)), on="root"
+        )
+        assert reserved is not None
+        run_dir = reserved
     observer = ConsoleObserver(run_dir) if world.is_root else Observer()
-
-    from hvd_train.train import train_and_evaluate
 
     try:
         with guarded(world, arguments.run.training, run_dir) as watch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from hvd_train.arguments import BenchArguments, TuneArguments
 from hvd_train.errors import UserError
 from hvd_train.launch.stop import Stopped, stop_handler
+from hvd_train.occupied import occupied
 from hvd_train.ranks import Place
 from hvd_train.rundir import write_json
 
@@ -40,27 +42,28 @@ def stoppable(action: Callable[[], T]) -> T:
             raise
 
 
-def make_folder(folder: Path) -> None:
-    """The directory for results, or UserError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror or error}. Choose another with --out.") from None
+def results_in(folder: Path) -> AbstractContextManager[None]:
+    """The directory for results, made and held while the block runs, or UserError."""
+    return occupied(folder, what="The directory", flag="--out")
 
 
 def bench(arguments: BenchArguments, place: Place, console: Console) -> int:
     """Measure, show tables, write bench.json and the pictures."""
-    from hvd_train.bench import show
-    from hvd_train.bench.session import Plan, default_sizes, with_batch
-    from hvd_train.bench.session import bench as measured
-
     refuse_under_a_launcher(place, "bench")
     require_positive(arguments.np, arguments.seconds, arguments.repeats)
     if arguments.run.training.precision == "auto":
         raise UserError(
             "--precision auto would be decided anew by every job: say float32 or bfloat16 to hvd-train bench."
         )
-    make_folder(arguments.out)
+    with results_in(arguments.out):
+        return _bench(arguments, console)
+
+
+def _bench(arguments: BenchArguments, console: Console) -> int:
+    from hvd_train.bench import show
+    from hvd_train.bench.session import Plan, default_sizes, with_batch
+    from hvd_train.bench.session import bench as measured
+
     plan = Plan(
         config=with_batch(arguments.run),
         sizes=tuple(sorted(set(arguments.np or default_sizes()))),
@@ -83,13 +86,17 @@ def bench(arguments: BenchArguments, place: Place, console: Console) -> int:
 
 def tune(arguments: TuneArguments, place: Place, console: Console) -> int:
     """Search, show the table, write tuned.toml, tune.json and the picture; also of what is known when it is interrupted."""
+    refuse_under_a_launcher(place, "tune")
+    require_positive(arguments.np, arguments.seconds, arguments.rungs)
+    with results_in(arguments.out):
+        return _tune(arguments, console)
+
+
+def _tune(arguments: TuneArguments, console: Console) -> int:
     from hvd_train.bench.session import default_sizes
     from hvd_train.tune import show
     from hvd_train.tune.search import Plan, Tuning
 
-    refuse_under_a_launcher(place, "tune")
-    require_positive(arguments.np, arguments.seconds, arguments.rungs)
-    make_folder(arguments.out)
     plan = Plan(
         config=arguments.run,
         sizes=tuple(sorted(set(arguments.np or default_sizes()))),

@@ -169,10 +169,10 @@ class ConsoleObserver(Observer):
         self._log(captured.get())
 
     def _log(self, text: str) -> None:
-        """Lines that come before the run directory exists wait for it."""
+        """Lines that come before the run has begun wait: one that is refused before leaves nothing behind."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         self._waiting_log += [f"{stamp}  {line}\n" for line in text.rstrip().splitlines()]
-        if self.run_dir.path.is_dir():
+        if self.run_dir.config.is_file():
             with self.run_dir.log.open("a", encoding="utf-8") as file:
                 file.writelines(self._waiting_log)
             self._waiting_log.clear()

@@ -21,7 +21,7 @@ from hvd_train.export import Trained, decoded, load_trained, save_model
 from hvd_train.observer import Observer
 from hvd_train.predict import directory_of, evaluate_split
 from hvd_train.report import SCORED, versions
-from hvd_train.rundir import RunDir, write_json, write_text
+from hvd_train.rundir import RunDir, held, write_json, write_text
 from hvd_train.train import train_and_evaluate
 from hvd_train.watch import Watch
 from hvd_train.world import World
@@ -45,6 +45,26 @@ def train_members(
     What is finished is kept, what was interrupted goes on. Raises UserError where another ensemble is in `run_dir`.
     """
     require(num_members >= 1, "members", num_members, "an ensemble has at least one member")
+    with held(run_dir, world, new=False):
+        world.together(lambda: refuse_if_other(run_dir, is_own=True), on="root")
+        return _train_members(config, world, run_dir, num_members, observe=observe, watch=watch)
+
+
+def refuse_if_other(run_dir: RunDir, *, is_own: bool) -> None:
+    """UserError if something else than this ensemble (`is_own`: what was there of it before counts) is there. Root."""
+    if run_dir.last.exists() or not is_own:
+        run_dir.refuse_if_used()
+
+
+def _train_members(
+    config: RunConfig,
+    world: World,
+    run_dir: RunDir,
+    num_members: int,
+    *,
+    observe: Callable[[RunDir], Observer],
+    watch: Watch | None,
+) -> list[RunDir]:
     members = []
     for index in range(num_members):
         training = dataclasses.replace(config.training, seed=config.training.seed + index)
@@ -64,11 +84,20 @@ def train_members(
 def join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, Any]:
     """Write the average of these finished runs to `run_dir`, and score it on their data. All ranks.
 
-    Returns the scores on test as `hvd-train evaluate` does. Raises UserError where the runs are not of one kind.
+    Returns the scores on test as `hvd-train evaluate` does. Raises UserError where the runs are not of one kind, and
+    where `run_dir` holds a run or another ensemble.
     """
+    is_own = all(run_dir.path in run.path.parents for run in runs)
+    with held(run_dir, world, new=False):
+        world.together(lambda: refuse_if_other(run_dir, is_own=is_own), on="root")
+        return _join_runs(runs, world, run_dir)
+
+
+def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, Any]:
     joined = world.together(lambda: average([load_trained(run) for run in runs], runs), on="all")
     assert joined is not None
-    config = config_io.load(runs[0].config)
+    config = world.together(lambda: config_io.load(runs[0].config))
+    assert config is not None
     directory = directory_of(config.data, world)
     dataset = world.together(lambda: Dataset.open(directory))
     assert dataset is not None

@@ -39,7 +39,9 @@ def evaluate_run(
     if data is not None and not data.is_dir():
         return evaluate_table(trained, world, data, given=given)
     if data is None:
-        data = directory_of(config_io.load(run_dir.config).data, world)
+        config = world.together(lambda: config_io.load(run_dir.config))
+        assert config is not None
+        data = directory_of(config.data, world)
     return evaluate_split(trained, world, data, split)
 
 

@@ -10,6 +10,7 @@ learning-curve.png
 by-decade.png        where the model errs, and how true its chances are; for years and integers
 confusion.csv        test rows by true and predicted class, and confusion.png as a picture; for classes
 report.json          everything about the run in one file
+.lock                who writes here, for as long as somebody does
 DONE                 there when the run came to its end
 """
 
@@ -17,14 +18,21 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import json
 import os
 import secrets
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hvd_train.errors import CheckpointError, UserError
+from hvd_train.occupied import holder, make, occupied
+from hvd_train.scheduler import Job
+
+if TYPE_CHECKING:
+    from hvd_train.world import World
 
 LAST, BEST = "last.npz", "best.npz"
 
@@ -34,6 +42,8 @@ class RunDir:
     """The places in a run's directory. Only the root writes there."""
 
     path: Path
+    made: tuple[Path, ...] = field(default=(), compare=False, repr=False)
+    """Directories that were made for it, the deepest first: they go again if nothing is written there."""
 
     @property
     def config(self) -> Path:
@@ -106,19 +116,61 @@ class RunDir:
             )
 
 
-def new_run_dir(name: str, *, now: datetime.datetime | None = None, parent: Path = Path("runs")) -> Path:
-    """runs/<name>-<time>, one that does not exist yet."""
-    stem = f"{name}-{now or datetime.datetime.now():%Y%m%d-%H%M%S}"
-    candidates = (parent / (stem if n == 1 else f"{stem}-{n}") for n in range(1, 1000))
-    return next(path for path in candidates if not path.exists())
+def new_run_dir(
+    name: str, *, now: datetime.datetime | None = None, parent: Path = Path("runs"), job: Job | None = None
+) -> RunDir:
+    """runs/<name>-<time>, made now and by nobody else; with the id of the batch `job`, if there is one. Root only.
+
+    Making it is the reservation: of several that start in one second each gets its own.
+    """
+    stem = f"{name}-{now or datetime.datetime.now():%Y%m%d-%H%M%S}{f'-job{job.id}' if job else ''}"
+    try:
+        above = make(parent)
+        for number in itertools.count(1):
+            path = parent / (stem if number == 1 else f"{stem}-{number}")
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                break
+    except OSError as error:
+        raise UserError(
+            f"The run directory {parent / stem} cannot be written: {error.strerror or error}. Choose another with --run-dir."
+        ) from None
+    return RunDir(path, made=(path, *above))
 
 
 def latest_run(parent: Path = Path("runs")) -> Path:
-    """The run directory whose checkpoint is the newest, or CheckpointError."""
-    found = list(parent.glob(f"*/checkpoints/{LAST}"))
+    """The run directory whose checkpoint is the newest, of those where no run is going on; or CheckpointError."""
+    found: list[tuple[float, Path]] = []
+    for path in parent.glob(f"*/checkpoints/{LAST}"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime, path.parent.parent))
     if not found:
         raise CheckpointError(f"--resume: no run with a checkpoint was found in {parent}/. Name one: --resume RUN_DIR.")
-    return max(found, key=lambda path: path.stat().st_mtime).parent.parent
+    for _, path in sorted(found, reverse=True):
+        if holder(path) is None:
+            return path
+    path = max(found)[1]
+    raise CheckpointError(
+        f"--resume: every run in {parent}/ is still going on; the newest, {path}, is in use by {holder(path)}. Wait until it has ended."
+    )
+
+
+@contextlib.contextmanager
+def held(run_dir: RunDir, world: World, *, new: bool, told: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Nobody else writes to `run_dir` while the block runs. All ranks; the root holds it, and makes it if need be.
+
+    UserError on all ranks where another program holds it, and with `new` where a run's results are there.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def take() -> None:
+            held_here = occupied(run_dir.path, what="The run directory", flag="--run-dir", made=run_dir.made, told=told)
+            stack.enter_context(held_here)
+            if new:
+                run_dir.refuse_if_used()
+
+        world.together(take, on="root")
+        yield
 
 
 def new_file(path: Path, *, suffix: str = "") -> tuple[int, Path]:

@@ -32,7 +32,7 @@ from hvd_train.parts import Parts, assemble
 from hvd_train.pipeline import TrainRows, epochs_dataset
 from hvd_train.precision import in_float32
 from hvd_train.report import SCORED, Report, Scores, facts, write_report
-from hvd_train.rundir import RunDir, write_text
+from hvd_train.rundir import RunDir, held, write_text
 from hvd_train.watch import Watch
 from hvd_train.world import World
 
@@ -100,9 +100,17 @@ def train_and_evaluate(
 ) -> Report:
     """Train as `config` says, keep the best epoch, evaluate it, write everything to `run_dir`. All ranks.
 
-    Returns the report on every rank. Raises UserError alike on every rank for what the user can mend.
+    Returns the report on every rank. Raises UserError alike on every rank for what the user can mend; also where another
+    program writes to `run_dir`, or a run's results are there that `resume` does not ask to go on with.
     """
     observer, watch = observer or Observer(), watch or Watch()
+    with held(run_dir, world, new=not resume, told=observer.note):
+        return _train(config, world, run_dir, resume=resume, observer=observer, watch=watch)
+
+
+def _train(
+    config: RunConfig, world: World, run_dir: RunDir, *, resume: bool, observer: Observer, watch: Watch
+) -> Report:
     started = time.monotonic()
     parts = assemble(config, world, observer, watch)
     config, dataset, batches = parts.config, parts.dataset, parts.batches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bad_inputs import BAD_INPUTS, BadInput, table, write
-from processes import REPOSITORY, Finished, horovodrun, mpirun, run
+from processes import REPOSITORY, Finished, horovodrun, mpirun, run, started
 
 from hvd_train.cli import main
 
@@ -102,6 +103,25 @@ def test_a_run_directory_in_use_is_never_overwritten(finished: Path, capfd: pyte
     assert main(["train", *TINY, "--run-dir", str(finished / "run")]) == 2
     assert f"--resume {finished / 'run'}" in capfd.readouterr().err
     assert (finished / "run" / "report.json").read_bytes() == before
+
+
+def test_three_runs_started_at_once_get_a_directory_each(tmp_path: Path) -> None:
+    """As a loop or a job array does; without a launcher."""
+    tiny = ["hvd-train", "train", *TINY, "--num-epochs", "1", "--cache-dir", str(tmp_path / "cache")]
+    with contextlib.ExitStack() as stack:
+        jobs = [
+            stack.enter_context(started([*tiny, "--seed", str(seed)], cwd=tmp_path, timeout_s=180)) for seed in range(3)
+        ]
+        ended = [job.wait(180) for job in jobs]
+    assert [done.code for done in ended] == [0, 0, 0], ended
+    runs = sorted((tmp_path / "runs").iterdir())
+    assert len(runs) == 3
+    reports = [json.loads((folder / "report.json").read_text()) for folder in runs]
+    assert sorted(report["seed"] for report in reports) == [0, 1, 2]
+    for folder, report in zip(runs, reports, strict=True):
+        assert f"seed = {report['seed']}\n" in (folder / "config.toml").read_text()
+        assert (folder / "log.txt").read_text().count("Written to") == 1
+        assert not (folder / ".lock").exists()
 
 
 def test_config_toml_runs_again_to_the_same_numbers(finished: Path, tmp_path: Path) -> None:

@@ -23,12 +23,13 @@ from hvd_train import checkpoint, metrics, models, recipes
 from hvd_train.config import RunConfig
 from hvd_train.data import Dataset, EpochPlan, own_shards, prepare
 from hvd_train.epochs import weights_digest
+from hvd_train.errors import UserError
 from hvd_train.evaluate import evaluate, inference
 from hvd_train.export import load_trained
 from hvd_train.metrics import Labels
 from hvd_train.predict import evaluate_run
 from hvd_train.report import Report
-from hvd_train.rundir import RunDir
+from hvd_train.rundir import RunDir, held
 from hvd_train.train import train_and_evaluate
 from hvd_train.watch import Watch
 from hvd_train.world import World
@@ -149,6 +150,26 @@ def test_class_metrics_equal_scikit_learn_s_from_a_split_and_from_a_table(world:
     assert whole["rows"] == np.sum(whole["details"]["confusion"]) == 900
     assert {"balanced_accuracy", "macro_f1", "auc"} <= set(whole["metrics"]) == set(whole["baselines"])
     assert len({json.dumps(one, sort_keys=True) for one in world.allgather(whole)}) == 1
+
+
+def test_a_run_that_is_there_or_alive_is_never_written_over(
+    world: World, finished: tuple[RunConfig, RunDir, Report]
+) -> None:
+    """From Python too; the same message on every rank."""
+    config, run_dir, _ = finished
+    before = run_dir.report.read_bytes() if world.is_root else b""
+    with pytest.raises(UserError, match="holds a run already. Go on with it: --resume") as raised:
+        train_and_evaluate(config, world, run_dir)
+    messages = world.allgather(str(raised.value))
+    with held(run_dir, world, new=False):
+        for resume in (False, True):
+            with pytest.raises(UserError, match=r"is in use by process \d+ on ") as raised:
+                train_and_evaluate(config, world, run_dir, resume=resume)
+            messages += world.allgather(str(raised.value))
+    assert len(set(messages)) == 2
+    if world.is_root:
+        assert run_dir.report.read_bytes() == before
+        assert not (run_dir.path / ".lock").exists()
 
 
 def test_all_ranks_hold_the_same_weights_bit_for_bit(world: World, tmp_path: Path) -> None:
