@@ -56,6 +56,7 @@ def shown(tmp_path: Path, *, terminal: bool = False) -> tuple[str, str]:
     )
     observer.note("before the directory is there")
     run_dir.create()
+    run_dir.config.touch()  # from here on the run has begun
     observer.found({"ranks": "2 on lab1 (2)", "batch": "256 rows a step"})
     observer.epoch_begins(2, 4, 124)
     observer.steps_done(64, 124, 40000.0, 3.15)
