@@ -30,6 +30,8 @@ class TableFlags:
     """Lines of a text table that begin with it are left out. By default as in the run's table."""
     index_base: Literal["auto", "0", "1"] | None = None
     """The number of a LIBSVM file's first feature. By default as in the run's table."""
+    missing_labels: Literal["error", "drop"] | None = None
+    """What to do with rows that have no label. By default as with the run's table."""
 
     def __post_init__(self) -> None:
         self.given()

@@ -14,7 +14,8 @@ import tyro
 from hvd_train.config import SPLITS, DataConfig
 
 if TYPE_CHECKING:
-    from hvd_train.data.convert import Progress, Report
+    from hvd_train.data.convert import Report
+    from hvd_train.data.spill import Progress
 
 
 @dataclass(frozen=True, kw_only=True)

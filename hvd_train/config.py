@@ -61,6 +61,8 @@ class DataConfig:
     """Lines of a text table that begin with this, such as #, are left out; the last one before the rows may name the columns."""
     index_base: Literal["auto", "0", "1"] = "auto"
     """The number of a LIBSVM file's first feature. auto: 0 where a row lists it, or else 1."""
+    missing_labels: Literal["error", "drop"] = "error"
+    """Rows without a label: an error that names the first, or left out and counted."""
     split: str = "auto"
     """How rows are dealt to train, val and test: auto, official (YearPredictionMSD), sequential, random, stratified, group:COLUMN or column:COLUMN."""
     val_fraction: float = 0.1

@@ -14,7 +14,7 @@ import numpy as np
 
 from hvd_train import class_metrics, config_io, metrics
 from hvd_train.config import DataConfig, Split
-from hvd_train.data import Dataset, own_shards, prepare, read_table_for_prediction
+from hvd_train.data import Dataset, NewRows, own_shards, prepare, read_table_for_prediction
 from hvd_train.details import Details
 from hvd_train.errors import DataError
 from hvd_train.evaluate import best_possible, evaluate_in_detail, inference
@@ -53,9 +53,11 @@ def directory_of(config: DataConfig, world: World) -> Path:
     return directory
 
 
-def own_chunks(path: Path, trained: Trained, world: World, given: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """This rank's share of the table's chunks: (features (N, F), labels (N,) or None)."""
-    rows = read_table_for_prediction(path, trained.schema, trained.table_format, given=given)
+def own_chunks(
+    path: Path, trained: Trained, world: World, given: Mapping[str, Any], *, with_labels: bool
+) -> Iterator[NewRows]:
+    """This rank's share of the table's chunks."""
+    rows = read_table_for_prediction(path, trained.schema, trained.table_format, given=given, with_labels=with_labels)
     for index, chunk in enumerate(rows):
         if index % world.size == world.rank:
             yield chunk
@@ -65,10 +67,11 @@ def evaluate_table(trained: Trained, world: World, path: Path, *, given: Mapping
     """Metrics and baselines over every row of a table, once. All ranks."""
     infer = inference(trained.model)
 
-    def own() -> tuple[np.ndarray, np.ndarray, Details]:
+    def own() -> tuple[np.ndarray, np.ndarray, Details, int]:
         sums, targets = [np.zeros(len(metrics.COLUMNS))], []
-        details = Details(trained.labels)
-        for features, labels in own_chunks(path, trained, world, given):
+        details, num_unlabelled = Details(trained.labels), 0
+        for features, labels, left_out in own_chunks(path, trained, world, given, with_labels=True):
+            num_unlabelled += left_out
             if labels is None:
                 raise DataError(
                     f"{path}: it has no column {trained.schema.label_name!r} to compare with. `hvd-train predict` needs none."
@@ -78,17 +81,18 @@ def evaluate_table(trained: Trained, world: World, path: Path, *, given: Mapping
             sums.append(terms.sum(axis=0))
             details.add(outputs, labels, terms)
             targets.append(labels)
-        return np.sum(sums, axis=0), np.concatenate(targets) if targets else np.zeros(0), details
+        return np.sum(sums, axis=0), np.concatenate(targets) if targets else np.zeros(0), details, num_unlabelled
 
     result = world.together(own)
     assert result is not None
-    own_total, targets, details = result
+    own_total, targets, details, num_unlabelled = result
     total = world.allreduce_sum(own_total)
     if not total[0]:
-        raise DataError(f"{path}: there is no row to score.")
-    return figures(
-        trained, world, total, targets, details.result(world, trained.train_counts, trained.schema.label_values)
-    )
+        raise DataError(f"{path}: there is no row with a label to score.")
+    described = details.result(world, trained.train_counts, trained.schema.label_values)
+    return figures(trained, world, total, targets, described) | {
+        "rows_without_label": int(world.allreduce_sum(np.array([float(num_unlabelled)]))[0])
+    }
 
 
 def evaluate_split(trained: Trained, world: World, directory: Path, split: Split) -> dict[str, Any]:
@@ -149,8 +153,8 @@ def predict_table(trained: Trained, world: World, path: Path, out: Path, *, give
     label_values = trained.schema.label_values
 
     def own() -> list[list[tuple[Any, ...]]]:
-        chunks = own_chunks(path, trained, world, given)
-        return [predictions(trained.labels, label_values, infer(features)) for features, _ in chunks]
+        chunks = own_chunks(path, trained, world, given, with_labels=False)
+        return [predictions(trained.labels, label_values, infer(chunk.features)) for chunk in chunks]
 
     by_rank = world.allgather(world.together(own))
     num_rounds = max(len(chunks or []) for chunks in by_rank)

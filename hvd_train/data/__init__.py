@@ -11,7 +11,7 @@ from hvd_train.data.cache import prepare
 from hvd_train.data.convert import convert
 from hvd_train.data.dataset import Dataset, Rows
 from hvd_train.data.plan import EpochPlan
-from hvd_train.data.predict import read_table_for_prediction
+from hvd_train.data.predict import NewRows, read_table_for_prediction
 from hvd_train.data.schema import Schema
 from hvd_train.data.sharding import default_num_virtual_shards, nearest_divisors, nearest_multiples, own_shards
 from hvd_train.data.sources import TableFormat
@@ -20,6 +20,7 @@ from hvd_train.data.statistics import Statistics
 __all__ = [
     "Dataset",
     "EpochPlan",
+    "NewRows",
     "Rows",
     "Schema",
     "Statistics",

@@ -20,11 +20,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hvd_train.config import DataConfig
-from hvd_train.data.convert import Progress, Report, convert, convert_table
+from hvd_train.data.convert import Report, convert, convert_table
 from hvd_train.data.dataset import CONVERSION_VERSION, Dataset, file_sha256, is_dataset
 from hvd_train.data.songs.table import SYNTHETIC_VERSION, SyntheticSongs
 from hvd_train.data.sources.opening import first_bytes
 from hvd_train.data.sources.table_format import FIELDS as TABLE_FORMAT_FIELDS
+from hvd_train.data.spill import Progress
 from hvd_train.data.writing import write_error
 from hvd_train.errors import DataError
 

@@ -8,34 +8,27 @@ split, and the names of groups; not the rows.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import hvd_train
 from hvd_train.config import SPLITS, DataConfig
 from hvd_train.data.dataset import CONVERSION_VERSION, FORMAT, Dataset
 from hvd_train.data.dealing import ShardFiles
-from hvd_train.data.labels import LabelReader, Labels
 from hvd_train.data.notes import notes
-from hvd_train.data.schema import Columns, Schema, choose_columns, choose_layout
+from hvd_train.data.schema import Schema, choose_columns, choose_layout
 from hvd_train.data.sharding import default_num_virtual_shards
 from hvd_train.data.sources import Table, TableFormat, open_table
-from hvd_train.data.sources.csv import as_numpy
+from hvd_train.data.spill import NO_KEY, Progress, Spill, read_into_spill
 from hvd_train.data.splits import SplitInput, assign_splits, chosen_method
 from hvd_train.data.statistics import RunningStatistics
-from hvd_train.data.writing import new_directory, write_metadata, write_whole
+from hvd_train.data.writing import new_directory, write_metadata
 from hvd_train.errors import DataError
 
 Report = Callable[[str], None]
-Progress = Callable[[int, int], None]
-"""Called with the bytes of the table read so far, and all of them."""
-
-BLOCK_BYTES = 16 << 20
 
 
 def convert(
@@ -100,81 +93,6 @@ def convert_table(
     return out
 
 
-@dataclass(eq=False)
-class Spill:
-    """A table's rows on disk as they were read: features float32, labels float64, keys int32, row after row."""
-
-    directory: Path
-    num_rows: int
-    num_features: int
-    labels: Labels
-    label_column: int
-    is_songs: bool
-    key_names: tuple[str, ...]
-    rounded: NDArray[np.bool_]
-    table: Table
-    key_column: int | None
-
-    def blocks(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
-        """(features (n, F), raw labels (n,)) in order."""
-        rows = max(1, BLOCK_BYTES // (4 * self.num_features))
-        with (self.directory / "features").open("rb") as features, (self.directory / "labels").open("rb") as labels:
-            for start in range(0, self.num_rows, rows):
-                count = min(rows, self.num_rows - start)
-                block = np.fromfile(features, np.float32, count * self.num_features)
-                yield block.reshape(count, self.num_features), np.fromfile(labels, np.float64, count)
-
-    def raw_labels(self) -> NDArray[np.float64]:
-        return np.fromfile(self.directory / "labels", np.float64)
-
-    def keys(self) -> NDArray[np.int32]:
-        return np.fromfile(self.directory / "keys", np.int32)
-
-    def remove(self) -> None:
-        for name in ("features", "labels", "keys"):
-            (self.directory / name).unlink(missing_ok=True)
-        self.directory.rmdir()
-
-
-def read_into_spill(
-    table: Table, columns: Columns, config: DataConfig, directory: Path, progress: Progress | None
-) -> Spill:
-    """Read the whole table once."""
-    assert columns.label is not None
-    spill_dir = directory / "spill"
-    spill_dir.mkdir()
-    labels = LabelReader(table, columns.label, config)
-    keys: dict[str, int] = {}
-    num_rows, total = 0, table.stamp()[0]
-    with (
-        (spill_dir / "features").open("wb", buffering=0) as feature_file,
-        (spill_dir / "labels").open("wb") as label_file,
-        (spill_dir / "keys").open("wb") as key_file,
-    ):
-        for chunk in table.chunks(columns):
-            write_whole(feature_file, chunk.features)
-            label_file.write(labels.add(chunk.labels).tobytes())
-            if chunk.keys is not None:
-                key_file.write(_key_codes(chunk.keys, keys).tobytes())
-            num_rows += len(chunk.features)
-            if progress is not None:
-                progress(min(table.bytes_read(), total), total)
-    if num_rows == 0:
-        raise DataError(f"{table.path}: the file holds no rows.")
-    return Spill(
-        spill_dir,
-        num_rows,
-        len(columns.features),
-        labels.result(),
-        columns.label,
-        labels.is_songs,
-        tuple(keys),
-        np.zeros(len(columns.features), np.bool_),
-        table,
-        columns.key,
-    )
-
-
 def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataConfig) -> dict[str, Any]:
     """Deal the spilled rows to the virtual shards; the metadata, without source and checksum."""
     given = SplitInput(
@@ -185,8 +103,8 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataCon
         labels=spill.raw_labels,
         keys=spill.keys,
         key_names=spill.key_names,
-        key_error=lambda row, problem: spill.table.row_error(row, spill.key_column, problem),
-        first_of_group=spill.table.first_of_group,
+        key_error=spill.row_error,
+        first_of_group=spill.first_of_group,
     )
     splits = assign_splits(config, given)
     counts = np.bincount(splits, minlength=len(SPLITS))
@@ -201,7 +119,8 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataCon
     start = 0
     for features, raw in spill.blocks():
         block_splits = splits[start : start + len(features)]
-        shards.add(features, spill.labels.encode(raw), block_splits, start)
+        rows = spill.source_rows(start, start + len(features))
+        shards.add(features, spill.labels.encode(raw), block_splits, rows)
         statistics.add(features[block_splits == 0] if block_splits.any() else features)
         start += len(features)
     values = None
@@ -213,13 +132,9 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataCon
         "schema": schema.to_json(),
         "num_virtual_shards": num_shards,
         "split": chosen_method(config, given),
+        "num_unlabelled": len(spill.unlabelled),
+        "num_ungrouped": int((spill.keys() == NO_KEY).sum()),
+        "row_numbers": [schema.feature_names[i] for i in spill.row_numbers],
         "statistics": statistics.result(values).to_json(),
         **shards.finish(),
     }
-
-
-def _key_codes(keys: Any, known: dict[str, int]) -> NDArray[np.int32]:
-    encoded = keys.dictionary_encode()
-    codes = [known.setdefault(str(value), len(known)) for value in encoded.dictionary.to_pylist()]
-    rows: NDArray[np.int32] = np.array(codes, np.int32)[as_numpy(encoded.indices)]
-    return rows

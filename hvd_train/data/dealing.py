@@ -39,17 +39,19 @@ class ShardFiles:
         num_outputs = len(schema.label_values)
         self._label_counts = np.zeros((len(SPLITS) * num_shards, num_outputs), np.int64)
 
-    def add(self, features: NDArray[np.float32], labels: NDArray[Any], splits: NDArray[np.uint8], start: int) -> None:
-        """Write the next rows; `start` is the number of the first one in the table."""
+    def add(
+        self, features: NDArray[np.float32], labels: NDArray[Any], splits: NDArray[np.uint8], rows: NDArray[np.int64]
+    ) -> None:
+        """Write the next rows; `rows` are their numbers in the table."""
         target = np.empty(len(features), np.int64)
         for split, deal in enumerate(self._deals):
-            rows = np.flatnonzero(splits == split)
-            target[rows] = deal.next(len(rows)) + split * self.num_shards
+            of_split = np.flatnonzero(splits == split)
+            target[of_split] = deal.next(len(of_split)) + split * self.num_shards
         order = np.argsort(target, kind="stable")
         records = np.empty(len(features), self.dtype)
         records["features"] = features[order]
         records["label"] = labels[order]
-        records["row_id"] = order + start
+        records["row_id"] = rows[order]
         ends = np.cumsum(np.bincount(target, minlength=len(self._files)))
         begin = 0
         for file, end in zip(self._files, ends, strict=True):

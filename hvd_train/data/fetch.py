@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from hvd_train.data.cache import locked
-from hvd_train.data.convert import Progress, Report
+from hvd_train.data.convert import Report
 from hvd_train.data.dataset import file_sha256
+from hvd_train.data.spill import Progress
 from hvd_train.errors import DataError
 from hvd_train.rundir import new_file
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hvd_train.config import DataConfig
+from hvd_train.data.label_cells import MAX_EXACT, is_numeric, missing_cells, named, numbers, picked
 from hvd_train.data.schema import SONG_YEARS, YEARS, LabelKind
 from hvd_train.data.sources import Table
-from hvd_train.data.sources.csv import as_numpy, label_numbers
 from hvd_train.errors import DataError
 
 MAX_CLASSES = 10_000
@@ -21,6 +19,7 @@ MIN_ROWS_OF_IDENTIFIERS = 20
 """In fewer rows, classes of one row each prove nothing."""
 MAX_AUTO_INTEGERS = 256
 """Whole numbers with more distinct values are taken for values, not for classes in an order."""
+MISSING_LABEL = "the label is missing. Leave such rows out by --missing-labels drop."
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,22 +54,38 @@ class LabelReader:
         if self.is_songs:
             self._as_text = False
         self._names: dict[str, int] = {}
-        self._num_rows = 0
+        self._num_rows = self._num_labelled = 0
+        self._rows = np.empty(0, np.int64)
         self._whole = True
         self._distinct: set[float] = set()
         self._minimum, self._maximum = np.inf, -np.inf
 
-    def add(self, labels: Any) -> NDArray[np.float64]:
-        """Raw labels (n,) of the next rows: numbers as they are, names as codes. Raises DataError naming the row."""
+    def add(self, cells: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Raw labels (k,) of those of the next rows that have one, and which rows those are (n,).
+
+        Raw are numbers as they are, and names as codes. Raises DataError naming the row.
+        """
+        missing = missing_cells(cells, self.table.missing)
+        if missing.any():
+            if self.table.table_format.missing_labels == "error":
+                raise self.table.row_error(self._num_rows + int(missing.argmax()), self.column, MISSING_LABEL)
+            cells = picked(cells, ~missing)
+        self._rows = self._num_rows + np.flatnonzero(~missing)
+        raw = self._raw(cells) if len(self._rows) else np.empty(0)
+        self._num_rows += len(missing)
+        self._num_labelled += len(raw)
+        return raw, ~missing
+
+    def _raw(self, cells: Any) -> NDArray[np.float64]:
         if self._as_text is None:
-            self._as_text = not isinstance(labels, np.ndarray) and _share_of_numbers(labels) < 0.9
-        raw = self._add_names(labels) if self._as_text else self._add_numbers(labels)
-        self._num_rows += len(raw)
-        return raw
+            self._as_text = not is_numeric(cells) and np.isfinite(numbers(cells)).mean() < 0.9
+        return self._add_names(cells) if self._as_text else self._add_numbers(cells)
 
     def result(self) -> Labels:
         """The labels' kind and values. Raises DataError where nothing can be learnt from them."""
         name = self.table.columns[self.column]
+        if not self._num_labelled:
+            raise DataError(f"{self.table.path}: no row has a label in column {self.column + 1} ({name!r}).")
         if self._as_text:
             self._require_several(len(self._names), name)
             self._require_repeated(name)
@@ -79,6 +94,11 @@ class LabelReader:
             codes[[self._names[n] for n in names]] = np.arange(len(names))
             return Labels("classes", tuple(names), codes)
         kind = self._numeric_kind(name)
+        if kind in ("years", "integers") and max(-self._minimum, self._maximum) >= MAX_EXACT:
+            raise DataError(
+                f"{self.table.path}: the label {name!r} has whole numbers from 2**53 on, which 64-bit floats cannot tell "
+                "from their neighbours. Say --label-kind classes where they are names, or --label-kind values."
+            )
         if kind == "values":
             self._require_several(2 if self._maximum > self._minimum else 1, name)
             return Labels("values", ())
@@ -102,90 +122,65 @@ class LabelReader:
         if self.asked == "auto" and self._whole:
             if self.is_songs or (self._minimum >= YEARS[0] and self._maximum <= YEARS[-1]):
                 return "years"
-            if len(self._distinct) <= min(MAX_AUTO_INTEGERS, self._num_rows // 2):
+            if len(self._distinct) <= min(MAX_AUTO_INTEGERS, self._num_labelled // 2):
                 return "integers"
         return "values"
 
     def _require_several(self, num_values: int, name: str) -> None:
         if num_values < 2:
             raise DataError(
-                f"{self.table.path}: all {self._num_rows} rows have the same label in column {self.column + 1} "
+                f"{self.table.path}: all {self._num_labelled} rows have the same label in column {self.column + 1} "
                 f"({name!r}): there is nothing to learn. Is --label right?"
             )
 
     def _require_repeated(self, name: str) -> None:
-        if self._num_rows >= MIN_ROWS_OF_IDENTIFIERS and 2 * len(self._names) > self._num_rows:
+        if self._num_labelled >= MIN_ROWS_OF_IDENTIFIERS and 2 * len(self._names) > self._num_labelled:
             raise DataError(
-                f"{self.table.path}: the {self._num_rows} rows have {len(self._names)} different labels in column "
+                f"{self.table.path}: the {self._num_labelled} rows have {len(self._names)} different labels in column "
                 f"{self.column + 1} ({name!r}): this looks like an identifier or a date. Choose another column by --label."
             )
 
-    def _add_names(self, labels: Any) -> NDArray[np.float64]:
-        if isinstance(labels, np.ndarray):
-            whole = np.all(labels == np.floor(labels))
-            labels = pa.array(labels.astype(np.int64) if whole else labels).cast(pa.string())
-        encoded = labels.dictionary_encode()
-        if labels.null_count or "" in (values := encoded.dictionary.to_pylist()):
-            raise self._error(pc.or_kleene(labels.is_null(), pc.equal(labels, "")), "the label is missing.")
-        codes = np.array([self._names.setdefault(value, len(self._names)) for value in values], np.float64)
+    def _add_names(self, cells: Any) -> NDArray[np.float64]:
+        if is_numeric(cells):
+            self._require(np.isfinite(cells), cells, "is infinite")
+        codes, names = named(cells)
+        known = np.array([self._names.setdefault(name, len(self._names)) for name in names], np.float64)
         if len(self._names) > MAX_CLASSES:
             name = self.table.columns[self.column]
             raise DataError(
                 f"{self.table.path}: the label {name!r} has more than {MAX_CLASSES} different texts: this looks like "
                 "an identifier. Choose another column by --label."
             )
-        raw: NDArray[np.float64] = codes[as_numpy(encoded.indices)]
-        return raw
+        return known[codes]
 
-    def _add_numbers(self, labels: Any) -> NDArray[np.float64]:
-        numbers = labels if isinstance(labels, np.ndarray) else label_numbers(labels)
-        if numbers is None:
-            numbers = np.array([_parsed(text) for text in labels.to_pylist()])
-            if np.isnan(numbers).any():
-                index = int(np.isnan(numbers).argmax())
-                text = labels[index].as_py()
-                problem = f"{text!r} stands where the label, a number, should be." if text else "the label is missing."
-                raise self._error(np.isnan(numbers), problem)
-        if not np.isfinite(numbers).all():
-            raise self._error(~np.isfinite(numbers), "the label is missing, not a number, or infinite.")
-        if (np.abs(numbers) > np.finfo(np.float32).max).any():
-            raise self._error(np.abs(numbers) > np.finfo(np.float32).max, "the label is too large for 32-bit floats.")
-        self._check_range(numbers)
-        self._whole = self._whole and bool((numbers == np.floor(numbers)).all())
-        self._minimum, self._maximum = min(self._minimum, numbers.min()), max(self._maximum, numbers.max())
+    def _add_numbers(self, cells: Any) -> NDArray[np.float64]:
+        found = numbers(cells)
+        self._require(np.isfinite(found), cells, "stands where a number should be")
+        self._require(np.abs(found) <= np.finfo(np.float32).max, cells, "is too large for 32-bit floats")
+        self._check_range(found, cells)
+        self._whole = self._whole and bool((found == np.floor(found)).all())
+        self._minimum, self._maximum = min(self._minimum, found.min()), max(self._maximum, found.max())
         if len(self._distinct) <= MAX_CLASSES:
-            self._distinct.update(np.unique(numbers).tolist())
-        return numbers
+            self._distinct.update(np.unique(found).tolist())
+        return found
 
-    def _check_range(self, numbers: NDArray[np.float64]) -> None:
-        fractional = numbers != np.floor(numbers)
-        if (self.is_songs or self.asked in ("years", "integers")) and fractional.any():
-            raise self._error(fractional, f"the label {numbers[fractional.argmax()]:g} is not a whole number.")
-        outside = (numbers < SONG_YEARS[0]) | (numbers > SONG_YEARS[-1])
-        if self.is_songs and outside.any():
-            raise self._error(
-                outside,
-                f"the year {numbers[outside.argmax()]:.0f} is outside {SONG_YEARS[0]}..{SONG_YEARS[-1]}, the years of "
-                "YearPredictionMSD, whose columns these are. Say --label-kind years if other years are meant.",
+    def _check_range(self, found: NDArray[np.float64], cells: Any) -> None:
+        if self.is_songs or self.asked in ("years", "integers"):
+            self._require(found == np.floor(found), cells, "is not a whole number")
+        if self.is_songs:
+            self._require(
+                (found >= SONG_YEARS[0]) & (found <= SONG_YEARS[-1]),
+                cells,
+                f"is outside {SONG_YEARS[0]}..{SONG_YEARS[-1]}, the years of YearPredictionMSD, whose columns these are. "
+                "Say --label-kind years if other years are meant",
             )
 
-    def _error(self, where: Any, problem: str) -> DataError:
-        mask = where.to_numpy(zero_copy_only=False) if isinstance(where, pa.Array) else where
-        return self.table.row_error(self._num_rows + int(mask.argmax()), self.column, problem)
-
-
-def _share_of_numbers(texts: Any) -> float:
-    if label_numbers(texts) is not None:
-        return 1.0
-    numbers = [_parsed(text) for text in texts.to_pylist()]
-    return 1.0 - float(np.isnan(numbers).mean())
-
-
-def _parsed(text: str | None) -> float:
-    try:
-        return float(text) if text and "_" not in text else np.nan
-    except ValueError:
-        return np.nan
+    def _require(self, right: NDArray[np.bool_], cells: Any, problem: str) -> None:
+        if not right.all():
+            index = int(np.argmin(right))
+            _, (name,) = named(cells[index : index + 1])
+            shown = name if is_numeric(cells) else repr(name)
+            raise self.table.row_error(int(self._rows[index]), self.column, f"the label {shown} {problem}.")
 
 
 def _class_order(names: dict[str, int]) -> Any:

@@ -44,6 +44,12 @@ class Metadata(_Sometimes):
     statistics: dict[str, Any]
     num_virtual_shards: int
     split: str
+    num_unlabelled: int
+    """Rows of the table that have no label and are left out."""
+    num_ungrouped: int
+    """Rows with an empty cell in the column of a split by groups."""
+    row_numbers: list[str]
+    """Features that rise by whole numbers from row to row."""
     splits: dict[str, SplitFacts]
     files: dict[str, FileFacts]
     checksum: str

@@ -24,6 +24,17 @@ def notes(metadata: dict[str, Any]) -> list[str]:
     rows = ", ".join(f"{metadata['splits'][split]['num_rows']:,} {split}" for split in SPLITS)
     lines = [f"{rows} rows ({metadata['split']} split) in {metadata['num_virtual_shards']} virtual shards"]
     names = schema["feature_names"]
+    if metadata["num_unlabelled"]:
+        lines.append(f"{metadata['num_unlabelled']:,} rows have no label and are left out")
+    if metadata["num_ungrouped"]:
+        lines.append(
+            f"{metadata['num_ungrouped']:,} rows have an empty cell in the column of --split: each is a group of its own"
+        )
+    for name in metadata["row_numbers"]:
+        lines.append(
+            f"{name!r} rises by whole numbers from row to row: if it numbers the rows, leave it out by --drop {name}, or "
+            "a model learns the order of the table"
+        )
     constant = [name for name, is_constant in zip(names, statistics["constant"], strict=True) if is_constant]
     if constant:
         lines.append(f"{len(constant)} of {len(names)} columns are constant in train: {_listed(constant)}")

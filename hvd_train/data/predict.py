@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from hvd_train.data.known_labels import KnownLabels
 from hvd_train.data.schema import Columns, Schema
 from hvd_train.data.sources import Table, TableFormat, open_table
 from hvd_train.data.sources.base import describe_column
 from hvd_train.data.sources.cells import PLURALS
-from hvd_train.data.sources.csv import label_numbers
 from hvd_train.errors import DataError
+
+
+class NewRows(NamedTuple):
+    """Some consecutive rows."""
+
+    features: NDArray[np.float32]
+    """(n, F)"""
+    labels: NDArray[Any] | None
+    """(n,) class indices int32, or values float32."""
+    num_unlabelled: int
+    """Rows between these that have no label and are left out."""
 
 
 def read_table_for_prediction(
@@ -26,13 +35,13 @@ def read_table_for_prediction(
     *,
     given: Mapping[str, Any] | None = None,
     with_labels: bool = True,
-) -> Iterator[tuple[NDArray[np.float32], NDArray[Any] | None]]:
-    """The rows of a table in order, in blocks of (features (n, F), labels (n,)).
+) -> Iterator[NewRows]:
+    """The rows of a table in order, in blocks.
 
     `table_format` is how the table that the model was trained on was read, `given` what the user says of this one.
-    The labels are class indices int32 or values float32; None where the table has no label column, or `with_labels` is
-    false. Columns are found by name, or without a header by position. Raises DataError for missing columns, bad cells,
-    and labels that the model has no output for.
+    There are no labels where the table has no label column, or `with_labels` is false; rows without a label are left
+    out where the model's table was read so. Columns are found by name, or without a header by position. Raises
+    DataError for missing columns, bad cells, and labels that the model has no output for.
     """
     table = open_table(path, format_of_new_rows(path, table_format, given or {}))
     table.widen(len(schema.source_columns))
@@ -44,13 +53,15 @@ def read_table_for_prediction(
         )
     if not with_labels:
         columns = Columns(columns.names, columns.features, None)
+    known = None if columns.label is None else KnownLabels(table, columns.label, schema)
     start = 0
     for chunk in table.chunks(columns):
-        labels = None
-        if columns.label is not None:
-            labels = _Encoder(table, columns.label, schema).encode(chunk.labels, start)
         _require_same_kinds(table, columns, schema, chunk.features)
-        yield chunk.features, labels
+        if known is None:
+            yield NewRows(chunk.features, None, 0)
+        else:
+            labels, present = known.encode(chunk.labels, start)
+            yield NewRows(chunk.features[present], labels, len(present) - len(labels))
         start += len(chunk.features)
 
 
@@ -102,44 +113,3 @@ def match_columns(table: Table, schema: Schema) -> Columns:
         f"{table.path}: {len(absent)} of the model's {schema.num_features} columns are missing: "
         f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}."
     )
-
-
-@dataclass(frozen=True)
-class _Encoder:
-    """Labels of a table as the outputs of a model."""
-
-    table: Table
-    column: int
-    schema: Schema
-
-    def encode(self, labels: Any, start: int) -> NDArray[Any]:
-        if self.schema.label_kind == "classes":
-            texts = labels if isinstance(labels, pa.Array) else pa.array([f"{v:g}" for v in labels])
-            return self._look_up(texts.to_pylist(), [str(v) for v in self.schema.label_values], start)
-        numbers = labels if isinstance(labels, np.ndarray) else label_numbers(labels)
-        if numbers is None or not np.isfinite(numbers).all():
-            parsed = [_finite(text) for text in (labels if isinstance(labels, np.ndarray) else labels.to_pylist())]
-            row = parsed.index(None)
-            raise self.table.row_error(start + row, self.column, "the label is missing or not a number.")
-        if self.schema.label_kind == "values":
-            return numbers.astype(np.float32)
-        return self._look_up(numbers.tolist(), [float(v) for v in self.schema.label_values], start)
-
-    def _look_up(self, labels: list[Any], outputs: list[Any], start: int) -> NDArray[np.int32]:
-        index = {value: i for i, value in enumerate(outputs)}
-        codes = np.array([index.get(label, -1) for label in labels], np.int32)
-        if (codes < 0).any():
-            row = int((codes < 0).argmax())
-            shown = f"{labels[row]:g}" if isinstance(labels[row], float) else repr(labels[row])
-            raise self.table.row_error(
-                start + row, self.column, f"the label {shown} is none of the model's {len(outputs)} outputs."
-            )
-        return codes
-
-
-def _finite(text: Any) -> float | None:
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        return None
-    return value if np.isfinite(value) else None

@@ -35,7 +35,7 @@ class SplitInput:
     labels: Callable[[], NDArray[np.float64]]
     """(N,) raw labels, read only where the split needs them."""
     keys: Callable[[], NDArray[np.int32]]
-    """(N,) codes of the split's column."""
+    """(N,) codes of the split's column; below 0 where the cell is missing."""
     key_names: tuple[str, ...]
     key_error: Callable[[int, str], DataError]
     """The error for row i of the split's column."""
@@ -137,7 +137,10 @@ def _stratified(config: DataConfig, labels: NDArray[np.float64]) -> NDArray[np.u
 
 
 def _grouped(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
-    groups = given.keys()
+    groups = given.keys().astype(np.int64)
+    # A row whose group is not known is a group by itself: taken for one group, they would all be on one side.
+    alone = groups < 0
+    groups[alone] = len(given.key_names) + np.arange(np.count_nonzero(alone))
     sizes = np.bincount(groups)
     if len(sizes) < 3:
         raise DataError(
@@ -160,6 +163,10 @@ def _grouped(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
 
 def _by_column(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
     keys = given.keys()
+    if (keys < 0).any():
+        raise given.key_error(
+            int((keys < 0).argmax()), "the cell is empty: it says no split. They are train, val and test."
+        )
     for code, name in enumerate(given.key_names):
         if name.strip().lower() not in _NAMES:
             row = int((keys == code).argmax())

@@ -34,13 +34,32 @@ def all_rows(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return features, labels
 
 
-def new_rows(path: Path, dataset: Dataset, **given: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Features and labels of a table, read as `evaluate` and `predict` read it."""
-    blocks = list(read_table_for_prediction(path, dataset.schema, dataset.table_format, given=given))
-    labels = None if blocks[0][1] is None else np.concatenate([block[1] for block in blocks])
-    return np.concatenate([block[0] for block in blocks]), labels
-
-
 def write_lines(path: Path, *lines: str) -> Path:
     path.write_text("".join(line + "\n" for line in lines))
+    return path
+
+
+def new_rows(
+    path: Path, dataset: Dataset, *, with_labels: bool = True, **given: Any
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Features and labels of a table of new rows, for a model trained on `dataset`."""
+    blocks = list(
+        read_table_for_prediction(path, dataset.schema, dataset.table_format, given=given, with_labels=with_labels)
+    )
+    labels = [block.labels for block in blocks if block.labels is not None]
+    return np.concatenate([block.features for block in blocks]), np.concatenate(labels) if labels else None
+
+
+def written(table: pd.DataFrame, directory: Path, name: str) -> Path:
+    """The table in a format: the label first; missing cells are what the format has for them."""
+    path = directory / f"t.{name}"
+    if name == "csv":
+        table.to_csv(path, index=False)
+    elif name == "parquet":
+        table.to_parquet(path)
+    elif name == "npz":
+        np.savez(path, features=table.iloc[:, 1:].to_numpy(), labels=table.iloc[:, 0].to_numpy())
+    else:
+        cells = [[f"{i}:{v!r}" for i, v in enumerate(row, 1)] for row in table.iloc[:, 1:].to_numpy().tolist()]
+        path.write_text("".join(f"{y} {' '.join(row)}\n" for y, row in zip(table.iloc[:, 0], cells, strict=True)))
     return path

@@ -141,7 +141,7 @@ def test_songs_outside_their_years(tmp_path: Path) -> None:
     rows[29][0] = 2012
     path = write_lines(tmp_path / "t.csv", *(",".join(map(str, row)) for row in rows))
     message = refused(path, tmp_path)
-    assert "line 30, column 1: the year 2012 is outside 1922..2011" in message
+    assert "line 30, column 1: the label '2012' is outside 1922..2011" in message
     assert converted(path, tmp_path / "out", label_kind="years").schema.label_values[-1] == 2012
 
 

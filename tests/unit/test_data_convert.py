@@ -135,7 +135,7 @@ def test_the_same_table_and_options_give_the_same_checksum_and_others_another(ta
 
 def test_the_size_of_blocks_does_not_matter(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = converted(table, tmp_path / "whole", split="random", num_virtual_shards=6)
-    monkeypatch.setattr(sys.modules["hvd_train.data.convert"], "BLOCK_BYTES", 500)
+    monkeypatch.setattr(sys.modules["hvd_train.data.spill"], "BLOCK_BYTES", 500)
     monkeypatch.setattr(sys.modules["hvd_train.data.sources.csv"], "BLOCK_BYTES", 700)
     monkeypatch.setattr(sys.modules["hvd_train.data.sources.csv"], "MIN_BLOCK_ROWS", 1)
     pieces = converted(table, tmp_path / "pieces", split="random", num_virtual_shards=6)

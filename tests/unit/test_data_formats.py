@@ -95,7 +95,7 @@ def test_libsvm_rows_without_the_last_features_are_predicted(tmp_path: Path) -> 
     (tmp_path / "t.svm").write_text("".join(f"{i % 2} 1:{i} 3:2\n" for i in range(40)))
     schema = converted(tmp_path / "t.svm", tmp_path / "out").schema
     (tmp_path / "p.svm").write_text("1 1:7\n")
-    features, labels = next(read_table_for_prediction(tmp_path / "p.svm", schema, TableFormat()))
+    features, labels, _ = next(read_table_for_prediction(tmp_path / "p.svm", schema, TableFormat()))
     assert features.tolist() == [[7, 0, 0]]
     assert labels is not None
     assert labels.tolist() == [1]

@@ -6,9 +6,8 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from data_helpers import all_rows, converted, frame, new_rows, write_lines
+from data_helpers import all_rows, converted, frame, new_rows, write_lines, written
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,21 +67,6 @@ def test_new_rows_are_read_as_the_rows_of_training_were(tmp_path: Path) -> None:
     assert labels.tolist() == [1, 0]
     features, _ = new_rows(write_lines(tmp_path / "p.txt", "1,2,none"), dataset, delimiter=",", missing=("none",))
     assert np.array_equal(features, [[2, np.nan]], equal_nan=True)
-
-
-def written(table: pd.DataFrame, directory: Path, name: str) -> Path:
-    """The table in a format: the label first; missing cells are what the format has for them."""
-    path = directory / f"t.{name}"
-    if name == "csv":
-        table.to_csv(path, index=False)
-    elif name == "parquet":
-        table.to_parquet(path)
-    elif name == "npz":
-        np.savez(path, features=table.iloc[:, 1:].to_numpy(), labels=table.iloc[:, 0].to_numpy())
-    else:
-        cells = [[f"{i}:{v!r}" for i, v in enumerate(row, 1)] for row in table.iloc[:, 1:].to_numpy().tolist()]
-        path.write_text("".join(f"{y} {' '.join(row)}\n" for y, row in zip(table.iloc[:, 0], cells, strict=True)))
-    return path
 
 
 @pytest.mark.parametrize("name", ["csv", "parquet", "npz", "svm"])

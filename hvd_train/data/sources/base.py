@@ -27,9 +27,10 @@ class Chunk:
     features: NDArray[np.float32]
     """(n, F), C order; NaN is a missing cell, and there is no infinity."""
     labels: Any
-    """(n,) float64, or a pyarrow array of texts; None where no label was asked for."""
+    """(n,) numbers of any numpy type, or a pyarrow array of texts; None where no label was asked for. A missing one is
+    NaN, null, empty, or what `Table.missing` says."""
     keys: Any = None
-    """(n,) pyarrow array of texts of the split's column; None where there is none."""
+    """(n,) cells of the split's column, as labels are; None where there is none."""
 
 
 class Table(ABC):

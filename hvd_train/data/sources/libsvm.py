@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
@@ -86,10 +88,12 @@ class LibsvmTable(Table):
         picked = np.array(columns.features) - 1
         num_rows = max(1, _BLOCK_CELLS // self._num_features)
         block = np.zeros((num_rows, self._num_features))
-        labels: list[float] = []
+        labels: list[float | str] = []
         for line, position, text in self._lines():
             label, *pairs = text.split()
-            labels.append(self._number(label, line, 0))
+            number = self._number(label, line, 0)
+            # A text keeps all the digits of a whole number that a 64-bit float does not hold.
+            labels.append(label if abs(number) >= 2**53 and label.lstrip("+-").isdecimal() else number)
             row = block[len(labels) - 1]
             for pair in pairs:
                 if not pair.startswith("qid:"):
@@ -104,9 +108,10 @@ class LibsvmTable(Table):
         if labels:
             yield self._chunk(block[: len(labels), picked], labels)
 
-    def _chunk(self, matrix: NDArray[np.float64], labels: list[float]) -> Chunk:
+    def _chunk(self, matrix: NDArray[np.float64], labels: list[float | str]) -> Chunk:
         self.missing.erase(matrix)
-        return Chunk(matrix.astype(np.float32, order="C"), np.array(labels))
+        found: Any = np.array(labels) if all(isinstance(label, float) for label in labels) else _texts(labels)
+        return Chunk(matrix.astype(np.float32, order="C"), found)
 
     def _lines(self) -> Iterator[tuple[int, int, str]]:
         """(line from 1, bytes read, content) of the lines that hold a row."""
@@ -133,6 +138,12 @@ class LibsvmTable(Table):
                 f"{self.path}, line {line}, column {column + 1}: {text[:40]!r} is no number that a 32-bit float holds."
             )
         return value
+
+
+def _texts(labels: list[float | str]) -> Any:
+    """Labels, some of which need all their digits, as texts; a missing one is null."""
+    texts = [label.lstrip("+") if isinstance(label, str) else f"{label:.17g}" for label in labels]
+    return pa.array([None if text == "nan" else text for text in texts], pa.string())
 
 
 _SONG_YEAR_TEXTS = frozenset(str(year) for year in SONG_YEARS)

@@ -120,7 +120,7 @@ class NpzTable(Table):
             return pa.array([self._decoded(text, start + row) for row, text in enumerate(labels.tolist())], pa.string())
         if labels.dtype.kind == "U":
             return pa.array(labels.tolist(), pa.string())
-        return labels.astype(np.float64)
+        return labels.astype(np.int64 if labels.dtype.kind == "b" else labels.dtype.newbyteorder("="))
 
     def _from_one_hot(self, labels: NDArray[Any], start: int) -> NDArray[np.float64]:
         """(n, K) with one 1 in each row -> (n,) its column, from 0."""

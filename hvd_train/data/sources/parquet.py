@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
-from numpy.typing import NDArray
 
 from hvd_train.data.schema import NUM_SONG_COLUMNS, Columns
 from hvd_train.data.sources.base import Chunk, Table, checked_float32
 from hvd_train.data.sources.cells import Kind
+from hvd_train.data.sources.csv import as_numpy
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
@@ -68,10 +69,8 @@ class ParquetTable(Table):
                 single = pa.types.is_float32(cells.type) or pa.types.is_float16(cells.type)
                 self.missing.erase(matrix[:, position], single=single)
         features = checked_float32(self, matrix, columns, start)
-        label = None if columns.label is None else _labels(batch.column(self.columns[columns.label]))
-        key = None
-        if columns.key is not None:
-            key = batch.column(self.columns[columns.key]).cast(pa.string()).fill_null("")
+        label = None if columns.label is None else _cells(batch.column(self.columns[columns.label]))
+        key = None if columns.key is None else _cells(batch.column(self.columns[columns.key]))
         return Chunk(features, label, key)
 
     def _check_types(self, columns: Columns) -> None:
@@ -125,14 +124,19 @@ def as_numbers(cells: Any) -> Any:
     return cells.cast(pa.float64(), safe=False)
 
 
-def _labels(cells: Any) -> Any:
+def _cells(cells: Any) -> Any:
+    """Labels or groups as `Chunk` has them, without losing a digit."""
     kind = cells.type
     if pa.types.is_dictionary(kind):
         cells = cells.dictionary_decode()
         kind = cells.type
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
-        numbers: NDArray[np.float64] = cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        return numbers
+    if pa.types.is_floating(kind) or (pa.types.is_integer(kind) and not cells.null_count):
+        return as_numpy(cells.fill_null(math.nan) if cells.null_count else cells)
+    if pa.types.is_integer(kind):
+        try:
+            return as_numpy(cells.cast(pa.float64()).fill_null(math.nan))
+        except pa.ArrowInvalid:  # some are above 2**53: texts keep all their digits
+            pass
     return pc.cast(cells, pa.string())
 
 

@@ -32,6 +32,7 @@ class TableFormat:
     comment: str = ""
     index_base: str = "auto"
     """Of LIBSVM: "0" or "1"."""
+    missing_labels: str = "error"
 
     @classmethod
     def of(cls, config: DataConfig) -> TableFormat:
