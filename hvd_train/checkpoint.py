@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train import strict
+from hvd_train import strict, strict_arrays
 from hvd_train.errors import CheckpointError
 from hvd_train.rundir import write_atomically
 
@@ -150,7 +150,7 @@ class Note:
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint whole, or CheckpointError: nothing that was damaged is ever returned."""
     try:
-        arrays = strict.read_npz(path)
+        arrays = strict_arrays.read_npz(path)
         document = json.loads(arrays.pop("note").tobytes())
         version = strict.read(int, document.pop("format"), "format")
         note = None if version != FORMAT else _checked(document, arrays)

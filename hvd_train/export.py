@@ -6,7 +6,6 @@ integers a dictionary comes out (see `decoded`), for names their probabilities, 
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from hvd_train import strict
 from hvd_train.data import Dataset, Schema, TableFormat
+from hvd_train.data_json import note_of, read_note, require_whole
 from hvd_train.errors import CheckpointError
 from hvd_train.metrics import Baseline, Labels
 from hvd_train.models.heads import HeadSpec, says
@@ -90,47 +91,61 @@ def save_model(whole: Any, labels: Labels, dataset: Dataset, run_dir: RunDir) ->
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    is_values = dataset.schema.label_kind == "values"
-    write_json(
-        run_dir.data,
-        {
-            "schema": dataset.schema.to_json(),
-            "table_format": dataset.table_format.to_json(),
-            "checksum": dataset.checksum,
-            "train_rows": dataset.num_rows("train"),
-            "train_counts": [] if is_values else dataset.label_counts("train").tolist(),
-            "label_mean": dataset.statistics.label_mean if is_values else None,
-            "label_median": dataset.statistics.label_median if is_values else None,
-            "label_std": dataset.statistics.label_std if is_values else None,
-            "says_value_by": labels.point,
-            "huber_delta": labels.delta,
-        },
-    )
+    write_json(run_dir.data, note_of(labels, dataset, run_dir.model))
 
 
 def load_trained(run_dir: RunDir) -> Trained:
     """The finished run in `run_dir`, or CheckpointError. Every rank for itself; no collective."""
+    path, way_out = run_dir.data, f"Finish the run once more: hvd-train train --resume {run_dir.path}"
     try:
-        note = json.loads(run_dir.data.read_text())
-        whole = keras.models.load_model(run_dir.model, compile=False)
+        note = read_note(path)
+        path = run_dir.model
+        require_whole(path, note)
+        schema = Schema.from_json(note["schema"])
+        labels = Labels.of(
+            schema.label_kind, schema.label_values, note["says_value_by"] or "", delta=note["huber_delta"]
+        )
+        model = _read_model(path, schema, labels, is_whole="model_sha256" in note)
     except FileNotFoundError as error:
         raise CheckpointError(
-            f"{run_dir.path} is not a finished run: it has no {Path(error.filename).name}. "
+            f"{run_dir.path} is not a finished run: it has no {Path(error.filename or path).name}. "
             f"Name a run's directory; an unfinished one is finished with `hvd-train train --resume {run_dir.path}`."
         ) from None
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{run_dir.path}: its model cannot be read ({error}).") from None
-    schema = Schema.from_json(note["schema"])
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        raise CheckpointError(f"{path}: it cannot be read ({error.strerror}).") from None
+    except Exception as error:
+        if isinstance(error, _NotLoaded):
+            raise CheckpointError(
+                f"{path}: the file is whole, but it cannot be loaded here ({error}). Was it saved by another version of "
+                f"Keras, or with layers of a program that is not imported here?"
+            ) from None
+        raise CheckpointError(strict.damage(path, error, way_out)) from None
     return Trained(
-        model=keras.Model(whole.input, whole.get_layer(OUTPUTS_LAYER).output),
+        model=model,
         schema=schema,
         # A run of version 0.1 does not have it.
         table_format=TableFormat.from_json(note.get("table_format", {})),
-        labels=Labels.of(
-            schema.label_kind, schema.label_values, note["says_value_by"] or "", delta=note["huber_delta"]
-        ),
+        labels=labels,
         train_counts=np.array(note["train_counts"], dtype=np.int64),
         label_mean=note["label_mean"] or 0.0,
         label_median=note["label_median"] or 0.0,
         label_std=note["label_std"] or 1.0,
     )
+
+
+class _NotLoaded(Exception):
+    """Keras does not know what a whole file holds."""
+
+
+def _read_model(path: Path, schema: Schema, labels: Labels, *, is_whole: bool) -> Any:
+    """The model from plain rows to what it says before that is decoded."""
+    try:
+        whole = keras.models.load_model(path, compile=False)
+    except Exception as error:
+        raise _NotLoaded(strict.reason(error)) if is_whole else error from None
+    model = keras.Model(whole.input, whole.get_layer(OUTPUTS_LAYER).output)
+    num_said = {None: schema.num_outputs, "gaussian": 2}.get(labels.point, 1)
+    shapes = tuple(model.input.shape), tuple(model.output.shape)
+    if shapes != ((None, schema.num_features), (None, num_said)):
+        raise strict.Damaged(f"it reads and says {shapes}, which is not what data.json says")
+    return model

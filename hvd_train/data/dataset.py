@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train import strict
+from hvd_train import strict, strict_arrays
 from hvd_train.config import SPLITS, Split
 from hvd_train.data.metadata import LABEL_COUNTS, digest, require_whole
 from hvd_train.data.schema import Schema
@@ -118,7 +118,7 @@ class Dataset:
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest() != self.metadata["files"][LABEL_COUNTS]["sha256"]:
                 raise strict.Damaged("its sha256 is another one than was written")
-            counts = strict.parse_npy(content).astype(np.int64)
+            counts = strict_arrays.parse_npy(content).astype(np.int64)
             if counts.shape != (self.num_virtual_shards, self.schema.num_outputs):
                 raise strict.Damaged(f"it has the shape {counts.shape}")
         except Exception as error:

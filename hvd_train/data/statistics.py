@@ -13,7 +13,7 @@ from typing import Any, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train import strict
+from hvd_train import strict, strict_arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Statistics:
                 fields[name] = strict.read(Union[float, None], given[name], where)  # noqa: UP007
             else:
                 kind = dtypes.get(name, np.float64)
-                fields[name] = strict.numbers(given[name], where, length=num_features, kind=kind)
+                fields[name] = strict_arrays.numbers(given[name], where, length=num_features, kind=kind)
         if given.keys() - fields.keys():
             raise strict.Damaged(f"statistics has unknown entries: {', '.join(sorted(given.keys() - fields.keys()))}")
         return cls(**fields)
