@@ -120,6 +120,8 @@ class PredictArguments:
     """A table with the run's feature columns; a label column is not needed."""
     out: Path
     """The CSV to write, a line for each row of the table."""
+    quote_formulas: bool = False
+    """Write an apostrophe before class names that begin with = + - or @, which a spreadsheet would run as formulas."""
     table: tyro.conf.OmitArgPrefixes[TableFlags] = field(default_factory=TableFlags)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from hvd_train import __version__
 from hvd_train.errors import HvdTrainError, MissingEnvironment
 from hvd_train.plain_text import take_any_text
+from hvd_train.printable import is_formula, one_line
 from hvd_train.ranks import Place, place_from
 from hvd_train.terminal import chosen, end, parse, tell, usage_of
 
@@ -154,8 +155,22 @@ def predict(argv: Sequence[str], place: Place) -> int:
 
     trained = world.together(lambda: load_trained(RunDir(arguments.run_dir)))
     assert trained is not None
-    num_rows = predict_table(trained, world, arguments.data, arguments.out, given=arguments.table.given())
+    num_rows = predict_table(
+        trained,
+        world,
+        arguments.data,
+        arguments.out,
+        given=arguments.table.given(),
+        quote_formulas=arguments.quote_formulas,
+    )
     tell(place, f"{num_rows:,} rows predicted: {arguments.out}")
+    risky = [value for value in trained.schema.label_values if is_formula(value)]
+    if risky and not arguments.quote_formulas:
+        tell(
+            place,
+            f"Take care: {len(risky)} class names, such as {one_line(str(risky[0]))}, look like formulas to a spreadsheet. "
+            "They are written as they are; --quote-formulas puts an apostrophe before them.",
+        )
     world.close()
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -126,7 +127,7 @@ def require_positive(sizes: tuple[int, ...], seconds: float, repeats: int) -> No
     """UserError for numbers that mean nothing."""
     if any(size < 1 for size in sizes):
         raise UserError(f"--np {' '.join(map(str, sizes))} is not possible: a number of ranks is at least 1.")
-    if seconds <= 0:
-        raise UserError(f"--seconds {seconds:g} is not possible: a measurement takes some time.")
+    if not 0 < seconds < math.inf:
+        raise UserError(f"--seconds {seconds:g} is not possible: a measurement takes some time, and comes to an end.")
     if repeats < 1:
         raise UserError(f"--repeats {repeats} is not possible: it is at least 1.")

@@ -8,6 +8,7 @@ number of ranks is checked where those are known (`hvd_train.data`, `hvd_train.b
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -27,8 +28,22 @@ def require(holds: bool, key: str, given: object, rule: str) -> None:
         raise ConfigError(f"{key} = {given!r} is not possible: {rule}.")
 
 
+class Section:
+    """What all sections share: one rule for every number, then the section's own (`check`)."""
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, each.name)
+            numbers = [v for v in (value if isinstance(value, tuple) else (value,)) if isinstance(v, float)]
+            require(all(map(math.isfinite, numbers)), each.name, value, "it is a finite number")
+        self.check()
+
+    def check(self) -> None:
+        """Raise ConfigError for a value that is impossible."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Section):
     """Which table, and how to read it."""
 
     path: Annotated[Path | None, tyro.conf.arg(name="data", metavar="PATH")] = None
@@ -102,7 +117,7 @@ class DataConfig:
     cache_dir: Path | None = None
     """Where converted tables are kept. By default $XDG_CACHE_HOME/hvd_train or ~/.cache/hvd_train."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "it is a share between 0 and 1")
         require(0 < self.test_fraction < 1, "test_fraction", self.test_fraction, "it is a share between 0 and 1")
         held_out = self.val_fraction + self.test_fraction
@@ -141,7 +156,7 @@ def parse_layout(text: str, *, key: str = "layout") -> tuple[int, int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Section):
     """The network."""
 
     name: Annotated[
@@ -187,7 +202,7 @@ class ModelConfig:
     projection: str = "32x8"
     """projection: POSITIONSxCHANNELS that a dense layer arranges the columns to."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         require(len(self.filters) > 0, "filters", self.filters, "there is at least one convolution")
         require(all(f > 0 for f in self.filters), "filters", self.filters, "each is a positive number of filters")
         require(all(u > 0 for u in self.dense_units), "dense_units", self.dense_units, "each is a positive number")
@@ -212,7 +227,7 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectiveConfig:
+class ObjectiveConfig(Section):
     """What training makes small. Every choice ends in the same metrics, by its own best decoding."""
 
     loss: Literal["auto", "cross-entropy", "focal", "coral", "corn", "mse", "mae", "huber", "gaussian"] = "auto"
@@ -226,14 +241,14 @@ class ObjectiveConfig:
     calibrate: bool = True
     """Divide the trained logits by a temperature that is fitted on the validation split."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "it is at least 0 and below 1")
         require(self.focal_gamma >= 0, "focal_gamma", self.focal_gamma, "it is not negative")
         require(self.huber_delta > 0, "huber_delta", self.huber_delta, "an error's limit is positive")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
+class OptimizerConfig(Section):
     """How weights follow gradients."""
 
     optimizer: Literal["adam", "adamw", "sgd", "lamb", "lars"] = "adam"
@@ -259,7 +274,7 @@ class OptimizerConfig:
     clip_norm: float | None = None
     """Upper limit of the norm of the averaged gradient; none by default."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         require(self.base_learning_rate > 0, "base_learning_rate", self.base_learning_rate, "a rate is positive")
         require(
             self.reference_batch_size > 0, "reference_batch_size", self.reference_batch_size, "it is a number of rows"
@@ -280,7 +295,7 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
+class TrainingConfig(Section):
     """How long, in what batches, and when to stop."""
 
     global_batch_size: int | None = None
@@ -316,7 +331,7 @@ class TrainingConfig:
     stall_s: float = 600.0
     """Seconds without a finished step after which the job is ended, naming the rank that others wait for; 0: never."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         both = self.global_batch_size is not None and self.local_batch_size is not None
         require(not both, "global_batch_size and local_batch_size", "both", "give one of them; the other is derived")
         for key in ("global_batch_size", "local_batch_size", "steps_per_execution"):
@@ -348,7 +363,7 @@ AUTOMATIC: tuple[Automatic, ...] = get_args(Automatic)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistributedConfig:
+class DistributedConfig(Section):
     """How ranks share a machine and exchange gradients. A variable that is set in the environment wins over a field here."""
 
     automatic: tuple[Automatic, ...] = AUTOMATIC
@@ -370,7 +385,7 @@ class DistributedConfig:
     backward_passes_per_step: int = 1
     """Steps whose gradients are averaged into one update and sent once: the global batch of an update is so many times larger."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         for key in ("threads_per_rank", "gradient_groups", "backward_passes_per_step"):
             value = getattr(self, key)
             require(value is None or value >= 1, key, value, "it is at least 1")

@@ -7,6 +7,7 @@ the file's name and the key's. `None` ("chosen for you") is written by leaving t
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import types
 import typing
@@ -17,6 +18,7 @@ import tomli_w
 
 from hvd_train.config import RunConfig
 from hvd_train.errors import ConfigError
+from hvd_train.strict import reason
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,6 +26,9 @@ else:
     import tomli as tomllib
 
 T = TypeVar("T")
+
+LARGEST = 2**1000
+LONGEST_SHOWN = 200
 
 
 def load(path: Path, *, base: RunConfig | None = None) -> RunConfig:
@@ -45,6 +50,8 @@ def loads(text: str, *, base: RunConfig | None = None, source: str = "config") -
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: this is not TOML: {error}.") from None
+    except Exception as error:  # RecursionError: lists in lists without end
+        raise ConfigError(f"{source}: this is not TOML: {reason(error)}.") from None
     return from_mapping(document, base=base, source=source)
 
 
@@ -69,7 +76,7 @@ def _merge(default: T, document: dict[str, Any], source: str, place: tuple[str, 
         current = getattr(default, key)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, dict):
-                raise ConfigError(f"{source}: {name!r} is a section, written [{name}], not {value!r}.")
+                raise ConfigError(f"{source}: {name!r} is a section, written [{name}], not {_shown(value)}.")
             changes[key] = _merge(current, value, source, (*place, key))
         else:
             changes[key] = _typed(value, hints[key], f"{source}: {name}")
@@ -95,18 +102,29 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
     if origin is typing.Literal:
         if value in arguments and not isinstance(value, bool):
             return value
-        raise ConfigError(f"{name} = {value!r} is not one of {', '.join(map(repr, arguments))}.")
+        raise ConfigError(f"{name} = {_shown(value)} is not one of {', '.join(map(repr, arguments))}.")
     if origin is tuple:
         if isinstance(value, list):
             return tuple(_typed(item, arguments[0], f"{name}[{i}]") for i, item in enumerate(value))
-        raise ConfigError(f"{name} = {value!r} must be a list, like [{'32, 32' if arguments[0] is int else ''}].")
+        raise ConfigError(f"{name} = {_shown(value)} must be a list, like [{'32, 32' if arguments[0] is int else ''}].")
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(f"{name} = {_shown(value)} holds a zero byte, which no path and no table has.")
     if kind is Path and isinstance(value, str):
         return Path(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if abs(value) < LARGEST else math.inf  # which is refused with the others
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
-    raise ConfigError(f"{name} = {value!r} must be {_english(kind)}.")
+    raise ConfigError(f"{name} = {_shown(value)} must be {_english(kind)}.")
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: what somebody typed, and not all of what somebody generated."""
+    try:
+        text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    except (ValueError, RecursionError):  # a whole number of thousands of digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _english(kind: type) -> str:

@@ -30,8 +30,10 @@ from hvd_train import metrics
 from hvd_train.class_report import classes_table
 from hvd_train.launch.launcher import is_launcher_command
 from hvd_train.observer import Observer
+from hvd_train.printable import printable
 from hvd_train.ranks import place_from
 from hvd_train.rundir import RunDir
+from hvd_train.safe_console import SafeConsole
 
 # Without a terminal, seconds between two lines of progress inside an epoch.
 PLAIN_EVERY_S = 10.0
@@ -48,12 +50,8 @@ def plain_or_live() -> Console:
     """
     place = place_from(os.environ)
     live = None if not place.launcher else mpirun_shows_terminal(Path(f"/proc/{os.getppid()}"))
-    console = Console(highlight=False, soft_wrap=True, force_terminal=live)
-    return (
-        console
-        if console.is_terminal
-        else Console(highlight=False, soft_wrap=True, force_terminal=live, width=PLAIN_WIDTH)
-    )
+    console = SafeConsole(force_terminal=live)
+    return console if console.is_terminal else SafeConsole(force_terminal=live, width=PLAIN_WIDTH)
 
 
 def mpirun_shows_terminal(parent: Path) -> bool:
@@ -163,7 +161,7 @@ class ConsoleObserver(Observer):
 
     def _table(self, table: Table) -> None:
         self.console.print(table)
-        plain = Console(width=PLAIN_WIDTH, no_color=True)
+        plain = SafeConsole(width=PLAIN_WIDTH, no_color=True)
         with plain.capture() as captured:
             plain.print(table)
         self._log(captured.get())
@@ -171,7 +169,7 @@ class ConsoleObserver(Observer):
     def _log(self, text: str) -> None:
         """Lines that come before the run has begun wait: one that is refused before leaves nothing behind."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        self._waiting_log += [f"{stamp}  {line}\n" for line in text.rstrip().splitlines()]
+        self._waiting_log += [f"{stamp}  {line}\n" for line in printable(text).rstrip().splitlines()]
         if self.run_dir.config.is_file():
             with self.run_dir.log.open("a", encoding="utf-8") as file:
                 file.writelines(self._waiting_log)
@@ -246,7 +244,7 @@ def published_table(published: dict[str, float], rmse: float) -> Table:
 @contextlib.contextmanager
 def told_and_drawn() -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
     """Where long work on data tells of itself: a function for lines, and one for bytes (done, in all) that draws a bar."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = SafeConsole(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)

@@ -20,6 +20,7 @@ from hvd_train.errors import DataError
 from hvd_train.evaluate import best_possible, evaluate_in_detail, inference
 from hvd_train.export import Trained, load_trained
 from hvd_train.metrics import Labels
+from hvd_train.printable import without_formulas
 from hvd_train.rundir import RunDir, write_atomically
 from hvd_train.world import World
 
@@ -147,10 +148,23 @@ def figures(
     }
 
 
-def predict_table(trained: Trained, world: World, path: Path, out: Path, *, given: Mapping[str, Any]) -> int:
-    """Write a line for every row of the table, in its order; returns the number of rows. All ranks; the root writes."""
+def predict_table(
+    trained: Trained,
+    world: World,
+    path: Path,
+    out: Path,
+    *,
+    given: Mapping[str, Any],
+    quote_formulas: bool = False,
+) -> int:
+    """Write a line for every row of the table, in its order; returns the number of rows. All ranks; the root writes.
+
+    `quote_formulas`: a class whose name a spreadsheet would run gets an apostrophe before it.
+    """
     infer = inference(trained.model)
     label_values = trained.schema.label_values
+    if quote_formulas:
+        label_values = without_formulas(label_values)
 
     def own() -> list[list[tuple[Any, ...]]]:
         chunks = own_chunks(path, trained, world, given, with_labels=False)

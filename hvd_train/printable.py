@@ -31,3 +31,17 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Likewise for a name inside a line."""
     return text.translate(_IN_A_LINE)
+
+
+def is_formula(value: int | str) -> bool:
+    """Whether a spreadsheet would take this text, in a cell of a CSV, for a formula, and run it."""
+    return isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+
+
+def without_formulas(values: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """An apostrophe before each text that would be one: a spreadsheet then shows it as it is.
+
+    >>> without_formulas(("=1+1", "rock", -3))
+    ("'=1+1", 'rock', -3)
+    """
+    return tuple(f"'{value}" if is_formula(value) else value for value in values)

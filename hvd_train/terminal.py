@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import tyro
 
 from hvd_train.errors import UserError
+from hvd_train.printable import printable
 from hvd_train.ranks import Place
 
 T = TypeVar("T")
@@ -22,7 +23,7 @@ LET_ROOT_SPEAK_S = 5.0
 def tell(place: Place, text: str, *, code: int = 0) -> int:
     """Print on the root; returns the exit code."""
     if place.is_root:
-        print(text, flush=True)
+        print(printable(text), flush=True)
     return code
 
 
@@ -30,7 +31,7 @@ def end(place: Place, code: int, message: str = "", *, everywhere: bool = False)
     """Say what happened and end. What all ranks share is said by the root, what is one rank's own (`everywhere`) by it."""
     if message and (place.is_root or everywhere):
         prefix = f"[{place}] " if everywhere and place.size > 1 else ""
-        print(prefix + message, file=sys.stderr, flush=True)
+        print(printable(prefix + message), file=sys.stderr, flush=True)
     if place.size > 1 and code:
         sys.stdout.flush()
         if not place.is_root and not everywhere:

@@ -58,7 +58,13 @@ def say(text: str) -> None:
 
 
 def cache_dir() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise BuildError(
+            f"The user with the number {os.geteuid()} has no home directory here, where the wheel is kept by default: set "
+            "XDG_CACHE_HOME to a directory that this user may write to."
+        ) from None
     return Path(base) / "hvd_train" / "wheels"
 
 
@@ -159,7 +165,8 @@ def sha256(path: Path) -> str:
 def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
     """Hold an exclusive lock on `path`, so that two set-ups at once build one wheel."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
+    # Neither followed, if it is a link, nor emptied.
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666), "r+") as handle:
         deadline, told = time.monotonic() + timeout_s, False
         while True:
             try:
@@ -269,8 +276,10 @@ def compile_wheel(source: Path, environment: dict[str, str], log: Path) -> Path:
             f"Horovod did not compile within {BUILD_TIMEOUT_S:.0f} s, which is the limit. Is the machine overloaded?"
         )
     if code:
-        kept = Path(tempfile.gettempdir()) / f"hvd_train-horovod-build-{os.getpid()}.log"
-        shutil.copy(log, kept)
+        # A name that nobody knows before: where others write too, a link could lie at one that they can guess.
+        handle, kept = tempfile.mkstemp(prefix="hvd_train-horovod-build-", suffix=".log")
+        with os.fdopen(handle, "wb") as copy, log.open("rb") as original:
+            shutil.copyfileobj(original, copy)
         raise BuildError(
             f"Horovod did not compile (exit code {code}). {hint(log.read_text(errors='replace'))}The whole log: {kept}"
         )

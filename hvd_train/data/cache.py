@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,8 +27,11 @@ from hvd_train.data.sources.table_format import FIELDS as TABLE_FORMAT_FIELDS
 from hvd_train.data.spill import Progress
 from hvd_train.data.writing import write_error
 from hvd_train.errors import DataError
+from hvd_train.locks import NotALock, open_lock, process_name, read_note, write_note
+from hvd_train.printable import one_line
 
 DEFAULT_LOCK_TIMEOUT_S = 1800.0
+CACHE_WAY_OUT = "Choose a directory that this user may write to: --cache-dir DIR, or $XDG_CACHE_HOME."
 _POLL_S = 0.1
 _CONVERSION_OPTIONS = (
     *TABLE_FORMAT_FIELDS, "label", "label_kind", "drop", "features", "layout", "split",
@@ -62,11 +64,12 @@ def prepare(
 
     def make() -> None:
         if config.path is None:
-            convert_table(SyntheticSongs(config.num_songs), target, config, report=report, progress=progress)
+            songs = SyntheticSongs(config.num_songs)
+            convert_table(songs, target, config, report=report, progress=progress, way_out=CACHE_WAY_OUT)
         else:
             if report is not None:
                 report(f"converting {config.path} once, into {target}")
-            convert(config.path, target, config, report=report, progress=progress)
+            convert(config.path, target, config, report=report, progress=progress, way_out=CACHE_WAY_OUT)
         if config.num_virtual_shards is None:
             alias = _name_with_shards(target, config, content)
             if not alias.exists():
@@ -89,9 +92,15 @@ def cache_dir(config: DataConfig) -> Path:
 
 
 def user_cache_dir() -> Path:
-    """$XDG_CACHE_HOME/hvd_train, or ~/.cache/hvd_train."""
+    """$XDG_CACHE_HOME/hvd_train, or ~/.cache/hvd_train. Raises DataError where this user has no home."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "hvd_train"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "hvd_train"
+    except RuntimeError:
+        raise DataError(
+            f"The user with the number {os.geteuid()} has no home directory here, where converted tables are kept by "
+            f"default. {CACHE_WAY_OUT}"
+        ) from None
 
 
 def _require_same_shards(directory: Path, config: DataConfig) -> None:
@@ -143,7 +152,7 @@ def _remove_damaged(directory: Path, report: Report | None) -> None:
     try:
         shutil.rmtree(directory)
     except OSError as error:
-        raise write_error(directory, error) from error
+        raise write_error(directory, error, way_out=CACHE_WAY_OUT) from error
 
 
 @contextmanager
@@ -152,19 +161,21 @@ def locked(path: Path, report: Report | None, timeout_s: float) -> Iterator[None
     deadline = time.monotonic() + timeout_s
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
+        descriptor = open_lock(path)
+    except NotALock as error:
+        raise DataError(f"{path}: {error.strerror}.") from None
     except OSError as error:
-        raise write_error(path.parent, error) from error
-    with file:
+        raise write_error(path.parent, error, way_out=CACHE_WAY_OUT) from error
+    try:
         told = False
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError as error:
                 if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
-                    raise write_error(path, error) from error
-            holder = path.read_text(encoding="utf-8").strip() or "another process"
+                    raise write_error(path, error, way_out=CACHE_WAY_OUT) from error
+            holder = one_line(read_note(descriptor)) or "another process"
             if time.monotonic() > deadline:
                 raise DataError(
                     f"{path.parent}: {holder} has been converting the same data for more than {timeout_s:g} s. "
@@ -174,14 +185,13 @@ def locked(path: Path, report: Report | None, timeout_s: float) -> Iterator[None
                 report(f"waiting for {holder}, which converts the same data")
                 told = True
             time.sleep(_POLL_S)
-        with_holder = f"process {os.getpid()} on {socket.gethostname()}"
         try:
-            file.truncate(0)
-            file.write(with_holder)
-            file.flush()
+            write_note(descriptor, process_name())
         except OSError as error:
-            raise write_error(path, error) from error
+            raise write_error(path, error, way_out=CACHE_WAY_OUT) from error
         yield
+    finally:
+        os.close(descriptor)
 
 
 assert set(_CONVERSION_OPTIONS) <= {f.name for f in dataclasses.fields(DataConfig)}

@@ -25,7 +25,7 @@ from hvd_train.data.sources import Table, TableFormat, open_table
 from hvd_train.data.spill import NO_KEY, Progress, Spill, read_into_spill
 from hvd_train.data.splits import SplitInput, assign_splits, chosen_method
 from hvd_train.data.statistics import RunningStatistics
-from hvd_train.data.writing import new_directory, write_metadata
+from hvd_train.data.writing import OTHER_PLACE, new_directory, write_metadata
 from hvd_train.errors import DataError
 
 Report = Callable[[str], None]
@@ -39,10 +39,14 @@ def convert(
     force: bool = False,
     report: Report | None = None,
     progress: Progress | None = None,
+    way_out: str = OTHER_PLACE,
 ) -> Path:
-    """Convert the table `source` into the dataset directory `out`. Raises DataError; then `out` is as it was."""
+    """Convert the table `source` into the dataset directory `out`. Raises DataError; then `out` is as it was.
+
+    `way_out` is what a message advises where nothing can be written.
+    """
     table = open_table(source, TableFormat.of(config))
-    return convert_table(table, out, config, force=force, report=report, progress=progress)
+    return convert_table(table, out, config, force=force, report=report, progress=progress, way_out=way_out)
 
 
 def convert_table(
@@ -53,12 +57,13 @@ def convert_table(
     force: bool = False,
     report: Report | None = None,
     progress: Progress | None = None,
+    way_out: str = OTHER_PLACE,
 ) -> Path:
     """Convert an open table, as `convert` does."""
     columns = choose_columns(table.columns, config, path=table.path)
     layout = choose_layout(len(columns.features), config, path=table.path, known=table.layout)
     before = table.stamp()
-    with new_directory(out, force=force) as directory:
+    with new_directory(out, force=force, way_out=way_out) as directory:
         started = time.perf_counter()
         spill = read_into_spill(table, columns, config, directory, progress)
         if table.stamp() != before:

@@ -1,21 +1,23 @@
 """Writing a dataset directory so that there is a whole one or none.
 
 Everything goes to a temporary directory beside the final one, is synced, and renamed. What a killed process leaves
-behind is removed by the next one that writes the same dataset.
+behind is removed by the next one that writes into the same folder.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from numpy.typing import NDArray
 from hvd_train.data.dataset import METADATA, is_dataset, metadata_checksum
 from hvd_train.data.metadata import digest
 from hvd_train.errors import DataError
+
+OTHER_PLACE = "Choose a place that this user may write to."
 
 
 class FileWriter:
@@ -84,26 +88,32 @@ def write_metadata(directory: Path, metadata: dict[str, Any]) -> None:
 
 
 @contextmanager
-def new_directory(final: Path, *, force: bool = False) -> Iterator[Path]:
+def new_directory(final: Path, *, force: bool = False, way_out: str = OTHER_PLACE) -> Iterator[Path]:
     """A temporary directory that becomes `final` when the block ends well, and is removed when it does not.
 
-    Raises DataError where `final` is there already (with `force`: where it is something else than a dataset), and for
+    It is locked while the block runs: what a killed process left is known by its lock being free. Raises DataError where `final` is there already (with `force`: where it is something else than a dataset), and for
     what the file system refuses.
     """
     require_free(final, force=force)
     temporary = final.parent / f".{final.name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    lock = -1
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(final)
+        remove_stale(final.parent)
         temporary.mkdir()
+        lock = os.open(temporary, os.O_RDONLY)
+        with suppress(OSError):  # a file system without locks: then the process's number must do
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             _sync(path)
         _replace(temporary, final)
         _sync(final.parent)
     except OSError as error:
-        raise write_error(final, error) from error
+        raise write_error(final, error, way_out=way_out) from error
     finally:
+        if lock >= 0:
+            os.close(lock)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -118,13 +128,13 @@ def require_free(final: Path, *, force: bool) -> None:
         raise DataError(f"{final}: something else is there already. Give another name.")
 
 
-def write_error(path: Path, error: OSError) -> DataError:
+def write_error(path: Path, error: OSError, *, way_out: str = OTHER_PLACE) -> DataError:
     """What the file system refused, and the way out."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = "no space is left on the disk. A conversion needs about twice the size of the float32 rows while it runs"
-        return DataError(f"{path}: {free}. Nothing half-written was kept. Make room, or choose another place.")
+        return DataError(f"{path}: {free}. Nothing half-written was kept. Make room. {way_out}")
     reason = error.strerror or str(error)
-    return DataError(f"{path}: it cannot be written ({reason}). Choose a place that this user may write to.")
+    return DataError(f"{path}: it cannot be written ({reason}). {way_out}")
 
 
 def _replace(temporary: Path, final: Path) -> None:
@@ -137,13 +147,29 @@ def _replace(temporary: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _remove_stale(final: Path) -> None:
-    # Only this host's: whether a process lives cannot be told from another one on a shared file system.
-    host = socket.gethostname()
-    for path in final.parent.glob(f".{final.name}.{host}-*"):
-        pid = path.name.removeprefix(f".{final.name}.{host}-").partition("-")[0]
-        if path.suffix in (".tmp", ".old") and pid.isdecimal() and not _is_alive(int(pid)):
+def remove_stale(folder: Path) -> None:
+    """Remove what killed conversions left in `folder`, whatever they were making: up to twice their rows each."""
+    # Only this host's: whether a process lives cannot be told from another one on a shared file system. Containers with
+    # one name, whose processes do not see each other, are told apart by the lock.
+    pattern = re.compile(rf"\..+\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]{{8}}\.(tmp|old)")
+    for path in folder.glob(".*"):
+        found = pattern.fullmatch(path.name)
+        if found and not _is_alive(int(found[1])) and not _is_locked(path):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return True  # not what we made
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.EWOULDBLOCK, errno.EAGAIN)
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _is_alive(pid: int) -> bool:

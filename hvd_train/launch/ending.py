@@ -7,6 +7,8 @@ import os
 import sys
 import threading
 
+from hvd_train.printable import printable
+
 # Seconds that writing the message may take: standard error can be a pipe that nobody empties any more.
 WRITE_LIMIT_S = 2.0
 _first = threading.Lock()
@@ -32,6 +34,6 @@ def _write(message: str) -> None:
     # One write to the descriptor: sys.stderr has a lock, which the stuck main thread may hold.
     with contextlib.suppress(OSError):
         if message.strip():
-            os.write(2, (message.rstrip("\n") + "\n").encode(errors="replace"))
+            os.write(2, (printable(message).rstrip("\n") + "\n").encode(errors="replace"))
     with contextlib.suppress(Exception):
         sys.stdout.flush()

@@ -30,6 +30,7 @@ from hvd_train.launch.watch_member import MemberLoop
 from hvd_train.launch.watch_root import RootLoop
 from hvd_train.launch.watch_rules import LONGEST_PHASE, Beat, Limits, Verdict
 from hvd_train.launch.watch_wire import Address, listen
+from hvd_train.printable import printable
 from hvd_train.watch import Watch
 
 CLOSE_S = 3.0
@@ -195,4 +196,7 @@ class Watchdog(Watch):
 
 def _write_warning(message: str) -> None:
     with contextlib.suppress(OSError):
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"warning: {message}\n".encode(errors="replace"))
+        os.write(
+            sys.__stderr__.fileno() if sys.__stderr__ else 2,
+            f"warning: {printable(message)}\n".encode(errors="replace"),
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import typing
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,9 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         ('[distributed]\nautomatic = ["affinity", "magic"]', "distributed.automatic[1]", "'mpi-yield'"),
         ('[training]\nprecision = "float16"', "training.precision", "'bfloat16'"),
         ("[training\n", "run.toml", "not TOML"),
+        ("a = " + "[" * 5000, "run.toml", "not TOML"),
+        ("[optimizer]\nbase_learning_rate = 1" + "0" * 400, "base_learning_rate", "finite"),
+        ('[data]\npath = "a\\u0000b"', "data.path", "zero byte"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_key(text: str, key: str, rule: str, tmp_path: Path) -> None:
@@ -63,6 +68,20 @@ def test_what_is_wrong_is_named_by_its_key(text: str, key: str, rule: str, tmp_p
     assert key in str(raised.value)
     assert rule in str(raised.value)
     assert str(tmp_path / "run.toml") in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_every_number_is_a_finite_number(value: str) -> None:
+    """One rule for all settings, also those that a later version adds."""
+    tried = 0
+    for section in dataclasses.fields(RunConfig):
+        for key, kind in typing.get_type_hints(type(getattr(RunConfig(), section.name))).items():
+            if float in (kind, *typing.get_args(kind)):
+                text = f"[{value}]" if "tuple" in str(kind) else value
+                with pytest.raises(ConfigError, match=rf"{key} = .* is not possible: it is a finite number"):
+                    config_io.loads(f"[{section.name}]\n{key} = {text}\n")
+                tried += 1
+    assert tried > 25
 
 
 def test_a_missing_file_and_an_unknown_recipe_say_what_there_is(tmp_path: Path) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
+from rich.table import Table
 
 from hvd_train import console as module
 from hvd_train.console import ConsoleObserver
+from hvd_train.ranks import place_from
 from hvd_train.rundir import RunDir
+from hvd_train.safe_console import SafeConsole
+from hvd_train.terminal import end, tell
 
 ROW = {
     "epoch": 2,
@@ -51,9 +54,7 @@ def shown(tmp_path: Path, *, terminal: bool = False) -> tuple[str, str]:
     """What a whole run prints, and its log."""
     out = io.StringIO()
     run_dir = RunDir(tmp_path / "run")
-    observer = ConsoleObserver(
-        run_dir, Console(file=out, force_terminal=terminal, width=120, highlight=False, soft_wrap=True)
-    )
+    observer = ConsoleObserver(run_dir, SafeConsole(file=out, force_terminal=terminal, width=120))
     observer.note("before the directory is there")
     run_dir.create()
     run_dir.config.touch()  # from here on the run has begun
@@ -144,3 +145,32 @@ def test_under_a_launcher_the_parent_decides(monkeypatch: pytest.MonkeyPatch) ->
     for drawn in (False, True):
         monkeypatch.setattr(module, "mpirun_shows_terminal", lambda _, drawn=drawn: drawn)
         assert module.plain_or_live().is_terminal == drawn
+
+
+def test_names_of_strangers_are_shown_not_obeyed(tmp_path: Path) -> None:
+    """Column names in notes, class names in tables: neither escape sequences nor rich's markup."""
+    name = "\x1b]0;owned\x07[/red]\x9b31m:smile:"
+    shown = r"\x1b]0;owned\x07[/red]\x9b31m:smile:"
+    for terminal in (False, True):
+        out = io.StringIO()
+        run_dir = RunDir(tmp_path / f"run-{terminal}")
+        run_dir.create()
+        run_dir.config.touch()
+        observer = ConsoleObserver(run_dir, SafeConsole(file=out, force_terminal=terminal, width=160))
+        observer.note(f"1 of 3 columns are constant in train: {name}")
+        table = Table(title=name)
+        table.add_column(name)
+        table.add_row(name)
+        observer._table(table)
+        for text in (out.getvalue(), run_dir.log.read_text()):
+            assert text.count(shown) == 4, text
+            assert not {"\x1b]", "\x07", "\x9b"} & {text[i : i + n] for i in range(len(text)) for n in (1, 2)}
+    assert "\x1b" not in run_dir.log.read_text()
+
+
+def test_what_verbs_and_errors_say_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
+    alone = place_from({})
+    tell(alone, "column \x1b[31mred\nnext line")
+    end(alone, 2, "error: \x1b[2J")
+    out = capsys.readouterr()
+    assert (out.out, out.err) == ("column \\x1b[31mred\nnext line\n", "error: \\x1b[2J\n")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import shutil
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -91,3 +95,56 @@ def test_a_damaged_cache_is_told_and_made_again(config: DataConfig) -> None:
     assert "damaged" in told[0]
     assert Dataset.open(directory).find_damage() == []
     assert Dataset.open(directory).checksum == checksum
+
+
+def test_a_lock_that_is_a_link_is_not_followed(config: DataConfig, tmp_path: Path) -> None:
+    """In a shared cache anybody may put one there: it emptied whatever file of ours it named."""
+    directory = prepare(config)
+    lock = directory.with_name(directory.name + ".lock")
+    shutil.rmtree(directory)
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    lock.unlink()
+    lock.symlink_to(precious)
+    with pytest.raises(DataError, match=r"\.lock: a symbolic link is there, which is not followed: remove it"):
+        prepare(config)
+    lock.unlink()
+    os.link(precious, lock)
+    assert prepare(config) == directory
+    assert precious.read_text() == "mine"
+
+
+def test_what_a_killed_conversion_left_is_swept_by_the_next_of_any_table(config: DataConfig, tmp_path: Path) -> None:
+    cache = tmp_path / "cache" / "datasets"
+    cache.mkdir(parents=True)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = cache / f".other-table-0123.{socket.gethostname()}-{dead.pid}-00c0ffee.tmp"
+    locked = cache / f".third-table-0123.{socket.gethostname()}-{dead.pid}-00c0ffee.tmp"
+    alive = cache / f".other-table-0123.{socket.gethostname()}-{os.getpid()}-00c0ffee.tmp"
+    elsewhere = cache / f".other-table-0123.node7-{dead.pid}-00c0ffee.tmp"
+    for path in (left, locked, alive, elsewhere):
+        (path / "spill").mkdir(parents=True)
+        (path / "spill" / "features").write_bytes(b"rows")
+    descriptor = os.open(locked, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # of a process in another container of this host's name
+    try:
+        prepare(config)
+    finally:
+        os.close(descriptor)
+    assert [path.exists() for path in (left, locked, alive, elsewhere)] == [False, True, True, True]
+
+
+def test_a_user_without_a_home_is_told_of_cache_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As `setpriv --reuid 54321 env -u HOME` has none; and so is one whose cache cannot be written."""
+
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(DataError, match=r"no home directory here, .*--cache-dir DIR"):
+        prepare(DataConfig())
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"cannot be written .*--cache-dir DIR"):
+        prepare(DataConfig(cache_dir=tmp_path / "file"))
