@@ -18,6 +18,7 @@ import hvd_train
 from hvd_train.config import SPLITS, DataConfig
 from hvd_train.data.dataset import CONVERSION_VERSION, FORMAT, Dataset
 from hvd_train.data.dealing import ShardFiles
+from hvd_train.data.exactness import extremes_of, require_held
 from hvd_train.data.notes import notes
 from hvd_train.data.schema import Schema, choose_columns, choose_layout
 from hvd_train.data.sharding import default_num_virtual_shards
@@ -130,7 +131,9 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataCon
         start += len(features)
     values = None
     if schema.label_kind == "values":  # as they are stored, which is what a model is trained on
-        values = spill.raw_labels()[splits == 0].astype(np.float32).astype(np.float64)
+        raw_labels = spill.raw_labels()
+        require_held(spill.table.path, (schema.label_name,), extremes_of(raw_labels[:, None]), what="label")
+        values = raw_labels[splits == 0].astype(np.float32).astype(np.float64)
     return {
         "format": FORMAT,
         "conversion_version": CONVERSION_VERSION,

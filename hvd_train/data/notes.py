@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hvd_train.config import SPLITS
+from hvd_train.data.exactness import steps_of_float32
 
 MIN_STEPS_PER_STD = 8
 """A column whose deviation is fewer steps of its float32 values has lost much to rounding; the user is told."""
@@ -38,9 +39,9 @@ def notes(metadata: dict[str, Any]) -> list[str]:
     constant = [name for name, is_constant in zip(names, statistics["constant"], strict=True) if is_constant]
     if constant:
         lines.append(f"{len(constant)} of {len(names)} columns are constant in train: {_listed(constant)}")
-    largest = np.maximum(np.abs(statistics["minimum"]), np.abs(statistics["maximum"])).astype(np.float32)
+    steps = steps_of_float32(np.maximum(np.abs(statistics["minimum"]), np.abs(statistics["maximum"])))
     std = np.array(statistics["std"])
-    coarse = [names[i] for i in np.flatnonzero((std > 0) & (std < MIN_STEPS_PER_STD * np.spacing(largest)))]
+    coarse = [names[i] for i in np.flatnonzero((std > 0) & (std < MIN_STEPS_PER_STD * steps))]
     if coarse:
         lines.append(
             f"{len(coarse)} columns vary by little more than the precision of 32-bit floats: subtract an offset from "

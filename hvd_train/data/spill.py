@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hvd_train.config import DataConfig
+from hvd_train.data.exactness import joined, require_held
 from hvd_train.data.label_cells import missing_cells, named, picked
 from hvd_train.data.labels import LabelReader, Labels
 from hvd_train.data.row_numbers import RowNumbers
@@ -96,6 +97,7 @@ def read_into_spill(
     keys: dict[str, int] = {}
     unlabelled: list[NDArray[np.int64]] = []
     num_read, total = 0, table.stamp()[0]
+    extremes = np.full((2, len(columns.features)), np.nan)
     with (
         (spill_dir / "features").open("wb", buffering=0) as feature_file,
         (spill_dir / "labels").open("wb") as label_file,
@@ -112,11 +114,14 @@ def read_into_spill(
                 key_file.write(_key_codes(table, picked(chunk.keys, present), keys).tobytes())
             if not whole:
                 unlabelled.append(np.flatnonzero(~present) + num_read)
+            if chunk.extremes is not None:
+                extremes = joined(extremes, chunk.extremes)
             num_read += len(present)
             if progress is not None:
                 progress(min(table.bytes_read(), total), total)
     if num_read == 0:
         raise DataError(f"{table.path}: the file holds no rows.")
+    require_held(table.path, columns.feature_names, extremes, what="column")
     left_out = np.concatenate([np.empty(0, np.int64), *unlabelled])
     return Spill(
         directory=spill_dir,

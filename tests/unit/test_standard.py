@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hvd_train.config import DataConfig
+from hvd_train.data import Dataset, convert
 from hvd_train.data.standard import Standard
 from hvd_train.data.statistics import RunningStatistics
+from hvd_train.errors import DataError
 
 
 def standardised(rows: np.ndarray) -> np.ndarray:
@@ -61,3 +67,58 @@ def test_a_constant_column_counts_for_nothing_whatever_it_holds_later(value: flo
     result = statistics.result()
     later = np.array([[0.0], [value], [1e-30], [-1e30]], np.float32)
     assert not Standard.of(result.mean, result.std).apply(later).any()
+
+
+def told(tmp_path: Path, cells: np.ndarray, *, ends: str = "csv") -> tuple[Dataset, list[str]]:
+    """A table of the column `odd` of these cells and a good one, converted."""
+    table = pd.DataFrame({"year": np.arange(len(cells)) % 9 + 1990, "odd": cells, "good": np.arange(len(cells)) / 7})
+    path = tmp_path / f"t.{ends}"
+    if ends == "csv":
+        table.to_csv(path, index=False)
+    elif ends == "parquet":
+        table.to_parquet(path)
+    elif ends == "npz":
+        np.savez(path, X=table[["odd", "good"]].to_numpy(), y=table["year"].to_numpy())
+    else:
+        path.write_text("".join(f"{y} 1:{odd!r} 2:{good!r}\n" for y, odd, good in table.to_numpy().tolist()))
+    lines: list[str] = []
+    return Dataset.open(convert(path, tmp_path / "out", DataConfig(), report=lines.append)), lines
+
+
+NOISE = np.random.default_rng(0).normal(0, 1, 60)
+
+
+@pytest.mark.parametrize("ends", ["csv", "parquet", "npz", "libsvm"])
+def test_a_column_whose_variation_float32_cannot_hold_is_refused_by_name(tmp_path: Path, ends: str) -> None:
+    """At 1e9, 32-bit floats are 64 apart: a standard deviation of 1 would be read as a constant."""
+    name = "odd" if ends in ("csv", "parquet") else "column_2"
+    with pytest.raises(DataError, match=rf"the column '{name}' runs from .*they are 64 apart.*Subtract an offset"):
+        told(tmp_path, 1e9 + NOISE, ends=ends)
+
+
+@pytest.mark.parametrize("cells", [1e-42 * NOISE, 1e-60 * NOISE, -(2.0**30) + NOISE])
+def test_what_float32_takes_for_zero_or_a_constant_is_refused(tmp_path: Path, cells: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"the column 'odd'.*which 32-bit floats cannot tell apart"):
+        told(tmp_path, cells)
+
+
+@pytest.mark.parametrize(
+    ("cells", "is_coarse"),
+    [
+        (np.where(NOISE > 0, 1e9, 1e9 + 64), True),  # two neighbours, held exactly
+        (1e9 + 300 * NOISE, True),
+        (1e9 + 2000 * NOISE, False),
+        (1e-36 * NOISE, False),
+        (np.full(60, 1e9 + 1), False),  # a constant is one however it is rounded
+        (np.where(NOISE > 0, 0.0, 1.0), False),
+    ],
+)
+def test_what_float32_holds_is_taken(tmp_path: Path, cells: np.ndarray, is_coarse: bool) -> None:
+    _, lines = told(tmp_path, cells)
+    assert any("precision of 32-bit floats" in line for line in lines) == is_coarse
+
+
+def test_a_label_that_float32_cannot_hold_is_refused_by_name(tmp_path: Path) -> None:
+    pd.DataFrame({"energy": 1e9 + NOISE, "x": NOISE}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match="the label 'energy' runs from .*Subtract an offset"):
+        convert(tmp_path / "t.csv", tmp_path / "out", DataConfig())

@@ -31,6 +31,8 @@ class Chunk:
     NaN, null, empty, or what `Table.missing` says."""
     keys: Any = None
     """(n,) cells of the split's column, as labels are; None where there is none."""
+    extremes: NDArray[np.float64] | None = None
+    """(2, F) each column's least and greatest cell before rounding; None where the features were float32 already."""
 
 
 class Table(ABC):

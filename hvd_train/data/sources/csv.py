@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from hvd_train.data.exactness import extremes_of
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
 from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.data.sources.beginning import read_beginning
@@ -155,7 +156,7 @@ class CsvTable(Table):
         label = self._notation.plain_labels(texts.pop(0)) if columns.label is not None else None
         if columns.label is not None and label is None:
             return None
-        return Chunk(features, label, texts[0] if columns.key is not None else None)
+        return Chunk(features, label, texts[0] if columns.key is not None else None, extremes_of(matrix))
 
     def _careful_chunks(self, columns: Columns, skip: int) -> Iterator[Chunk]:
         features: list[list[float]] = []
@@ -163,10 +164,12 @@ class CsvTable(Table):
         keys: list[str | None] = []
 
         def chunk() -> Chunk:
+            matrix = np.array(features, np.float64)
             return Chunk(
-                np.array(features, np.float64).astype(np.float32),
+                matrix.astype(np.float32),
                 self._notation.plain_labels(pa.array(labels, pa.string())) if columns.label is not None else None,
                 pa.array(keys, pa.string()) if columns.key is not None else None,
+                extremes_of(matrix),
             )
 
         for row_features, label, key in self._careful.rows(columns, skip=skip):

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hvd_train.data.exactness import extremes_of
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
 from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.data.sources.careful import FLOAT32_MAX, text_lines
@@ -111,7 +112,7 @@ class LibsvmTable(Table):
     def _chunk(self, matrix: NDArray[np.float64], labels: list[float | str]) -> Chunk:
         self.missing.erase(matrix)
         found: Any = np.array(labels) if all(isinstance(label, float) for label in labels) else _texts(labels)
-        return Chunk(matrix.astype(np.float32, order="C"), found)
+        return Chunk(matrix.astype(np.float32, order="C"), found, extremes=extremes_of(matrix))
 
     def _lines(self) -> Iterator[tuple[int, int, str]]:
         """(line from 1, bytes read, content) of the lines that hold a row."""

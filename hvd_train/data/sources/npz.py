@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hvd_train.data.exactness import extremes_of
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
 from hvd_train.data.sources.base import Chunk, Table, checked_float32
 from hvd_train.data.sources.npz_arrays import LABEL_NAMES, find_arrays
@@ -81,7 +82,8 @@ class NpzTable(Table):
                     features = checked_float32(self, matrix, columns, start)
                     found = next(labels, None)
                     wanted = columns.label is not None and found is not None
-                    yield Chunk(features, self._as_labels(found, start) if wanted else None)
+                    own = self._as_labels(found, start) if wanted else None
+                    yield Chunk(features, own, extremes=extremes_of(matrix))
                     start += len(block)
                     self._bytes_read = total * start // max(self._features.shape[0], 1)
         except DataError:

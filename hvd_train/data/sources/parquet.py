@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from hvd_train.data.exactness import extremes_of
 from hvd_train.data.schema import NUM_SONG_COLUMNS, Columns
 from hvd_train.data.sources.base import Chunk, Table, checked_float32
 from hvd_train.data.sources.cells import Kind
@@ -71,7 +72,7 @@ class ParquetTable(Table):
         features = checked_float32(self, matrix, columns, start)
         label = None if columns.label is None else _cells(batch.column(self.columns[columns.label]))
         key = None if columns.key is None else _cells(batch.column(self.columns[columns.key]))
-        return Chunk(features, label, key)
+        return Chunk(features, label, key, extremes_of(matrix))
 
     def _check_types(self, columns: Columns) -> None:
         for column in columns.features:
