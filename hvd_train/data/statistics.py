@@ -84,7 +84,9 @@ class RunningStatistics:
         values -= mean
         np.copyto(values, 0.0, where=missing)
         correction = values.sum(0) / divisor
-        sum_squares = np.einsum("nf,nf->f", values, values) - count * correction**2
+        # Not einsum, which may add up and multiply at once: the checksum of the data covers these figures, and every CPU
+        # must come to the same bits. Elementwise operations do.
+        sum_squares = np.square(values).sum(0) - count * correction**2
         mean += correction
         self._merge(count, mean, sum_squares)
         self._num_rows += len(features)

@@ -44,6 +44,25 @@ except DataError as error:
 # Not rusage's maximum: that begins with the one of the process that started this.
 print("MiB", int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 1024)
 """
+CHECKSUMS = """
+import hashlib
+import sys
+from pathlib import Path
+import numpy as np
+from hvd_train.config import DataConfig
+from hvd_train.data import Dataset, convert
+from hvd_train.data.convert import convert_table
+from hvd_train.data.songs.table import SyntheticSongs
+out = Path(sys.argv[2])
+for name, options in (("classes", {}), ("values", {"label_kind": "values"})):
+    print(Dataset.open(convert(Path(sys.argv[1]), out / name, DataConfig(**options))).checksum)
+table = SyntheticSongs(12_000)
+songs = Dataset.open(convert_table(table, out / "songs", DataConfig()))
+print(songs.checksum)
+# Before they are rounded to float32, which hides most differences of so few songs.
+print(hashlib.sha256(table.model.features(np.random.default_rng(0).normal(size=(2000, 90))).tobytes()).hexdigest())
+print("optimum", songs.optimum("test"))
+"""
 LOAD = """
 import sys
 from pathlib import Path
@@ -54,6 +73,22 @@ before = largest()
 rows = dataset.load("train", range(0, dataset.num_virtual_shards, int(sys.argv[2])))
 print("KiB", largest() - before, rows.features.nbytes // 1024)
 """
+
+
+def kinds_of_cpu() -> list[dict[str, str]]:
+    """Settings under which OpenBLAS and NumPy compute as on other CPUs, as far as this one can do what those can."""
+    from numpy._core import _multiarray_umath as umath
+
+    levels = [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]]
+    plain = {"NPY_DISABLE_CPU_FEATURES": " ".join(levels)} if levels else {}
+    kinds = [{"OPENBLAS_CORETYPE": "Prescott", "OPENBLAS_NUM_THREADS": "1", **plain}, {"OPENBLAS_NUM_THREADS": "2"}]
+    flags = Path("/proc/cpuinfo").read_text().split()
+    kinds += [
+        {"OPENBLAS_CORETYPE": kernel}
+        for flag, kernel in (("avx2", "Haswell"), ("avx512f", "SkylakeX"))
+        if flag in flags
+    ]
+    return kinds
 
 
 def write_songs(path: Path, num_rows: int, seed: int = 0) -> Path:
@@ -213,3 +248,19 @@ def test_a_table_that_grows_while_it_is_read(songs: Path, tmp_path: Path) -> Non
         ended = job.wait(60)
     assert "was changed while it was read" in ended.stdout, ended
     assert not (tmp_path / "out").exists()
+
+
+def test_every_kind_of_cpu_converts_and_makes_up_the_same_bytes(tmp_path: Path) -> None:
+    """Hosts compare these checksums. Matrix products, eigenvalues and exp() have other last bits on each."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(1e3, 1, (3000, 12)) ** 3 * 10.0 ** rng.integers(-20, 20, 12)
+    table = tmp_path / "t.csv"
+    np.savetxt(table, np.column_stack([rng.integers(1950, 2000, 3000), features]), delimiter=",", fmt="%.9g")
+    said = []
+    for number, env in enumerate(kinds_of_cpu()):
+        ended = run([sys.executable, "-c", CHECKSUMS, table, tmp_path / str(number)], timeout_s=120, env=env)
+        assert ended.code == 0, ended
+        said.append(ended.stdout.splitlines())
+    assert len({tuple(lines[:4]) for lines in said}) == 1, said
+    # The settings do what they are there for.
+    assert len({lines[4] for lines in said}) > 1, said
