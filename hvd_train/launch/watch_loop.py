@@ -13,12 +13,11 @@ import threading
 import time
 from typing import Literal, Protocol
 
-from hvd_train.launch.watch_rules import AwakeClock, Beat, Judge, Limits, Verdict
+from hvd_train.launch.watch_rules import LONGEST_ERROR, AwakeClock, Beat, Judge, Limits, Verdict
 from hvd_train.launch.watch_wire import Message
 
-# Seconds that a last word may take to leave; characters of an error that travel (a line has its limit).
+# Seconds that a last word may take to leave.
 FAREWELL_S = 1.0
-LONGEST_ERROR = 500
 
 How = Literal["finished", "stopping", "failed"]
 
@@ -32,6 +31,7 @@ class Station(Protocol):
     host: str
 
     def beat(self) -> Beat: ...
+    def cause(self) -> str: ...
     def report(self, verdict: Verdict) -> None: ...
     def doomed(self) -> None: ...
     def will_end(self, within_s: float = 0.0) -> None: ...
@@ -46,7 +46,7 @@ class Loop(threading.Thread):
         self.station = station
         self.limits = station.limits
         self.clock = AwakeClock(self.limits.interval_s)
-        self.judge = Judge(self.limits, station.size)
+        self.judge = Judge(self.limits, station.size, cause=station.cause)
         self._orders: list[tuple[How, str]] = []
         self._bell, self._ringer = socket.socketpair()
         self._bell.setblocking(False)

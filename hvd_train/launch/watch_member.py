@@ -7,7 +7,8 @@ import selectors
 import time
 
 from hvd_train.launch.watch_loop import FAREWELL_S, Loop, Station
-from hvd_train.launch.watch_rules import Beat, Judge, Verdict
+from hvd_train.launch.watch_proof import cleaned
+from hvd_train.launch.watch_rules import LONGEST_ERROR, Beat, Judge, Verdict
 from hvd_train.launch.watch_wire import Address, Message, Wire, connect
 
 # Members tell of a lost root one after the other: the lowest living rank is heard, and before the next one would speak
@@ -21,7 +22,7 @@ class MemberLoop(Loop):
     def __init__(self, station: Station, address: Address) -> None:
         super().__init__(station)
         # Who lags is for the root to say, which knows them all.
-        self.judge = Judge(dataclasses.replace(self.limits, stall_s=0), size=1)
+        self.judge = Judge(dataclasses.replace(self.limits, stall_s=0), size=1, cause=station.cause)
         self._address = address
         self._root: Wire | None = None
         self._lost = False
@@ -53,7 +54,7 @@ class MemberLoop(Loop):
                 self._judging = False
                 self.station.doomed()
             elif how in ("finished", "stopping", "failed"):
-                self.judge.left(0, how, self.clock.now, str(message.get("error", "")))
+                self.judge.left(0, how, self.clock.now, cleaned(str(message.get("error", "")), LONGEST_ERROR))
             else:
                 self.judge.heard(0, Beat.from_message(message), self.clock.now)
         if self._root.closed and not self._lost:

@@ -12,8 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# Characters of a phase that travel and are shown.
+from hvd_train.launch.watch_proof import LONGEST_HOST, cleaned
+
+# Characters of a phase and of an error that travel and are shown; a line has its limit.
 LONGEST_PHASE = 200
+LONGEST_ERROR = 500
+# Where a rank is before it has said so.
+START = "the start"
 # The types of a beat's fields on the wire.
 BEAT: dict[str, Any] = {
     "host": str,
@@ -23,6 +28,7 @@ BEAT: dict[str, Any] = {
     "pulse": int,
     "idle_s": (int, float),
 }
+UNKNOWN_CAUSE = "killed, out of memory, or a crash in native code"
 # Ranks that a message names; of a thousand silent ones the first few will do.
 MOST_NAMED = 8
 
@@ -54,7 +60,7 @@ class Beat:
     """What a rank says of itself. `pulse` counts its calls of `phase` and `progress`; the last was `idle_s` ago."""
 
     host: str
-    phase: str = "starting"
+    phase: str = START
     waits_for_others: bool = False
     step: int = 0
     pulse: int = 0
@@ -68,7 +74,8 @@ class Beat:
         """ValueError for anything that `to_message` doesn't make."""
         if set(message) != set(BEAT) or not all(isinstance(message[key], kind) for key, kind in BEAT.items()):
             raise ValueError(f"not a beat: {message!r:.200}")
-        return cls(**message)
+        host, phase = cleaned(message["host"], LONGEST_HOST), cleaned(message["phase"], LONGEST_PHASE)
+        return cls(**message | {"host": host, "phase": phase})
 
 
 @dataclass(frozen=True)
@@ -112,8 +119,9 @@ class _Seen:
 class Judge:
     """Remembers what `size` ranks said and did; `verdict` says whether one of them ends the job."""
 
-    def __init__(self, limits: Limits, size: int) -> None:
-        self._limits, self._size = limits, size
+    def __init__(self, limits: Limits, size: int, *, cause: Callable[[], str] = lambda: UNKNOWN_CAUSE) -> None:
+        """`cause` says what may have ended a rank that died without a word."""
+        self._limits, self._size, self._cause = limits, size, cause
         self._seen: dict[int, _Seen] = {}
         self._moved_at = 0.0
         self._lenient_until = 0.0
@@ -157,8 +165,12 @@ class Judge:
         dead = {rank: seen for rank, seen in self._watched().items() if seen.lost}
         if not dead:
             return None
-        told = _list(f"{_who(rank, seen)} died without a word in {seen.beat.phase}" for rank, seen in dead.items())
-        return Verdict("died", tuple(dead), f"{told} (killed, out of memory, or a crash in native code)")
+        # A beat is said to be as old as it can be: where a rank was may lie a step or an epoch behind where it died.
+        before = f"last heard up to {self._limits.interval_s:g} s before"
+        told = _list(
+            f"{_who(rank, seen)} died without a word, {before}: {seen.beat.phase}" for rank, seen in dead.items()
+        )
+        return Verdict("died", tuple(dead), f"{told} ({self._cause()})")
 
     def _frozen(self, now: float) -> Verdict | None:
         limit = self._limits.watchdog_s
@@ -167,7 +179,7 @@ class Judge:
             return None
         # Ranks that froze together pass the limit a beat or two apart.
         silent = {rank: self._seen[rank] for rank, s in silence.items() if s > limit - 2 * self._limits.interval_s}
-        last = _list(f"{_who(rank, seen)} (last heard in {seen.beat.phase})" for rank, seen in silent.items())
+        last = _list(f"{_who(rank, seen)} (last heard: {seen.beat.phase})" for rank, seen in silent.items())
         have = "has" if len(silent) == 1 else "have"
         why = "frozen, or the network is cut"
         return Verdict("frozen", tuple(silent), f"{last} {have} not answered for {limit:g} s: {why}")
@@ -191,12 +203,10 @@ class Judge:
             return None
         late = {rank: seen for rank, seen in watched.items() if rank not in waiting}
         if late:
-            told = _list(
-                f"{_who(rank, s)}, which is in {s.beat.phase} for {s.beat.idle_s:.0f} s" for rank, s in late.items()
-            )
+            told = _list(f"{_who(rank, s)}, for {s.beat.idle_s:.0f} s at: {s.beat.phase}" for rank, s in late.items())
             message = f"no rank has finished a step for {limit:g} s, and the others wait for {told}"
             return Verdict("stalled", tuple(late), message)
-        places = _list(f"{_who(rank, seen)} in {seen.beat.phase}" for rank, seen in watched.items())
+        places = _list(f"{_who(rank, seen)} ({seen.beat.phase})" for rank, seen in watched.items())
         message = (
             f"no rank has finished a step for {limit:g} s, each waits for the others and none is known to lag: {places}"
         )

@@ -1,13 +1,13 @@
-"""The watchdog's wire: JSON objects, one a line, over TCP; how the root is found and how both sides prove themselves.
+"""The watchdog's wire: JSON objects, one a line, over TCP, and how the root is found.
 
-Nothing in here blocks but `connect`. A peer that sends nonsense, or a line longer than LONGEST_LINE, is cut off.
+Nothing in here blocks but `connect`. A peer that sends nonsense, or a line longer than LONGEST_LINE, is cut off. How both
+sides prove themselves is in `watch_proof`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hmac
 import json
 import secrets
 import socket
@@ -16,13 +16,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from hvd_train.launch.watch_proof import Hello, is_answer
+
 LONGEST_LINE = 4096
 # Bytes waiting for a peer that does not read; beats beyond are dropped, the peer being frozen anyway.
 MOST_PENDING = 65_536
-# What the root hands to the members: its port, addresses, host and two secrets.
+# What the root hands to the members: its port, addresses, host and the secret of this job.
 Address = dict[str, Any]
 Message = dict[str, Any]
 SIOCGIFADDR = 0x8915
+LOOPBACK = "127.0.0.1"
 
 
 class Wire:
@@ -107,16 +110,18 @@ def _parse(line: bytes) -> Message:
     return message
 
 
-def listen(host: str, port: int = 0) -> tuple[socket.socket, Address]:
-    """A listening socket on every IPv4 address of this host, and what members need to find it. OSError if refused."""
-    listener = socket.create_server(("", port), backlog=1024)
+def listen(host: str, port: int = 0, *, one_host: bool = False) -> tuple[socket.socket, Address]:
+    """A listening socket, and what members need to find it. OSError if refused.
+
+    Where all ranks are on one host it listens on loopback only, else on every IPv4 address.
+    """
+    listener = socket.create_server((LOOPBACK if one_host else "", port), backlog=1024)
     listener.setblocking(False)
     address: Address = {
         "host": host,
         "port": listener.getsockname()[1],
-        "candidates": ipv4_addresses(),
-        "token": secrets.token_hex(16),
-        "answer": secrets.token_hex(16),
+        "candidates": [LOOPBACK] if one_host else ipv4_addresses(),
+        "secret": secrets.token_hex(32),
     }
     return listener, address
 
@@ -135,10 +140,10 @@ def ipv4_addresses() -> list[str]:
 def connect(
     address: Address, *, rank: int, host: str, timeout_s: float, give_up: Callable[[], bool] = lambda: False
 ) -> Wire:
-    """Reach the root: each of its addresses in turn, until one answers with the right secret. OSError after `timeout_s`, or
+    """Reach the root: each of its addresses in turn, until one proves that it knows the secret. OSError after `timeout_s`, or
     when `give_up` says so.
 
-    An address such as docker0's exists on every host, so what answers there need not be the root.
+    An address such as docker0's exists on every host, so what answers there need not be the root. It learns nothing.
     """
     candidates = sorted(address["candidates"], key=lambda a: a.startswith("127.") != (host == address["host"]))
     deadline = time.monotonic() + timeout_s
@@ -158,20 +163,20 @@ def _shake_hands(candidate: str, address: Address, *, rank: int, host: str, limi
     with contextlib.ExitStack() as on_failure:
         connection = on_failure.enter_context(socket.create_connection((candidate, address["port"]), limit_s))
         wire = Wire(connection)
-        wire.send({"token": address["token"], "rank": rank, "host": host})
         deadline = time.monotonic() + limit_s
+        hello: Hello | None = None
         while time.monotonic() < deadline and not wire.closed:
-            messages = wire.receive()
-            if messages:
-                if not same(messages[0].get("answer"), address["answer"]):
+            for number, message in enumerate(messages := wire.receive()):
+                if hello is None:
+                    hello = Hello.to(message.get("challenge"), rank=rank, host=host)
+                    if hello is None:
+                        raise OSError("something else answers there")
+                    wire.send(hello.to_message(address["secret"]))
+                    continue
+                if not is_answer(message, hello, address["secret"]):
                     raise OSError("something else answers there")
-                wire.unread(messages[1:])
+                wire.unread(messages[number + 1 :])
                 on_failure.pop_all()
                 return wire
             time.sleep(0.01)
     raise OSError("no answer")
-
-
-def same(given: object, secret: str) -> bool:
-    """Compare with a secret in constant time."""
-    return isinstance(given, str) and hmac.compare_digest(given.encode(errors="replace"), secret.encode())

@@ -9,7 +9,8 @@ and say once a second where they are. Rank 0 judges them and itself; they judge 
     watchdog.close()                                                # all ranks, in any order
 
 The network between the hosts must let rank 0's port through; a rank that cannot reach it warns and is not watched.
-The lines are neither encrypted nor secret: they hold host names and phases, and a token keeps strangers from joining.
+The lines are neither encrypted nor secret: they hold host names and phases. Who joins has to prove that it knows the
+job's secret, which is never sent here. Where all ranks are on one host the port is on loopback only.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from hvd_train.launch.launcher import PATIENCE_S, end_launcher
 from hvd_train.launch.watch_loop import How, Loop
 from hvd_train.launch.watch_member import MemberLoop
 from hvd_train.launch.watch_root import RootLoop
-from hvd_train.launch.watch_rules import LONGEST_PHASE, Beat, Limits, Verdict
+from hvd_train.launch.watch_rules import LONGEST_PHASE, START, UNKNOWN_CAUSE, Beat, Limits, Verdict
 from hvd_train.launch.watch_wire import Address, listen
+from hvd_train.memory import KILLED, OomWatch
 from hvd_train.printable import printable
 from hvd_train.watch import Watch
 
@@ -51,13 +53,15 @@ class Watchdog(Watch):
         on_failure: Callable[[Verdict], None] | None = None,
         hint: Callable[[], str] | None = None,
         warn: Callable[[str], None] | None = None,
+        one_host: bool = False,
     ) -> None:
         self.rank, self.size, self.host = rank, size, host
         self.limits = limits or Limits()
         self.address: Address = {}
         self._on_failure, self._hint, self._warn = on_failure, hint, warn or _write_warning
+        self._one_host, self._oom = one_host, OomWatch()
         # Written by the trainer, read by the loop; a tuple is replaced whole, so no lock is needed.
-        self._place = ("starting", False, 0, time.monotonic())
+        self._place = (START, False, 0, time.monotonic())
         self._pulse = 0
         self._loop: Loop | None = None
 
@@ -73,14 +77,24 @@ class Watchdog(Watch):
         on_failure: Callable[[Verdict], None] | None = None,
         hint: Callable[[], str] | None = None,
         warn: Callable[[str], None] | None = None,
+        one_host: bool = False,
     ) -> Watchdog:
         """Start the watch. All ranks must call it: `broadcast` is a collective that returns rank 0's object everywhere.
 
         `on_failure` is called once, in the watchdog's thread, on the rank that speaks; by default it ends the process
         with exit code 4 and the message, to which `hint` adds a sentence (where the last checkpoint is). `warn` takes a
-        line for the user. A job of one rank has no thread, no port, and calls no broadcast.
+        line for the user. `one_host` says that all ranks are on one host: then nothing of the network is used but loopback. A job of one rank has no thread, no port, and calls no broadcast.
         """
-        watchdog = cls(rank=rank, size=size, host=host, limits=limits, on_failure=on_failure, hint=hint, warn=warn)
+        watchdog = cls(
+            rank=rank,
+            size=size,
+            host=host,
+            limits=limits,
+            on_failure=on_failure,
+            hint=hint,
+            warn=warn,
+            one_host=one_host,
+        )
         if size > 1:
             if rank == 0:
                 watchdog.lead()
@@ -93,7 +107,7 @@ class Watchdog(Watch):
         """Rank 0: listen, and return the address for the others; empty where there is nobody else or no port to have."""
         if self.size > 1:
             try:
-                listener, self.address = listen(self.host, port)
+                listener, self.address = listen(self.host, port, one_host=self._one_host)
             except OSError as error:
                 self.warn(
                     f"rank 0 on host {self.host} cannot open a port for the watchdog ({error}); nobody watches this job."
@@ -115,7 +129,7 @@ class Watchdog(Watch):
         atexit.register(self.close)
 
     def phase(self, where: str, *, waits_for_others: bool) -> None:
-        """Where this rank is, as it reads after "in": "step 120 of epoch 3"; and whether it waits for others there.
+        """Where this rank is: "step 120 of epoch 3", "after step 35 of epoch 6"; and whether it waits for others there.
 
         A phase that takes longer than stall_s in good health calls `phase` or `progress` now and then.
         """
@@ -150,6 +164,7 @@ class Watchdog(Watch):
 
     def beat(self) -> Beat:
         """For the loop: where this rank is now."""
+        self._oom.renew()
         where, waits, step, since = self._place
         return Beat(
             host=self.host,
@@ -159,6 +174,10 @@ class Watchdog(Watch):
             pulse=self._pulse,
             idle_s=round(time.monotonic() - since, 1),
         )
+
+    def cause(self) -> str:
+        """For the loop: what may have ended a rank that died without a word."""
+        return KILLED if self._oom.happened() else UNKNOWN_CAUSE
 
     def report(self, verdict: Verdict) -> None:
         """For the loop: the job has to end, and this rank says so."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import itertools
 import json
 import queue
@@ -9,10 +11,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import pytest
 
 from hvd_train.launch import watch_root
+from hvd_train.launch.watch_proof import Hello, is_answer
 from hvd_train.launch.watch_rules import Limits, Verdict
 from hvd_train.launch.watchdog import Watchdog
 
@@ -155,16 +159,14 @@ def test_a_closed_connection_without_a_word_is_a_death(cluster: Cluster) -> None
     ranks[2]._loop._root.close()  # type: ignore[attr-defined]
     speaker, verdict = cluster.verdict()
     assert (speaker, verdict.kind, verdict.ranks) == (0, "died", (2,))
-    assert verdict.message.startswith("rank 2 on host h2 died without a word in step 7 (")
+    assert verdict.message.startswith("rank 2 on host h2 died without a word, last heard up to 0.05 s before: step 7 (")
 
 
 def test_a_rank_that_dies_before_its_first_beat_is_missed(cluster: Cluster) -> None:
     ranks = cluster.start(2, Limits(watchdog_s=60, beat_s=60))
     ranks[0].size = 3
     with socket.create_connection(("127.0.0.1", ranks[0].address["port"])) as third:
-        hello = {"token": ranks[0].address["token"], "rank": 2, "host": "h2"}
-        third.sendall(json.dumps(hello).encode() + b"\n")
-        third.recv(1000)
+        join(third, ranks[0].address["secret"], rank=2, host="h2")
     assert cluster.verdict()[1].message.startswith("rank 2 on host h2 died without a word")
 
 
@@ -207,7 +209,7 @@ def test_a_sleeping_rank_is_named_by_the_root(cluster: Cluster, sleeper: int) ->
     ranks[sleeper].phase("reading rows", waits_for_others=False)
     speaker, verdict = cluster.verdict()
     assert (speaker, verdict.kind, verdict.ranks) == (0, "stalled", (sleeper,))
-    assert f"rank {sleeper} on host h{sleeper}, which is in reading rows for" in verdict.message
+    assert f"rank {sleeper} on host h{sleeper}, for 0 s at: reading rows" in verdict.message
 
 
 def test_a_rank_that_fails_with_its_own_message_is_not_talked_over(cluster: Cluster) -> None:
@@ -243,19 +245,75 @@ def test_strangers_are_turned_away(cluster: Cluster, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(watch_root, "STRANGER_S", 0.2)
     ranks = cluster.start(2)
     address = ("127.0.0.1", ranks[0].address["port"])
-    token = ranks[0].address["token"].encode()
+    secret = ranks[0].address["secret"]
     hellos = (
-        b'{"token": "x", "rank": 1}\n',
-        b'{"token": "' + token + b'", "rank": 2}\n',
+        b'{"proof": "x", "rank": 1, "host": "h", "challenge": "%s"}\n' % (b"m" * 32),
+        b'{"secret": "%s", "rank": 1}\n' % secret.encode(),
         b"GET / HTTP/1.1\r\n\r\n",
         b"",
     )
     for hello in hellos:
         with socket.create_connection(address) as stranger:
-            stranger.settimeout(3)
+            assert set(json.loads(line_from(stranger))) == {"challenge"}
             stranger.sendall(hello)
             assert stranger.recv(100) == b""
+    with socket.create_connection(address) as stranger, pytest.raises(AssertionError):
+        join(stranger, secret, rank=2, host="h2")  # there are two ranks
     assert cluster.quiet(0.1)
+
+
+@pytest.mark.parametrize("waits", ["for a free place", "for a free file descriptor"])
+def test_strangers_that_cannot_be_taken_do_not_keep_the_loop_awake(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, waits: str
+) -> None:
+    """65 idle connections made a busy loop of it, and training slower by six times."""
+    monkeypatch.setattr(watch_root, "MOST_STRANGERS", 3)
+    ranks = cluster.start(2, Limits(watchdog_s=5, stall_s=0, beat_s=0.05))
+    root = ranks[0]._loop
+    assert isinstance(root, watch_root.RootLoop)
+    turns = []
+    read = root.read
+    monkeypatch.setattr(root, "read", lambda selector: (turns.append(1), read(selector)))
+    if waits == "for a free file descriptor":
+        root._listener = NoDescriptors(root._listener)  # type: ignore[assignment]
+    with contextlib.ExitStack() as strangers:
+        for _ in range(6):
+            strangers.enter_context(socket.create_connection(("127.0.0.1", ranks[0].address["port"])))
+        time.sleep(0.3)
+        before = len(turns)
+        time.sleep(0.5)
+        # Two beats of each rank in 0.05 s, and nothing for those who wait.
+        assert len(turns) - before < 60
+        assert len(root._strangers) <= 3
+        assert cluster.quiet(0)
+
+
+class NoDescriptors:
+    """A listener from which nobody can be taken."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.fileno, self.close = listener.fileno, listener.close
+
+    def accept(self) -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def line_from(connection: socket.socket) -> bytes:
+    connection.settimeout(3)
+    line = b""
+    while not line.endswith(b"\n"):
+        data = connection.recv(1)
+        assert data, line
+        line += data
+    return line
+
+
+def join(connection: socket.socket, secret: str, *, rank: int, host: str) -> None:
+    """Become a member of the watch, as `connect` does."""
+    hello = Hello.to(json.loads(line_from(connection))["challenge"], rank=rank, host=host)
+    assert hello is not None
+    connection.sendall(json.dumps(hello.to_message(secret)).encode() + b"\n")
+    assert is_answer(json.loads(line_from(connection)), hello, secret)
 
 
 def test_a_port_that_is_blocked_is_told_once_and_training_goes_on(cluster: Cluster) -> None:

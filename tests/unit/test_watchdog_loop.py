@@ -18,7 +18,13 @@ class StoppedWhileReading(Loop):
 
     def __init__(self, slept_s: float) -> None:
         station = SimpleNamespace(
-            limits=LIMITS, rank=0, size=2, host="a", beat=lambda: Beat(host="a"), warn=pytest.fail
+            limits=LIMITS,
+            rank=0,
+            size=2,
+            host="a",
+            beat=lambda: Beat(host="a"),
+            cause=lambda: "killed",
+            warn=pytest.fail,
         )
         super().__init__(station)
         self.slept_s, self.present, self.turn = slept_s, 0.0, 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hvd_train.launch.watch_rules import AwakeClock, Beat, Judge, Limits, Verdict
+from hvd_train.launch.watch_rules import LONGEST_PHASE, AwakeClock, Beat, Judge, Limits, Verdict
 
 LIMITS = Limits(watchdog_s=60, stall_s=600)
 
@@ -31,7 +31,7 @@ def test_a_silent_rank_is_named_after_the_limit_and_not_before() -> None:
     assert judge.verdict(60.1) == Verdict(
         "frozen",
         (1,),
-        "rank 1 on host h1 (last heard in step 120 of epoch 3) has not answered for 60 s: frozen, or the network is cut",
+        "rank 1 on host h1 (last heard: step 120 of epoch 3) has not answered for 60 s: frozen, or the network is cut",
     )
 
 
@@ -42,7 +42,7 @@ def test_ranks_that_froze_together_are_named_together_and_not_without_end() -> N
     verdict = judge.verdict(60.5)
     assert verdict is not None
     assert verdict.ranks == (1, 2)
-    assert "rank 1 on host h1 (last heard in step 120 of epoch 3) and rank 2 on host h2" in verdict.message
+    assert "rank 1 on host h1 (last heard: step 120 of epoch 3) and rank 2 on host h2" in verdict.message
     assert "have not answered" in verdict.message
     many = judge_of(1000).verdict(61.0)
     assert many is not None
@@ -64,7 +64,8 @@ def test_a_lost_connection_is_a_death_unless_the_rank_took_leave() -> None:
     assert judge.verdict(1.0) == Verdict(
         "died",
         (1,),
-        "rank 1 on host h1 died without a word in step 120 of epoch 3 (killed, out of memory, or a crash in native code)",
+        "rank 1 on host h1 died without a word, last heard up to 1 s before: step 120 of epoch 3 "
+        "(killed, out of memory, or a crash in native code)",
     )
     for how in ("finished", "stopping", "failed"):
         judge = judge_of(2)
@@ -73,6 +74,26 @@ def test_a_lost_connection_is_a_death_unless_the_rank_took_leave() -> None:
         assert judge.verdict(1.0) is None
     judge.lost(7)  # never heard of
     assert judge.verdict(1.0) is None
+
+
+def test_phases_of_any_words_read_well_and_their_age_is_said() -> None:
+    """Not "died ... in after step 35 of epoch 6"."""
+    judge = Judge(Limits(watchdog_s=60, beat_s=0.5), 2)
+    judge.heard(1, beat(1, "after step 35 of epoch 6"), 0.0)
+    judge.lost(1)
+    verdict = judge.verdict(1.0)
+    assert verdict is not None
+    assert "last heard up to 0.5 s before: after step 35 of epoch 6 (" in verdict.message
+    assert Beat(host="h").phase == "the start"
+
+
+def test_a_death_has_the_cause_that_is_known() -> None:
+    judge = Judge(LIMITS, 2, cause=lambda: "memory ran out")
+    judge.heard(1, beat(1), 0.0)
+    judge.lost(1)
+    verdict = judge.verdict(1.0)
+    assert verdict is not None
+    assert verdict.message.endswith("step 120 of epoch 3 (memory ran out)")
 
 
 def test_a_rank_that_connects_again_is_alive() -> None:
@@ -106,7 +127,7 @@ def test_the_rank_that_others_wait_for_is_named() -> None:
     assert judge.verdict(601.0) == Verdict(
         "stalled",
         (1,),
-        "no rank has finished a step for 600 s, and the others wait for rank 1 on host h1, which is in reading rows for 601 s",
+        "no rank has finished a step for 600 s, and the others wait for rank 1 on host h1, for 601 s at: reading rows",
     )
 
 
@@ -114,7 +135,7 @@ def test_when_all_wait_nobody_is_blamed_and_each_place_is_told() -> None:
     verdict = stalled({0: ("step 2", True), 1: ("validation", True)}).verdict(601.0)
     assert verdict is not None
     assert verdict.ranks == ()
-    assert "none is known to lag: rank 0 on host h0 in step 2 and rank 1 on host h1 in validation" in verdict.message
+    assert "none is known to lag: rank 0 on host h0 (step 2) and rank 1 on host h1 (validation)" in verdict.message
 
 
 def test_those_who_went_and_those_unknown_are_told_of_a_stall() -> None:
@@ -172,6 +193,9 @@ def test_beats_come_faster_where_the_limit_is_short() -> None:
 def test_a_beat_survives_the_wire_and_nonsense_does_not() -> None:
     one = beat(1, pulse=7, idle_s=0.5)
     assert Beat.from_message(one.to_message()) == one
+    told = Beat.from_message({**one.to_message(), "host": "a\x1b[2Jb\n", "phase": "x" * 5000})
+    assert told.host == "a?[2Jb?"
+    assert len(told.phase) == LONGEST_PHASE
     for wrong in ({}, {**one.to_message(), "more": 1}, {**one.to_message(), "step": "x"}):
         with pytest.raises(ValueError, match="not a beat"):
             Beat.from_message(wrong)
