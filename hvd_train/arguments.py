@@ -11,6 +11,7 @@ import tyro
 
 from hvd_train import config_io, recipes
 from hvd_train.arguments_table import TableFlags
+from hvd_train.arguments_watch import WatchFlags
 from hvd_train.config import RunConfig
 from hvd_train.rundir import latest_run
 from hvd_train.tune.space import DIMENSIONS, Dimension
@@ -98,6 +99,7 @@ class EvaluateArguments:
     split: Literal["train", "val", "test"] = "test"
     """Which split of a dataset directory or of the run's own data. A table is scored whole."""
     table: tyro.conf.OmitArgPrefixes[TableFlags] = field(default_factory=TableFlags)
+    watch: tyro.conf.OmitArgPrefixes[WatchFlags] = field(default_factory=WatchFlags)
     json: bool = False
     """Print JSON instead of a table."""
 
@@ -123,6 +125,7 @@ class PredictArguments:
     quote_formulas: bool = False
     """Write an apostrophe before class names that begin with = + - or @, which a spreadsheet would run as formulas."""
     table: tyro.conf.OmitArgPrefixes[TableFlags] = field(default_factory=TableFlags)
+    watch: tyro.conf.OmitArgPrefixes[WatchFlags] = field(default_factory=WatchFlags)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ Imports of the verbs stand inside them, so that `--help` answers without TensorF
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
@@ -15,8 +14,8 @@ from typing import Any
 
 from hvd_train import __version__
 from hvd_train.errors import HvdTrainError, MissingEnvironment
+from hvd_train.memory import MEMORY_RAN_OUT, ran_out
 from hvd_train.plain_text import take_any_text
-from hvd_train.printable import is_formula, one_line
 from hvd_train.ranks import Place, place_from
 from hvd_train.terminal import chosen, end, parse, tell, usage_of
 
@@ -32,46 +31,51 @@ def train(argv: Sequence[str], place: Place) -> int:
 
     from hvd_train.world import open_world
 
-    world = open_world(distributed_of(argv, base, place) if given.resume else arguments.run.distributed)
+    first = start_of(argv, base, place) if given.resume else arguments.run
+    world = open_world(first.distributed, watchdog_s=first.training.watchdog_s)
 
     from hvd_train.console import ConsoleObserver
-    from hvd_train.guard import guarded, last_checkpoint_line
+    from hvd_train.guard import guarded, how_stopped, last_checkpoint_line
+    from hvd_train.launch.gathering import gathering
     from hvd_train.launch.stop import Stopped
+    from hvd_train.launch.watch_rules import Limits
     from hvd_train.observer import Observer
     from hvd_train.rundir import RunDir, new_run_dir
     from hvd_train.scheduler import job_of
     from hvd_train.train import train_and_evaluate
 
-    if given.resume:
-        # The run directory is the root's: the other hosts may know nothing of it.
-        given_run = given.resume
-        found = world.together(lambda: run_to_resume(given_run, base), on="root")
-        assert found is not None
-        run_dir, base = RunDir(found[0]), found[1]
-        arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
-    else:
-        wanted, recipe = arguments.run_dir, arguments.recipe
-        reserved = world.together(
-            lambda: RunDir(wanted) if wanted else new_run_dir(recipe, job=job_of(os.environ)), on="root"
-        )
-        assert reserved is not None
-        run_dir = reserved
+    with gathering(place, "learn which run it is", limit_s=first.training.watchdog_s):
+        if given.resume:
+            # The run directory is the root's: the other hosts may know nothing of it.
+            given_run = given.resume
+            found = world.together(lambda: run_to_resume(given_run, base), on="root")
+            assert found is not None
+            run_dir, base = RunDir(found[0]), found[1]
+            arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
+        else:
+            wanted, recipe = arguments.run_dir, arguments.recipe
+            reserved = world.together(
+                lambda: RunDir(wanted) if wanted else new_run_dir(recipe, job=job_of(os.environ)), on="root"
+            )
+            assert reserved is not None
+            run_dir = reserved
     observer = ConsoleObserver(run_dir) if world.is_root else Observer()
-
+    training = arguments.run.training
+    limits = Limits(watchdog_s=training.watchdog_s, stall_s=training.stall_s)
     try:
-        with guarded(world, arguments.run.training, run_dir) as watch:
+        with guarded(world, limits, hint=lambda: last_checkpoint_line(run_dir, on_root=world.is_root)) as watch:
             train_and_evaluate(
                 arguments.run, world, run_dir, resume=given.resume is not None, observer=observer, watch=watch
             )
     except Stopped as stopped:
         observer.close()
-        return end(place, stopped.exit_code, f"stopped by {stopped}. {last_checkpoint_line(run_dir)}")
+        return end(place, stopped.exit_code, f"{how_stopped(stopped, place)}. {last_checkpoint_line(run_dir)}")
     world.close()
     return 0
 
 
-def distributed_of(argv: Sequence[str], base: Any, place: Place) -> Any:
-    """The distributed settings that a resumed run starts with: those of its flags and --config.
+def start_of(argv: Sequence[str], base: Any, place: Place) -> Any:
+    """The RunConfig whose distributed settings and limits a resumed run starts with: that of its flags and --config.
 
     They come before TensorFlow and MPI start, and must be the same on hosts that do not have the run's config.toml.
     """
@@ -81,8 +85,8 @@ def distributed_of(argv: Sequence[str], base: Any, place: Place) -> Any:
     try:
         given = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
     except ConfigError:  # flags that are right only beside the run's own settings
-        return base.distributed
-    return given.run.distributed
+        return base
+    return given.run
 
 
 def ensemble(argv: Sequence[str], place: Place) -> int:
@@ -94,26 +98,29 @@ def ensemble(argv: Sequence[str], place: Place) -> int:
 
     from hvd_train.world import open_world
 
-    world = open_world(arguments.run.distributed)
+    training = arguments.run.training
+    world = open_world(arguments.run.distributed, watchdog_s=training.watchdog_s)
 
     from hvd_train.console import ConsoleObserver, print_evaluation
     from hvd_train.ensemble import HOW_TO_GO_ON, join_runs, train_members
-    from hvd_train.guard import guarded
+    from hvd_train.guard import guarded, how_stopped
     from hvd_train.launch.stop import Stopped
+    from hvd_train.launch.watch_rules import Limits
     from hvd_train.observer import Observer
     from hvd_train.rundir import RunDir
 
-    run_dir = RunDir(Path(world.broadcast(str(arguments.run_dir))))
+    limits = Limits(watchdog_s=training.watchdog_s, stall_s=training.stall_s)
     observe: Callable[[RunDir], Observer] = ConsoleObserver if world.is_root else lambda _: Observer()
     try:
-        if arguments.runs:
-            result = join_runs([RunDir(run) for run in arguments.runs], world, run_dir)
-        else:
-            with guarded(world, arguments.run.training, run_dir, hint=lambda: HOW_TO_GO_ON) as watch:
+        with guarded(world, limits, hint=lambda: HOW_TO_GO_ON) as watch:
+            run_dir = RunDir(Path(world.broadcast(str(arguments.run_dir))))
+            members = [RunDir(run) for run in arguments.runs]
+            if not members:
                 members = train_members(arguments.run, world, run_dir, arguments.members, observe=observe, watch=watch)
+            watch.phase("the joining of the runs", waits_for_others=False)
             result = join_runs(members, world, run_dir)
     except Stopped as stopped:
-        return end(place, stopped.exit_code, f"stopped by {stopped}. {HOW_TO_GO_ON}")
+        return end(place, stopped.exit_code, f"{how_stopped(stopped, place)}. {HOW_TO_GO_ON}")
     if world.is_root:
         print_evaluation(result)
         tell(place, f"Written to {run_dir.path}: model.keras, report.json")
@@ -122,57 +129,17 @@ def ensemble(argv: Sequence[str], place: Place) -> int:
 
 
 def evaluate(argv: Sequence[str], place: Place) -> int:
+    from hvd_train import cli_predict
     from hvd_train.arguments import EvaluateArguments
 
-    arguments = parse(EvaluateArguments, argv, place, prog="hvd-train evaluate")
-    from hvd_train.rundir import RunDir
-    from hvd_train.world import open_world
-
-    world = open_world()
-    from hvd_train.console import print_evaluation
-    from hvd_train.predict import evaluate_run
-
-    run_dir = RunDir(arguments.run_dir)
-    result = evaluate_run(run_dir, world, arguments.data, split=arguments.split, given=arguments.table.given())
-    if world.is_root and arguments.json:
-        tell(place, json.dumps(result, indent=2))
-    elif world.is_root:
-        print_evaluation(result)
-    world.close()
-    return 0
+    return cli_predict.evaluate(parse(EvaluateArguments, argv, place, prog="hvd-train evaluate"), place)
 
 
 def predict(argv: Sequence[str], place: Place) -> int:
+    from hvd_train import cli_predict
     from hvd_train.arguments import PredictArguments
 
-    arguments = parse(PredictArguments, argv, place, prog="hvd-train predict")
-    from hvd_train.rundir import RunDir
-    from hvd_train.world import open_world
-
-    world = open_world()
-    from hvd_train.export import load_trained
-    from hvd_train.predict import predict_table
-
-    trained = world.together(lambda: load_trained(RunDir(arguments.run_dir)))
-    assert trained is not None
-    num_rows = predict_table(
-        trained,
-        world,
-        arguments.data,
-        arguments.out,
-        given=arguments.table.given(),
-        quote_formulas=arguments.quote_formulas,
-    )
-    tell(place, f"{num_rows:,} rows predicted: {arguments.out}")
-    risky = [value for value in trained.schema.label_values if is_formula(value)]
-    if risky and not arguments.quote_formulas:
-        tell(
-            place,
-            f"Take care: {len(risky)} class names, such as {one_line(str(risky[0]))}, look like formulas to a spreadsheet. "
-            "They are written as they are; --quote-formulas puts an apostrophe before them.",
-        )
-    world.close()
-    return 0
+    return cli_predict.predict(parse(PredictArguments, argv, place, prog="hvd-train predict"), place)
 
 
 def over_recipe(kind: Any, argv: Sequence[str], place: Place, *, prog: str, **required: Any) -> Any:
@@ -286,6 +253,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         os._exit(141)
     except Exception as error:
+        if why := ran_out(error):
+            return end(place, MEMORY_RAN_OUT, f"error: {why}", everywhere=True)
         told = f"{traceback.format_exc()}error: {place} failed: {type(error).__name__}: {error}"
         return end(place, 1, told, everywhere=True)
 

@@ -57,11 +57,13 @@ def directory_of(config: DataConfig, world: World) -> Path:
 def own_chunks(
     path: Path, trained: Trained, world: World, given: Mapping[str, Any], *, with_labels: bool
 ) -> Iterator[NewRows]:
-    """This rank's share of the table's chunks."""
+    """This rank's share of the table's chunks. Tells the watch where it is."""
     rows = read_table_for_prediction(path, trained.schema, trained.table_format, given=given, with_labels=with_labels)
     for index, chunk in enumerate(rows):
+        world.watch.phase(f"block {index + 1} of the table", waits_for_others=False)
         if index % world.size == world.rank:
             yield chunk
+    world.watch.phase("the exchange of the results", waits_for_others=True)
 
 
 def evaluate_table(trained: Trained, world: World, path: Path, *, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,6 +113,7 @@ def evaluate_split(trained: Trained, world: World, directory: Path, split: Split
             f"{directory}: {world.size} ranks cannot share its {V} virtual shards equally; use a number of ranks that divides {V}."
         )
     rows = dataset.load(split, own_shards(world.rank, world.size, V))
+    world.watch.phase(f"the scoring of the {split} split", waits_for_others=False)
     infer = inference(trained.model)
     sums, details = evaluate_in_detail(
         world,

@@ -18,22 +18,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hvd_train import settings
-from hvd_train.config import DistributedConfig
+from hvd_train.config import DistributedConfig, TrainingConfig
 from hvd_train.cores import read_machine
 from hvd_train.devices import take_own_gpu
 from hvd_train.errors import ConfigError, MissingEnvironment, UserError
 from hvd_train.horovod_build import added_variables
+from hvd_train.launch.gathering import gathering
+from hvd_train.launch.orphan import watch_horovodrun
 from hvd_train.limits import time_limit
 from hvd_train.ranks import Place, place_from
+from hvd_train.watch import Watch
 
 if TYPE_CHECKING:
     import numpy as np
 
 T = TypeVar("T")
 
-# Ranks start seconds apart (an ssh, a cold file system); minutes mean that one of them never will.
-START_TIMEOUT_S = 300.0
 END_TIMEOUT_S = 60.0
+DEFAULT_WATCHDOG_S = TrainingConfig().watchdog_s
 
 HOW_TO_GET_HOROVOD = (
     "Run `make setup` in a checkout of hvd_train, which builds Horovod and installs Open MPI, and use that environment; "
@@ -53,6 +55,8 @@ class World(ABC):
         self.gpu: str | None = None
         """Name of this rank's own GPU."""
         self.settings = chosen
+        self.watch = Watch()
+        """The watch over the ranks, where `guarded` has begun one."""
 
     @property
     def rank(self) -> int:
@@ -152,9 +156,9 @@ class SoloWorld(World):
 
 
 class HorovodWorld(World):
-    """The ranks that horovodrun, mpirun or srun started."""
+    """The ranks that horovodrun, mpirun or srun started. `watchdog_s` limits the wait for ranks that do not come."""
 
-    def __init__(self, place: Place, chosen: settings.Settings) -> None:
+    def __init__(self, place: Place, chosen: settings.Settings, *, watchdog_s: float) -> None:
         super().__init__(place, chosen)
         try:
             import horovod.tensorflow as hvd
@@ -162,7 +166,7 @@ class HorovodWorld(World):
             raise MissingEnvironment(
                 f"{place.size} ranks were started, but Horovod cannot be loaded here ({error}). {HOW_TO_GET_HOROVOD}"
             ) from None
-        with time_limit(START_TIMEOUT_S, f"all {place.size} ranks to start", who=str(place)):
+        with gathering(place, "start", limit_s=watchdog_s):
             started = time.monotonic()
             hvd.init()
             self.init_seconds = time.monotonic() - started
@@ -210,13 +214,20 @@ class HorovodWorld(World):
             self._hvd.shutdown()
 
 
-def open_world(config: DistributedConfig | None = None, environment: Mapping[str, str] | None = None) -> World:
+def open_world(
+    config: DistributedConfig | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    watchdog_s: float = DEFAULT_WATCHDOG_S,
+) -> World:
     """The world that this process was started in, with the settings that `config` wants.
 
-    All ranks; call it before anything imports TensorFlow.
+    All ranks; call it before anything imports TensorFlow. A rank that does not come ends the job after about `watchdog_s`.
     """
     environment = os.environ if environment is None else environment
     place = place_from(environment)
+    if place.launcher and place.local_rank == 0:
+        watch_horovodrun()
     prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
     # Before numpy: its BLAS starts its threads on import, and those poll for work on this rank's core.
     added = added_variables() if place.size > 1 else frozenset()
@@ -234,7 +245,7 @@ def open_world(config: DistributedConfig | None = None, environment: Mapping[str
         tf.config.threading.set_inter_op_parallelism_threads(1)
     # Its warnings are for authors of graphs: an ensemble traces one for each of its members, and means to.
     tf.get_logger().setLevel("ERROR")
-    world = (HorovodWorld if place.size > 1 else SoloWorld)(place, chosen)
+    world: World = HorovodWorld(place, chosen, watchdog_s=watchdog_s) if place.size > 1 else SoloWorld(place, chosen)
     world.gpu = own_gpu.name if own_gpu is not None else None
     world.import_seconds = time.monotonic() - started
     return world

@@ -1,7 +1,8 @@
 """hvd-train with a rank that fails: `python failing.py HOW RANK hvd-train's arguments...`. Started by test_failures.py.
 
-HOW: none, before-init, data, step-1, mid-epoch (an exception there), freeze (SIGSTOP in mid-epoch) or sleep (in Python, while
-the others wait in the next step).
+HOW: none, before-init, data, step-1, mid-epoch (an exception there), memory (an allocation that fails), freeze (SIGSTOP in
+mid-epoch), freeze-reading (as it reads a table to score or predict) or sleep (in Python, while the others wait in the next
+step).
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ def fail() -> None:
     raise ZeroDivisionError("the planted failure")
 
 
+def take_all_memory() -> None:
+    bytearray(1 << 60)
+
+
 def freeze() -> None:
     print("freezing", flush=True)
     os.kill(os.getpid(), signal.SIGSTOP)
@@ -55,8 +60,13 @@ if how != "none" and place_from(os.environ).rank == rank:
             from hvd_train import parts
             from hvd_train.epochs import EpochLoop
 
-            if how == "data":
-                once(parts, "open_dataset", fail)
+            if how in ("data", "memory"):
+                once(parts, "open_dataset", fail if how == "data" else take_all_memory)
+                return
+            if how == "freeze-reading":
+                from hvd_train import predict
+
+                once(predict, "own_chunks", freeze)
                 return
             step = 1 if how == "step-1" else 20
             act = {"freeze": freeze, "sleep": sleep}.get(how, fail)

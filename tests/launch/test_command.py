@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from processes import REPOSITORY, Finished, horovodrun, mpirun, run, started
 
 from hvd_train.cli import main
 
+HOST = socket.gethostname()
 TINY = ["--recipe", "debug", "--num-epochs", "2", "--num-songs", "1000"]
 
 
@@ -258,3 +260,19 @@ def test_an_installed_package_has_all_its_files(tmp_path: Path) -> None:
     )
     assert set(tracked.stdout.split()) <= packed
     assert "entry_points.txt" in " ".join(packed)
+
+
+@pytest.mark.parametrize(("verb", "rank"), [("evaluate", 1), ("predict", 0)])
+def test_a_rank_that_freezes_while_rows_are_scored_or_predicted_is_named(
+    finished: Path, tmp_path: Path, verb: str, rank: int
+) -> None:
+    failing = Path(__file__).with_name("failing.py")
+    flags = ["--data", finished / "songs.csv", "--watchdog-s", "3"]
+    flags += ["--out", tmp_path / "out.csv"] if verb == "predict" else []
+    command = [sys.executable, failing, "freeze-reading", str(rank), verb, finished / "run", *flags]
+    done = run(mpirun(2, *command), timeout_s=90, ok=False)
+    assert done.code != 0
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert f"rank {rank} on host {HOST} (last heard: " in message
+    assert ("out.csv was not written" in message) == (verb == "predict")
+    assert not (tmp_path / "out.csv").exists()

@@ -60,11 +60,67 @@ def test_a_rank_that_freezes_or_sleeps_is_named_after_the_limit(tmp_path: Path, 
     assert not finished.left_behind, finished.left_behind
 
 
+def test_memory_that_runs_out_on_one_rank_is_called_that(tmp_path: Path) -> None:
+    finished = run(train(tmp_path, "memory", 1), timeout_s=120, ok=False)
+    assert (
+        f"[rank 1 on host {HOST}] error: memory ran out (MemoryError). Give each rank less to hold" in finished.stderr
+    )
+    assert "Traceback" not in finished.output, str(finished)
+
+
+def test_a_rank_that_freezes_while_it_starts_is_named(tmp_path: Path) -> None:
+    """Before any watch is up, in Python's own start or in the import of TensorFlow; it cost 307 s, and no name."""
+    with started(train(tmp_path, "none", 0), timeout_s=120) as job:
+        while not (frozen := [p for p in job.processes() if p.environ().get("OMPI_COMM_WORLD_RANK") == "1"]):
+            assert job.process.poll() is None, job.output
+        time.sleep(0.8)
+        frozen[0].suspend()
+        finished = job.wait(WATCHDOG_S + SOON_S)
+    assert finished.code == 4
+    (message,) = [line for line in finished.stderr.splitlines() if "error: " in line]
+    assert re.fullmatch(
+        rf"error: rank 0 on host {HOST} waited \d+ s for all 2 ranks to start: rank 1 on host {HOST} "
+        rf"\(process {frozen[0].pid}, which is stopped\) keeps the others waiting; ending the job.",
+        message,
+    )
+    assert not finished.left_behind
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_to_horovodrun_alone_ends_the_job(tmp_path: Path, number: int) -> None:
+    """As a supervisor, `kill PID` or Popen.terminate sends it: the shell that horovodrun turned into passes nothing on."""
+    with started(train(tmp_path, "none", 0, launcher=horovodrun), timeout_s=180) as job:
+        job.wait_for("epoch  2/50", timeout_s=120)
+        job.process.send_signal(number)
+        assert job.process.wait(10) != 0
+        deadline = time.monotonic() + 10
+        while job.processes():
+            assert time.monotonic() < deadline, job.output
+            time.sleep(0.1)
+        assert f"error: horovodrun (process {job.pid}), which started this job, was ended" in job.stderr
+        assert f"--resume {tmp_path / 'run'}" in job.stderr
+        assert "died without a word" not in job.stderr
+
+
+def test_an_mpirun_whose_shell_rightly_ended_goes_on(tmp_path: Path) -> None:
+    """In the background of a shell that is gone, even where the command is as horovodrun writes it."""
+    rank = "from hvd_train.launch.orphan import watch_horovodrun; watch_horovodrun(); import time; time.sleep(3); print('done')"
+    command = f'mpirun --allow-run-as-root --tag-output -np 2 -bind-to none {sys.executable} -c "{rank}"'
+    out = tmp_path / "out"
+    with started(["/bin/sh", "-c", f"nohup {command} > {out} 2>&1 &"], timeout_s=60) as job:
+        assert job.process.wait(10) == 0
+        deadline = time.monotonic() + 40
+        while job.processes():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert out.read_text().count("done") == 2, out.read_text()
+
+
 def assert_named(finished: Finished, rank: int) -> None:
     errors = [line for line in finished.output.splitlines() if "error: " in line]
     assert any(f"rank {rank} on host {HOST}" in line for line in errors), str(finished)
     # A rank says once a second where it is, so a frozen one was last heard somewhere before the step it froze in.
-    assert any(re.search(r"last heard in \w|after step \d|in step \d", line) for line in errors), (
+    assert any(re.search(r"(last heard: |before: |at: )[\w ]*step \d", line) for line in errors), (
         "where it was is not said"
     )
 
@@ -89,6 +145,7 @@ def test_a_signal_ends_all_ranks_and_prints_where_the_checkpoint_is(tmp_path: Pa
     assert finished.code != 0
     assert str(tmp_path / "run" / "checkpoints" / "last.npz") in finished.output, str(finished)
     assert f"--resume {tmp_path / 'run'}" in finished.output
+    assert "stopped by SIGTERM from mpirun, which sends it on Ctrl-C, too. The last checkpoint" in finished.output
     assert "Traceback" not in finished.output
     assert not finished.left_behind
 
