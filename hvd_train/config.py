@@ -73,7 +73,7 @@ class DataConfig(Section):
     encoding: str = "auto"
     """How the characters of a text table are coded, such as latin-1 or cp1252. auto: by its byte order mark, or else UTF-8."""
     comment: str = ""
-    """Lines of a text table that begin with this, such as #, are left out; the last one before the rows may name the columns."""
+    """Lines of a text table that begin with this, such as #, are left out; one before the rows may name the columns."""
     index_base: Literal["auto", "0", "1"] = "auto"
     """The number of a LIBSVM file's first feature. auto: 0 where a row lists it, or else 1."""
     missing_labels: Literal["error", "drop"] = "error"

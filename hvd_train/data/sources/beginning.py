@@ -96,7 +96,7 @@ def _first_lines(path: Path, form: TextForm, header: str, notation: Notation) ->
     """Heed a `sep=` line and a header in a comment."""
     mark = form.comment or _HASH
     raw = replace(form, comment="", delimiter=",")  # lines as they stand
-    comment: tuple[int, str] | None = None
+    comments: list[tuple[int, str]] = []
     edits: dict[int, str] = {}
     remarks: tuple[str, ...] = ()
     for number, _, line in itertools.islice(text_lines(path, raw), _MAX_HEAD_LINES):
@@ -105,12 +105,17 @@ def _first_lines(path: Path, form: TextForm, header: str, notation: Notation) ->
             form = replace(form, delimiter=found[1], edits={1: ""})
             remarks = (f"line 1 says that the delimiter is {found[1]!r}",)
             edits[1] = ""
-        elif text.startswith(mark) and (form.comment or comment is None):
-            comment = number, text.lstrip(mark).strip()
+        elif text.startswith(mark) and (form.comment or not comments):
+            comments.append((number, line.lstrip("\ufeff \t").lstrip(mark).lstrip(" ").rstrip("\r\n")))
         elif text:
-            if comment is not None and header != "no" and _names_columns(comment[1], text, form, notation):
-                edits[comment[0]] = comment[1]
-                remarks += (f"line {comment[0]} begins with {mark!r} and names the columns: it is the header",)
+            named = (
+                [c for c in comments if _names_columns(c[1], line.strip("\r\n"), form, notation)]
+                if header != "no"
+                else []
+            )
+            if named:
+                edits[named[-1][0]] = named[-1][1]
+                remarks += (f"line {named[-1][0]} begins with {mark!r} and names the columns: it is the header",)
             break
     return replace(form, edits=edits), remarks
 
@@ -123,7 +128,7 @@ def _names_columns(comment: str, row: str, form: TextForm, notation: Notation) -
 
 def _split(text: str, delimiter: str) -> list[str]:
     if delimiter == " ":
-        text = re.sub(r"[ \t]+", " ", text)
+        text = re.sub(r"[ \t]+", " ", text.strip(" \t"))
     return next(csv.reader([text], delimiter=delimiter), [])
 
 

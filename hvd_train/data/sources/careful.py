@@ -91,7 +91,7 @@ class _Lines:
             )
         if not line.isascii():
             self._check_text(line)
-        elif "\0" in line:
+        if "\0" in line:
             raise DataError(
                 f"{self.path}, line {self.number}: there is a zero byte: this is no text in UTF-8. Is it UTF-16? Give "
                 "--encoding utf-16-le (or utf-16-be)."

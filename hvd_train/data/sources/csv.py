@@ -153,6 +153,8 @@ class CsvTable(Table):
         if np.count_nonzero(np.isfinite(features)) != features.size - num_missing:
             return None
         texts = batch.columns[num_features:]
+        if any(pc.any(pc.match_substring(cells, "\0")).as_py() for cells in texts):
+            return None
         label = self._notation.plain_labels(texts.pop(0)) if columns.label is not None else None
         if columns.label is not None and label is None:
             return None

@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hvd_train.data.sources.opening import printable
 from hvd_train.errors import DataError
 
 PAIRS = (
@@ -77,7 +78,7 @@ def find_arrays(path: Path, archive: zipfile.ZipFile) -> tuple[StoredArray, Stor
         if name is not None:
             with archive.open(members[name]) as file:
                 found.append(StoredArray(path, members[name], *stored_header(path, members[name], file)))
-    if len(found) == 2 and features.lower() == "arr_0" and _is_column(found[0].shape) and len(found[1].shape) > 1:
+    if len(found) == 2 and features.lower() == "arr_0" and len(found[0].shape) == 1:
         found.reverse()  # numpy.savez(OUT, y, x)
     others = tuple(name for name in members if name not in (features, labels))
     return found[0], found[1] if len(found) == 2 else None, others
@@ -91,7 +92,7 @@ def _names(path: Path, names: list[str]) -> tuple[str, str | None]:
 
     if sum(name.startswith("arr_") for name in names) > 2 and not find("features"):
         raise DataError(
-            f"{path}: which of {', '.join(names)} are the features and which the labels? Save two arrays by name: "
+            f"{path}: which of {printable(', '.join(names))} are the features and which the labels? Save two arrays by name: "
             "numpy.savez(OUT, features=..., labels=...)."
         )
     for pair in PAIRS:
@@ -102,13 +103,9 @@ def _names(path: Path, names: list[str]) -> tuple[str, str | None]:
     if features is None:
         raise DataError(
             f"{path}: there is no array of features: it is called one of {', '.join(FEATURE_NAMES)}; there are "
-            f"{', '.join(names) or 'none'}."
+            f"{printable(', '.join(names)) or 'none'}."
         )
     return features, next((found for name in LABEL_NAMES if (found := find(name))), None)
-
-
-def _is_column(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
 
 
 def stored_header(path: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -117,7 +114,9 @@ def stored_header(path: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ..
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
-        raise DataError(f"{path}: {name} holds Python objects (pickles), which could run any program. Save numbers.")
+        raise DataError(
+            f"{path}: {printable(name)} holds Python objects (pickles), which could run any program. Save numbers."
+        )
     return shape, fortran, dtype
 
 

@@ -123,9 +123,13 @@ def _decompressed(
 
 def damaged(path: Path, error: BaseException) -> DataError:
     """The error for a file that breaks off or is not what it says."""
-    return DataError(
-        f"{path}: the file is damaged or cut short ({str(error).rstrip('.') or type(error).__name__}). Get it again."
-    )
+    reason = printable(str(error).rstrip(".")) or type(error).__name__
+    return DataError(f"{path}: the file is damaged or cut short ({reason}). Get it again.")
+
+
+def printable(text: str) -> str:
+    """The first line of a text in which bytes of a damaged file may stand, as a terminal shows it."""
+    return "".join(char if char.isprintable() else "?" for char in text.partition("\n")[0])
 
 
 def _open_zip(path: Path, archive: zipfile.ZipFile) -> IO[bytes]:
@@ -133,11 +137,11 @@ def _open_zip(path: Path, archive: zipfile.ZipFile) -> IO[bytes]:
     if error := foreign_zip(path, [m.filename for m in members]):
         raise error
     if len(members) != 1:
-        names = ", ".join(m.filename for m in members[:5])
+        names = printable(", ".join(m.filename for m in members[:5]))
         raise DataError(f"{path}: a zip file must hold one table, but this one holds {len(members)} files ({names}).")
     if members[0].flag_bits & 1:
         raise DataError(f"{path}: the zip file is encrypted. Unpack it first.")
     try:
         return archive.open(members[0])
     except NotImplementedError as error:
-        raise DataError(f"{path}: the zip file cannot be read ({error}). Unpack it first.") from None
+        raise DataError(f"{path}: the zip file cannot be read ({printable(str(error))}). Unpack it first.") from None

@@ -17,6 +17,7 @@ from hvd_train.data.schema import NUM_SONG_COLUMNS, Columns
 from hvd_train.data.sources.base import Chunk, Table, checked_float32
 from hvd_train.data.sources.cells import Kind
 from hvd_train.data.sources.csv import as_numpy
+from hvd_train.data.sources.opening import printable
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
@@ -31,11 +32,13 @@ class ParquetTable(Table):
     def __init__(self, path: Path, table_format: TableFormat) -> None:
         self.path, self.table_format = path, table_format
         try:
-            with pyarrow.parquet.ParquetFile(path) as file:
+            with _opened(path) as file:
                 self._schema = file.schema_arrow
                 self._num_rows = file.metadata.num_rows
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path}: this is no whole Parquet file ({_first_line(error)}).") from None
+        except Exception as error:  # whatever a damaged footer makes pyarrow raise
+            raise DataError(
+                f"{path}: this is no whole Parquet file ({printable(str(error).rstrip('.')) or type(error).__name__})."
+            ) from None
         self.columns = tuple(self._schema.names)
         if len(set(self.columns)) < len(self.columns):
             raise DataError(f"{path}: two columns have the same name.")
@@ -53,13 +56,19 @@ class ParquetTable(Table):
         rows = max(1, _BLOCK_CELLS // len(wanted))
         total, done = self.path.stat().st_size, 0
         try:
-            with pyarrow.parquet.ParquetFile(self.path) as file:
+            with _opened(self.path) as file:
                 for batch in file.iter_batches(batch_size=rows, columns=[self.columns[i] for i in wanted]):
                     yield self._convert(batch, columns, done)
                     done += batch.num_rows
                     self._bytes_read = total * done // max(self._num_rows, 1)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{self.path}: the Parquet file is damaged ({_first_line(error)}). Get it again.") from None
+            if done != self._num_rows:  # a damaged page may just end
+                raise OSError(f"it has {self._num_rows} rows, but {done} were found")
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"{self.path}: the Parquet file is damaged ({printable(str(error).rstrip('.')) or type(error).__name__}). Get it again."
+            ) from None
 
     def _convert(self, batch: Any, columns: Columns, start: int) -> Chunk:
         matrix = np.empty((batch.num_rows, len(columns.features)), np.float64)
@@ -93,6 +102,11 @@ class ParquetTable(Table):
                     f"{self.path}, column {wanted + 1} ({self.columns[wanted]!r}): its type is {kind}. A label or a group "
                     "is one number or one text for each row: choose another column."
                 )
+
+
+def _opened(path: Path) -> Any:
+    # Pages carry a checksum where their writer was asked for it, and pyarrow compares it where it is asked.
+    return pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
 
 
 def kind_of_type(kind: Any) -> Kind | None:
@@ -139,7 +153,3 @@ def _cells(cells: Any) -> Any:
         except pa.ArrowInvalid:  # some are above 2**53: texts keep all their digits
             pass
     return pc.cast(cells, pa.string())
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0].rstrip(".")
