@@ -18,14 +18,20 @@ from hvd_train.keras.variables import broadcast_variables, is_built, state_of
 class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):  # type: ignore[misc]
     """Give every rank the model's and the optimizer's variables of the root, once, before the first step.
 
-    A model that has no variables yet when fit() begins is built from the first batch, and then broadcast, before that
-    batch is used. The states of random generators (Dropout) stay each rank's own.
+    Where a callback that comes later restores a checkpoint on the root, the weights are handed over again before the
+    first step, and all ranks begin with the root's epoch. A model that has no variables yet when fit() begins is built
+    from the first batch, and then broadcast, before that batch is used. The states of random generators (Dropout) stay
+    each rank's own.
 
     Args:
         root_rank: the rank whose values are taken; it may have loaded a checkpoint.
         device: TensorFlow device for the broadcast.
         local_variables: a variable or a list of them that each rank keeps for itself.
     """
+
+    hvd_communicates = True
+    waits_for_build = False
+    """Set where fit() begins and some rank's model is not built: all ranks then broadcast in the first step."""
 
     def __init__(self, root_rank: int, device: str = "", local_variables: Any = None) -> None:
         super().__init__()
@@ -43,26 +49,32 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):  # type: ignor
             raise ValueError("All local variables must be of tf.Variable or keras.Variable type.")
         self._local.append(var)
 
+    @property
+    def local_variables(self) -> list[Any]:
+        """What is left out of the broadcast."""
+        return list(self._local)
+
     def on_train_begin(self, logs: Any = None) -> None:
         require_initialized("BroadcastGlobalVariablesCallback")
         if hooks.holds_distributed(self.model.optimizer):  # it may have been set after compile()
             hooks.forbid_jit(self.model)
         if self.broadcast_done:
             return
-        if is_built(self.model):
-            self._broadcast()
+        if is_built(self.model) and not self.waits_for_build:
+            self.broadcast_now()
         else:
             self._broadcast_once_built()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if not self.broadcast_done:
-            self._broadcast()
+            self.broadcast_now()
 
     def on_train_end(self, logs: Any = None) -> None:
         if "train_step" in vars(self.model) and hasattr(self.model.train_step, "hvd_original"):
             self.model.train_step = self.model.train_step.hvd_original
 
-    def _broadcast(self) -> None:
+    def broadcast_now(self) -> None:
+        """Take the root's state. All ranks."""
         with tf.init_scope(), tf.device(self.device):
             broadcast_variables(state_of(self.model, excluded=self._local), root_rank=self.root_rank)
         self.broadcast_done = True
@@ -75,7 +87,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):  # type: ignor
             if not self.broadcast_done:
                 _build(self.model, data)
                 if is_built(self.model):
-                    self._broadcast()
+                    self.broadcast_now()
                 else:
                     say_once(
                         f"{self.model.name} could not be built before its first step, because calling it does not "

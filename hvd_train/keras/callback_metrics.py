@@ -48,6 +48,7 @@ class MetricAverageCallback(keras.callbacks.Callback):  # type: ignore[misc]
     """
 
     hvd_runs_first = True
+    hvd_communicates = True
 
     def __init__(self, device: str = "") -> None:
         super().__init__()

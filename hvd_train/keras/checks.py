@@ -21,7 +21,7 @@ _NUMBERED = re.compile(r"^(.*?)(?:_(\d+))?$")
 
 
 class ModelMismatchError(ValueError):
-    """The ranks disagree on a variable: its name, shape, type or kind of gradient. Raised alike on every rank."""
+    """The ranks disagree on a variable (name, shape, type, kind of gradient) or on a layer's vocabulary. Raised alike on every rank."""
 
 
 def gradient_kind(gradient: Any) -> str:
@@ -40,15 +40,16 @@ def describe(variables: Sequence[Any], gradients: Sequence[Any] | None = None) -
     return [f"{line} ({gradient_kind(g)} gradient)" for line, g in zip(lines, gradients, strict=True)]
 
 
-def agree(lines: Sequence[str], *, number: int, process_set: Any) -> int:
+def agree(lines: Sequence[str], *, number: int, process_set: Any, contents: Sequence[str] = ()) -> int:
     """Compare `lines` over the ranks of `process_set`, all of which must call; returns the largest `number` given.
 
-    Runs eagerly, also while a tf.function is traced.
+    Runs eagerly, also while a tf.function is traced. `contents` are lines of hidden.py, compared too.
 
     Raises:
         ModelMismatchError: on every rank alike, naming the first line that differs.
     """
-    digest = hashlib.sha256("\n".join(lines).encode()).digest()
+    contents = _with_names_of_places(contents)
+    digest = hashlib.sha256("\n".join([*lines, "", *contents]).encode()).digest()
     mine = [*np.frombuffer(digest, dtype=np.int64).tolist(), number]
     with tf.init_scope():
         gathered = _horovod.allgather(
@@ -56,8 +57,12 @@ def agree(lines: Sequence[str], *, number: int, process_set: Any) -> int:
         ).numpy()
         if (gathered[:, :-1] == gathered[0, :-1]).all():
             return int(gathered[:, -1].max())
-        everyone = allgather_object(list(lines), name="hvd_train.keras.check.lines", process_set=process_set)
-    difference = _first_difference(everyone, process_set)
+        everyone = allgather_object(
+            (list(lines), contents), name="hvd_train.keras.check.lines", process_set=process_set
+        )
+    difference = _first_difference([lines for lines, _ in everyone], process_set)
+    if difference is None:
+        difference = _first_other_content([held for _, held in everyone], process_set)
     if difference is not None:
         raise ModelMismatchError(difference)
     return int(gathered[:, -1].max())
@@ -91,6 +96,30 @@ def _first_difference(everyone: Sequence[Sequence[str]], process_set: Any) -> st
                     f"{rank} ({len(reference)} and {len(lines)} variables in all). Gradients are averaged by position, "
                     "so every rank must build the same layers, of the same sizes, in the same order."
                 ).replace("\t", " ")
+    return None
+
+
+def _with_names_of_places(contents: Sequence[str]) -> list[str]:
+    split = [line.partition("\t") for line in contents]
+    names = _without_running_numbers([name for name, *_ in split])
+    return [f"{name}\t{rest}" for name, (_, _, rest) in zip(names, split, strict=True)]
+
+
+def _first_other_content(everyone: Sequence[Sequence[str]], process_set: Any) -> str | None:
+    """The first layer that holds other values than rank 0's, and the ranks where it does."""
+    ranks = list(process_set.ranks or range(len(everyone)))
+    reference = everyone[0]
+    for i in range(max(map(len, everyone))):
+        held = [lines[i] if i < len(lines) else "no such layer\t\t\t" for lines in everyone]
+        others = [rank for rank, line in zip(ranks, held, strict=True) if line != held[0]]
+        if others:
+            name, kind, _, _ = (reference[i] if i < len(reference) else held[ranks.index(others[0])]).split("\t")
+            here, there = held[0].split("\t")[2], held[ranks.index(others[0])].split("\t")[2]
+            return (
+                f"The layer {name} ({kind}) holds other values on ranks {others} than on rank {ranks[0]}: {there!r}, and "
+                f"{here!r} on rank {ranks[0]}. They are no variables, so no broadcast hands them over. Adapt the layer to "
+                "the same rows on every rank, or give every rank the root's: hvd.broadcast_object(layer.get_vocabulary(), 0)."
+            )
     return None
 
 

@@ -49,7 +49,7 @@ def install() -> None:
         return
     environment.require_keras_3(tf.keras.__version__)
     _installed = True
-    _accept_old_rates(_base_optimizer())
+    _accept_old_rates(hooks.base_optimizer())
     _complete(tf.keras.losses, keras.losses)
     _complete(tf.keras.metrics, keras.metrics)
     if not hasattr(keras.Variable, "ref"):
@@ -61,11 +61,6 @@ def _complete(old: Any, new: Any) -> None:
     for name, value in vars(new).items():
         if inspect.isfunction(value) and not hasattr(old, name):
             setattr(old, name, value)
-
-
-def _base_optimizer() -> Any:
-    """The class at the root of Keras' optimizers, whose __init__ all of them reach."""
-    return next(c for c in reversed(keras.optimizers.Optimizer.__mro__) if c.__name__ == "BaseOptimizer")
 
 
 def _accept_old_rates(base: Any) -> None:

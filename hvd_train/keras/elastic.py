@@ -23,7 +23,7 @@ from horovod.common.elastic import ObjectState, run_fn
 from horovod.common.exceptions import HorovodInternalError
 from horovod.tensorflow.functions import broadcast_object
 
-from hvd_train.keras import hooks
+from hvd_train.keras import hidden, hooks
 from hvd_train.keras.basics import require_initialized
 from hvd_train.keras.variables import broadcast_variables, is_built, state_of
 
@@ -78,6 +78,7 @@ class KerasState(ObjectState):  # type: ignore[misc]
         """Go back to the copy."""
         for variable, value in zip(self._variables(), self._saved_model, strict=True):
             variable.assign(value)
+        hidden.refresh(self._variables())
         self._clear_aggregation()
         super().restore()
 

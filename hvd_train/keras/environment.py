@@ -85,3 +85,8 @@ def _stall_shutdown_s(environment: MutableMapping[str, str]) -> int:
         return max(STALL_SHUTDOWN_S, 2 * int(environment[STALL_CHECK]))
     except (KeyError, ValueError):
         return STALL_SHUTDOWN_S
+
+
+def stall_limit() -> str:
+    """After how long Horovod ends a job whose ranks wait for each other, in words."""
+    return f"{os.environ.get(STALL_SHUTDOWN, '?')} s ({STALL_SHUTDOWN})"

@@ -1,20 +1,26 @@
-"""The three places where Keras itself must know that an optimizer is distributed.
+"""The places where Keras itself must know that an optimizer is distributed.
 
 - `Model.compile`: Horovod's collectives cannot be compiled by XLA, and `jit_compile="auto"` would choose XLA.
 - `LossScaleOptimizer.check_finite`: whether a step is skipped must be one decision, alike on all ranks.
-- `CallbackList`: MetricAverageCallback comes first, so that every other callback sees what it writes.
+- `CallbackList`: MetricAverageCallback comes first, so that every other callback sees what it writes; around all of them
+  come two that compare the ranks (agreement.py).
+- `fit`: where Horovod ended the job, it says what that means (agreement.py).
+- `BaseOptimizer.apply`: a plain optimizer beside a distributed one is a mistake that nothing else shows (copies.py).
+- `KerasSaveable.__reduce__` and `_unpickle_model`: copies stay distributed (copies.py).
+- `Normalization.finalize_state`: to know the layers that a broadcast must tell of their new statistics (hidden.py).
 
 Each wraps one method and changes nothing for models without a distributed optimizer.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import inspect
 import itertools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import horovod.tensorflow as _horovod
@@ -24,9 +30,19 @@ from keras.src.trainers.trainer import Trainer
 
 from hvd_train.keras.basics import say_once
 
+REDUCED = "_hvd_train_reduced"
+"""The attribute of a gradient that is an average over the ranks already."""
 _installed = False
 _order = itertools.count()
 _compiled: weakref.WeakSet[Any] = weakref.WeakSet()
+installers: list[Callable[[], None]] = []
+"""What modules that import this one install with it."""
+around_fit: list[Callable[[Any], tuple[Any, Any] | None]] = []
+"""Given a CallbackList, a callback to come first in it and one to come last, or None."""
+when_plain_applies: list[Callable[[Any], None]] = []
+"""Called with a plain optimizer that is about to update in a process where another is distributed."""
+any_distributed = False
+_inside_distributed = 0
 
 
 def install() -> None:
@@ -39,6 +55,15 @@ def install() -> None:
     scaler = keras.optimizers.LossScaleOptimizer
     scaler.check_finite = _wrap_check_finite(scaler.check_finite)
     keras.callbacks.CallbackList.__init__ = _wrap_callback_list(keras.callbacks.CallbackList.__init__)
+    base = base_optimizer()
+    base.apply = _wrap_apply(base.apply)
+    for installer in installers:
+        installer()
+
+
+def base_optimizer() -> Any:
+    """The class at the root of Keras' optimizers, whose methods all of them reach."""
+    return next(c for c in reversed(keras.optimizers.Optimizer.__mro__) if c.__name__ == "BaseOptimizer")
 
 
 def is_distributed(optimizer: Any) -> bool:
@@ -46,13 +71,18 @@ def is_distributed(optimizer: Any) -> bool:
     return hasattr(type(optimizer), "_hvd_new_state")
 
 
-def distributed_in(optimizer: Any) -> Iterator[Any]:
-    """`optimizer`, or what is inside it (loss scaling, MultiOptimizer), as far as it reduces gradients."""
-    if is_distributed(optimizer):
-        yield optimizer
+def optimizers_in(optimizer: Any) -> Iterator[Any]:
+    """`optimizer` and what is inside it (loss scaling, MultiOptimizer)."""
+    if optimizer is None:
+        return
+    yield optimizer
     for inner in (getattr(optimizer, "inner_optimizer", None), *getattr(optimizer, "_inner_optimizers", [])):
-        if inner is not None:
-            yield from distributed_in(inner)
+        yield from optimizers_in(inner)
+
+
+def distributed_in(optimizer: Any) -> Iterator[Any]:
+    """Those of `optimizers_in` that reduce gradients."""
+    return filter(is_distributed, optimizers_in(optimizer))
 
 
 def holds_distributed(optimizer: Any) -> bool:
@@ -70,7 +100,17 @@ def register_model(model: Any) -> None:
 def compiled_models() -> list[Any]:
     """The models that were compiled with a distributed optimizer and are still in use, oldest first."""
     gc.collect()  # a model nobody holds may live on in a cycle, on one rank longer than on another
+    return known_models()
+
+
+def known_models() -> list[Any]:
+    """The same, and some that nobody uses any more: for questions that no other rank is asked."""
     return sorted(_compiled, key=lambda model: model._hvd_train_order)
+
+
+def models_of(optimizer: Any) -> list[Any]:
+    """The models that were compiled with this distributed optimizer, oldest first."""
+    return [m for m in known_models() if any(o is optimizer for o in distributed_in(m.optimizer))]
 
 
 def forbid_jit(model: Any) -> None:
@@ -130,7 +170,7 @@ def _wrap_check_finite(original: Any) -> Any:
         if (distributed is self and not state.local) or not state.reduction.needs_communication():
             return finite
         if len(grads) == len(self._trainable_variables):
-            state.prepare(grads, self._trainable_variables)
+            state.prepare(grads, self._trainable_variables, distributed)
         everywhere = _horovod.allreduce(
             tf.cast(finite, tf.int32),
             op=_horovod.Min,
@@ -143,12 +183,41 @@ def _wrap_check_finite(original: Any) -> Any:
     return check_finite
 
 
+@contextlib.contextmanager
+def inside_distributed() -> Iterator[None]:
+    """In this block a distributed optimizer updates, maybe by a plain one inside it."""
+    global _inside_distributed
+    _inside_distributed += 1
+    try:
+        yield
+    finally:
+        _inside_distributed -= 1
+
+
+def _wrap_apply(original: Any) -> Any:
+    @functools.wraps(original)
+    def apply(self: Any, grads: Any, trainable_variables: Any = None) -> Any:
+        if any_distributed and not _inside_distributed and not is_distributed(self):
+            grads = list(grads)
+            if not any(getattr(g, REDUCED, False) for g in grads):  # those of a DistributedGradientTape
+                for tell in when_plain_applies:
+                    tell(self)
+        return original(self, grads, trainable_variables)
+
+    return apply
+
+
 def _wrap_callback_list(original: Any) -> Any:
     @functools.wraps(original)
     def __init__(self: Any, callbacks: Any = None, *args: Any, **kwargs: Any) -> None:
         if isinstance(callbacks, (list, tuple)):
             callbacks = sorted(callbacks, key=lambda c: not getattr(c, "hvd_runs_first", False))
         original(self, callbacks, *args, **kwargs)
+        for pair in filter(None, (make(self) for make in around_fit)):
+            for callback in pair:
+                callback.set_params(self.params)
+                callback.set_model(self.model)
+            self.callbacks[:] = [pair[0], *self.callbacks, pair[1]]
 
     return __init__
 

@@ -13,12 +13,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from hvd_train.keras import checks, shared_update
+from hvd_train.keras import checks, hidden, hooks
 from hvd_train.keras.aggregation import GradientAggregation
 from hvd_train.keras.basics import is_elastic, key, require_initialized
 from hvd_train.keras.gradients import Reduction
-
-_MARK = "_hvd_train_reduced"
+from hvd_train.keras.sharing import SharedUpdate
 
 
 class OptimizerState:
@@ -37,8 +36,10 @@ class OptimizerState:
         self.share_update = share_update
         self.shared: bool | None = None
         """Whether updates are shared out, so that each rank has a part of the moments; None before the first."""
+        self.whole: Any = None
+        """What told the step after which this rank had all of the moments (SharedUpdate)."""
 
-    def prepare(self, gradients: Sequence[Any], variables: Sequence[Any]) -> None:
+    def prepare(self, gradients: Sequence[Any], variables: Sequence[Any], optimizer: Any = None) -> None:
         """Before the first reduction: compare the ranks' models, and agree on a number for the collectives' names."""
         if self.number is not None:
             return
@@ -46,7 +47,8 @@ class OptimizerState:
         # In an elastic job a rank that joins would ask here, and those that go on would not: KerasState.sync() asks.
         if self.reduction.needs_communication() and not is_elastic():
             lines = checks.describe(variables, gradients)
-            number = checks.agree(lines, number=number, process_set=self.reduction.process_set)
+            held = hidden.contents(hooks.models_of(optimizer))
+            number = checks.agree(lines, number=number, process_set=self.reduction.process_set, contents=held)
         self.take(number)
 
     def number_or_next(self) -> int:
@@ -62,7 +64,7 @@ class OptimizerState:
         return self.reduction.reduce(gradients, variables, name=f"{self.name}.{self.number}", local=self.local)
 
 
-class DistributedMixin:
+class DistributedMixin(SharedUpdate):
     """The part of a distributed optimizer that is not the plain optimizer. Comes first in its bases."""
 
     _hvd_new_state: Callable[[], OptimizerState]
@@ -146,21 +148,23 @@ class DistributedMixin:
     def _agg_helper(self) -> GradientAggregation | None:
         return self.hvd_state.aggregation  # the name that Horovod's own tests use
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator] # a user's tf.function converts what it calls, and warns where it cannot
     def _hvd_reduce(self, gradients: list[Any], variables: Sequence[Any]) -> list[Any]:
         """Phase one: the averaged gradients, marked as such so that apply() does not average them again."""
         require_initialized("DistributedOptimizer")
         if all(g is None for g in gradients):
             return gradients  # Keras' apply() has the words for it
         state = self.hvd_state
-        state.prepare(gradients, variables)
+        state.prepare(gradients, variables, self)
         if state.aggregation is None:
-            pending = [None if getattr(g, _MARK, False) else g for g in gradients]
+            pending = [None if getattr(g, hooks.REDUCED, False) else g for g in gradients]
             reduced = state.reduce(pending, variables) if any(g is not None for g in pending) else pending
             reduced = [g if r is None else r for g, r in zip(gradients, reduced, strict=True)]
         else:
             reduced = state.aggregation.aggregate(gradients, variables, lambda sums: state.reduce(sums, variables))
         return [mark_reduced(g) for g in reduced]
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _hvd_apply(self, gradients: list[Any], variables: Iterable[Any] | None, *, reduced: bool) -> None:
         variables = None if variables is None else list(variables)
         known = variables if variables is not None else getattr(self, "_trainable_variables", [])
@@ -173,50 +177,15 @@ class DistributedMixin:
                 self.build(known)  # type: ignore[attr-defined]
             self.built = True
         if self._hvd_shares(gradients, known, reduced=reduced):
-            self.hvd_state.prepare(gradients, known)
-        elif not reduced and not (aggregation and any(getattr(g, _MARK, False) for g in gradients)):
+            self.hvd_state.prepare(gradients, known, self)
+        elif not reduced and not (aggregation and any(getattr(g, hooks.REDUCED, False) for g in gradients)):
             gradients = self._hvd_reduce(gradients, known)
-        if aggregation is None:
-            super().apply(gradients, variables)  # type: ignore[misc]
-        else:
-            update = super().apply  # type: ignore[misc]
-            aggregation.when_complete(lambda: update(gradients, variables), lambda: _count_pass(self))
-
-    def _hvd_shares(self, gradients: Sequence[Any], variables: Sequence[Any], *, reduced: bool) -> bool:
-        """Whether this update is shared out. Once one was, all are: what is done otherwise needs whole moments."""
-        state = self.hvd_state
-        if not state.share_update:
-            return False
-        shares = (
-            not reduced
-            and state.aggregation is None
-            and not state.local
-            and not any(getattr(g, _MARK, False) for g in gradients)
-            and state.reduction.needs_communication()
-            and shared_update.can_share(self, state.reduction, gradients, variables)
-        )
-        if state.shared and not shares:
-            raise ValueError(
-                f"{self.name} shares its updates out over the ranks, and this one cannot be: its gradients are not all dense and "  # type: ignore[attr-defined]
-                "float32, or are averaged already. Give share_update=False where an optimizer gets such gradients, too."
-            )
-        state.shared = shares
-        return shares
-
-    def _backend_update_step(
-        self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any
-    ) -> None:
-        """What Keras calls after weight decay, with gradients that are averaged, or are not and the update is shared out."""
-        state = self.hvd_state
-        if state.shared:
-            shared_update.update(self, grads, trainable_variables, learning_rate, f"{state.name}.{state.number}.update")
-        else:
-            super()._backend_update_step(grads, trainable_variables, learning_rate)  # type: ignore[misc]
-
-    def hvd_gather_state(self) -> None:
-        """Give every rank the whole state of this optimizer, where they share its update. Every rank must call it."""
-        if self.hvd_state.shared:
-            shared_update.gather_moments(self)
+        update = super().apply  # type: ignore[misc]
+        with hooks.inside_distributed():
+            if aggregation is None:
+                update(gradients, variables)
+            else:
+                aggregation.when_complete(lambda: update(gradients, variables), lambda: _count_pass(self))
 
 
 class _CallableList(list[Any]):
@@ -227,7 +196,7 @@ class _CallableList(list[Any]):
 def mark_reduced(gradient: Any) -> Any:
     """Note on a gradient that it is an average over the ranks already."""
     if gradient is not None:
-        setattr(gradient, _MARK, True)
+        setattr(gradient, hooks.REDUCED, True)
     return gradient
 
 

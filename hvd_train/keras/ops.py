@@ -11,6 +11,7 @@ from typing import Any
 import horovod.tensorflow as _horovod
 import tensorflow as tf
 
+from hvd_train.keras import shared_update
 from hvd_train.keras.basics import native, require_initialized
 
 
@@ -83,6 +84,21 @@ def reducescatter(
         prescale_factor=prescale_factor,
         postscale_factor=postscale_factor,
     )
+
+
+def join() -> Any:
+    """Say that this rank has no more data: it takes part in the others' averages with zeros until all have joined.
+
+    Returns the last rank that joined. A rank that has joined updates nothing, so this cannot be where the ranks share
+    an optimizer's update out.
+    """
+    require_initialized("hvd.join()")
+    if shared_update.sharing:
+        raise ValueError(
+            "hvd.join() cannot be called while the ranks share an optimizer's update out: this rank's part of the weights "
+            "would no longer be updated. Give DistributedOptimizer share_update=False."
+        )
+    return _horovod.join()
 
 
 def _tensor(value: Any) -> Any:

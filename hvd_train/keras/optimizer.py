@@ -93,6 +93,7 @@ def DistributedOptimizer(  # Horovod's name
 
     new_state()  # refuses bad arguments now
     hooks.install()
+    hooks.any_distributed = True
     namespace: dict[str, Any] = {"_hvd_new_state": staticmethod(new_state)}
     namespace.update(hooks.keras_2_update_step(parent))
     return become(optimizer, plain_subclass(parent, DistributedMixin, namespace))

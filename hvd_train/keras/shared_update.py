@@ -10,7 +10,8 @@ Xu et al. 2020, "Automatic Cross-Replica Sharding of Weight Update in Data-Paral
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import horovod.tensorflow as _horovod
@@ -18,8 +19,11 @@ import numpy as np
 import tensorflow as tf
 from horovod.tensorflow import mpi_ops
 
-from hvd_train.keras.basics import is_elastic, native
+from hvd_train.keras.basics import is_elastic, key, native, say_once
 from hvd_train.keras.gradients import Reduction, largest_first
+
+sharing: weakref.WeakSet[Any] = weakref.WeakSet()
+"""The optimizers whose updates are shared out."""
 
 
 def block_length() -> int:
@@ -53,7 +57,19 @@ def can_share(optimizer: Any, reduction: Reduction, gradients: Sequence[Any], va
         tf.is_tensor(g) and not isinstance(g, tf.IndexedSlices) and g.dtype == native(v).dtype == tf.float32
         for g, v in zip(gradients, variables, strict=True)
     )
-    return plain_mean and plain_adam and whole and not is_elastic() and block_length() > 0
+    if not (plain_mean and plain_adam and whole and not is_elastic() and block_length() > 0):
+        return False
+    if not on_cpus(native(v).device for v in variables):
+        say_once(
+            "The optimizer's update is not shared out over the ranks: that is for weights on CPUs, and some are not."
+        )
+        return False
+    return True
+
+
+def on_cpus(devices: Iterable[str]) -> bool:
+    """Whether all of these TensorFlow devices are CPUs: the one kind that has the operation."""
+    return all(tf.DeviceSpec.from_string(device).device_type in (None, "CPU") for device in devices)
 
 
 def update(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any], learning_rate: Any, name: str) -> None:
@@ -84,3 +100,16 @@ def gather_moments(optimizer: Any) -> None:
     gathered = _horovod.grouped_allreduce(own, op=_horovod.Sum, name="hvd_train.keras.moments")
     for moment, whole in zip(moments, gathered, strict=True):
         moment.assign(whole)
+
+
+def gather_before_broadcast(variables: Sequence[Any], root_rank: int) -> None:
+    """Make the root's moments whole before they are broadcast with `variables`. All ranks, with the same variables.
+
+    Where the root has loaded a checkpoint they are whole, and nothing may be mixed into them.
+    """
+    sent = {key(v) for v in variables}
+    for optimizer in sorted(sharing, key=lambda o: o.hvd_state.number or 0):
+        if any(key(m) in sent for m in (*optimizer._momentums, *optimizer._velocities)):
+            mine = tf.constant(optimizer.hvd_state_is_whole if _horovod.rank() == root_rank else False)
+            if not bool(_horovod.broadcast(mine, root_rank, name="hvd_train.keras.moments.whole").numpy()):
+                gather_moments(optimizer)

@@ -29,6 +29,7 @@ class _DistributedGradientTape(tf.GradientTape):  # type: ignore[misc]
         """Keep `source` to this rank: its gradient is not sent, only divided by the number of ranks."""
         self._hvd_local[key(source)] = source
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def gradient(
         self, target: Any, sources: Any, output_gradients: Any = None, use_generic_names: bool = False, **kwargs: Any
     ) -> Any:

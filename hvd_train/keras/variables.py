@@ -12,13 +12,14 @@ import horovod.tensorflow as _horovod
 import keras
 import tensorflow as tf
 
-from hvd_train.keras import checks, hooks
+from hvd_train.keras import checks, hidden, hooks, shared_update
 from hvd_train.keras.basics import is_elastic, key, native, require_initialized
 
 # Bytes in one collective: bounds the memory beside the variables themselves.
 CHUNK_BYTES = 64 * 2**20
 
 
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
 def broadcast_variables(
     variables: Iterable[Any],
     root_rank: int,
@@ -46,9 +47,12 @@ def broadcast_variables(
     if len(members) == 1 and not is_elastic():
         return
     checks.agree(checks.describe(variables), number=0, process_set=process_set)
+    if process_set is _horovod.global_process_set:
+        shared_update.gather_before_broadcast(variables, root_rank)
     natives = [native(v) for v in variables]
     for number, chunk in enumerate(_chunks(natives)):
         _broadcast_chunk(chunk, root_rank, f"hvd_train.keras.broadcast.{number}", process_set)
+    hidden.refresh(variables)
 
 
 def broadcast_global_variables(root_rank: int) -> None:

@@ -105,3 +105,29 @@ def test_script_without_a_launcher_in_the_environment_of_another_keras(tmp_path:
         assert line in lines, str(finished)
     for words in ("KERAS_BACKEND=jax is taken as tensorflow", "TF_USE_LEGACY_KERAS is taken as 0"):
         assert finished.output.count(words) == 1, str(finished)
+
+
+UNEVEN = """
+import numpy as np, tensorflow as tf
+import hvd_train.keras as hvd
+import keras
+hvd.init()
+rows = [(np.ones((2, 3)), np.ones((2, 1)))] * (3 + 2 * hvd.rank())
+kinds = (tf.TensorSpec((None, 3)), tf.TensorSpec((None, 1)))
+data = tf.data.Dataset.from_generator(lambda: rows, output_signature=kinds)  # of a length that nobody knows
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+model.compile(hvd.DistributedOptimizer(keras.optimizers.SGD(0.1)), "mse")
+callbacks = [hvd.callbacks.BroadcastGlobalVariablesCallback(0), hvd.callbacks.MetricAverageCallback()]
+model.fit(data, epochs=3, verbose=0, callbacks=callbacks)
+"""
+
+
+@pytest.mark.timeout(100)
+def test_ranks_with_other_numbers_of_steps_end_within_the_limit() -> None:
+    """Rank 0 is at the end of its epoch and gathers, rank 1 is in a step and averages: each says where it was, and why."""
+    limits = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "2", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "4"}
+    finished = run(mpirun(2, sys.executable, "-c", UNEVEN), timeout_s=90, env={**ENVIRONMENT, **limits}, ok=False)
+    assert finished.code not in (0, None)
+    assert "1!:" in finished.output, str(finished)  # Horovod names the missing rank
+    assert "at the end of epoch 1, and Horovod ended the job" in finished.output, str(finished)
+    assert "different numbers of steps" in finished.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -147,3 +148,100 @@ def test_an_optimizer_that_shares_its_updates_refuses_what_it_cannot_share(hvd: 
     sparse = tf.IndexedSlices(tf.ones((1, 2)), tf.constant([3]), tf.constant([2000, 2]))
     with pytest.raises(ValueError, match="shares its updates out over the ranks, and this one cannot be"):
         optimizer.apply([sparse], [variable])
+
+
+def one_weight(hvd: Any, steps: int = 2) -> tuple[Any, keras.Variable]:
+    variable = keras.Variable(np.ones(4096, "float32"))
+    optimizer = hvd.DistributedOptimizer(fused_adam.Adam(0.01), share_update=True)
+    for _ in range(steps):
+        optimizer.apply([tf.ones(4096)], [variable])
+    return optimizer, variable
+
+
+def test_moments_that_are_out_of_date_are_never_saved(hvd: Any) -> None:
+    """Not on the root alone, not on all; gathered they are saved whole, and one step later no more."""
+    optimizer, variable = one_weight(hvd)
+    with pytest.raises(ValueError, match=r"out of date.*hvd_gather_state\(\) on every rank"):
+        optimizer.save_own_variables({})
+    optimizer.hvd_gather_state()
+    store: dict[str, Any] = {}
+    optimizer.save_own_variables(store)
+    moments = [np.asarray(value) for value in store.values() if np.shape(value) == (4096,)]
+    assert len(moments) == 2
+    assert all((m == m[0]).all() for m in moments)
+    assert all(m[0] > 0 for m in moments)
+    optimizer.apply([tf.ones(4096)], [variable])
+    with pytest.raises(ValueError, match="out of date"):
+        optimizer.save_own_variables({})
+    optimizer.load_own_variables(store)
+    optimizer.save_own_variables({})
+
+
+@pytest.mark.parametrize("loads", [False, True])
+def test_a_broadcast_takes_whole_moments(hvd: Any, loads: bool) -> None:
+    """The ranks' parts are brought together first; but not mixed into what the root has loaded."""
+    optimizer, _ = one_weight(hvd)
+    momentum = optimizer._momentums[0]
+    if loads:
+        optimizer.hvd_gather_state()
+        store: dict[str, Any] = {}
+        optimizer.save_own_variables(store)
+        store = {k: np.asarray(v) * 0 + 3 if np.shape(v) == (4096,) else v for k, v in store.items()}
+        if hvd.rank() == 0:
+            optimizer.load_own_variables(store)
+    hvd.broadcast_variables(optimizer.variables, root_rank=0)
+    values = momentum.numpy()
+    assert (values == values[0]).all()
+    assert (values[0] == 3.0) == loads
+    assert values[0] > 0
+
+
+def test_join_is_refused_while_updates_are_shared_out(hvd: Any) -> None:
+    optimizer, _ = one_weight(hvd)
+    with pytest.raises(ValueError, match="share_update=False"):
+        hvd.join()
+    assert optimizer.hvd_state.shared
+
+
+def test_model_checkpoint_on_the_root_alone_writes_whole_moments(hvd: Any, tmp_path: Path) -> None:
+    """At an epoch's end fit() has brought them together; after fit() too."""
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
+    model.compile(hvd.DistributedOptimizer(fused_adam.Adam(0.01), share_update=True), "mse")
+    callbacks = [hvd.callbacks.BroadcastGlobalVariablesCallback(0)]
+    path = tmp_path / "best.keras"
+    if hvd.rank() == 0:
+        callbacks.append(keras.callbacks.ModelCheckpoint(path))
+    model.fit(np.ones((8, 64)), np.ones((8, 64)), epochs=2, verbose=0, callbacks=callbacks)
+    assert model.optimizer.hvd_state.shared
+    if hvd.rank() == 0:
+        objects = {"Adam": fused_adam.Adam}
+        saved = keras.models.load_model(path, custom_objects=objects).optimizer
+        for here, there in zip(model.optimizer.variables, saved.variables, strict=True):
+            np.testing.assert_array_equal(np.asarray(there), np.asarray(here))
+        model.save(tmp_path / "after.keras")
+
+
+@pytest.mark.parametrize(
+    ("devices", "shares"),
+    [
+        (["/job:localhost/replica:0/task:0/device:CPU:0"], True),
+        (["", "/device:CPU:0"], True),
+        (["/job:localhost/replica:0/task:0/device:CPU:0", "/job:localhost/replica:0/task:0/device:GPU:0"], False),
+        (["/device:TPU:0"], False),
+    ],
+)
+def test_updates_are_shared_out_on_cpus_alone(
+    hvd: Any, devices: list[str], shares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With made-up devices: plain Adam takes over, and it is said once."""
+    from hvd_train.keras import shared_update
+
+    assert shared_update.on_cpus(devices) == shares
+    original = shared_update.on_cpus
+    monkeypatch.setattr(shared_update, "on_cpus", lambda _: original(devices))
+    said: list[str] = []
+    monkeypatch.setattr(shared_update, "say_once", said.append)
+    optimizer, variable = one_weight(hvd)
+    assert bool(optimizer.hvd_state.shared) == shares
+    assert any("some are not" in words for words in said) != shares
+    np.testing.assert_allclose(variable.numpy(), 0.98, atol=1e-5)

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "hvd_train" / "keras"
 ALLOWED = {"horovod", "keras", "numpy", "tensorflow"}
 STANDARD = {
     "__future__", "collections", "contextlib", "dataclasses", "functools", "gc", "hashlib", "inspect", "itertools",
-    "logging", "os", "pathlib", "re", "sys", "typing", "warnings", "weakref",
+    "json", "logging", "os", "pathlib", "re", "sys", "typing", "uuid", "warnings", "weakref", "zlib",
 }  # fmt: skip
 
 

@@ -74,6 +74,85 @@ def test_broadcast_takes_the_optimizer_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(float(model.optimizer.learning_rate), 0.01 * SIZE, rtol=1e-6)
 
 
+class Restore(keras.callbacks.Callback):
+    """What BackupAndRestore does on the root alone: weights and the epoch to go on with."""
+
+    def __init__(self, when: str) -> None:
+        super().__init__()
+        self.when = when
+
+    def restore(self) -> None:
+        if RANK == ROOT:
+            for variable in self.model.trainable_variables:
+                variable.assign(np.full(variable.shape, 9.0))
+            self.model.optimizer.iterations.assign(20)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if RANK == ROOT:
+            self.model._initial_epoch = 2
+        if self.when == "train":
+            self.restore()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self.when == "epoch" and epoch == 2:
+            self.restore()
+
+
+@pytest.mark.parametrize("position", ["before", "after"])
+@pytest.mark.parametrize("when", ["train", "epoch"])
+def test_restored_on_the_root_in_any_order(position: str, when: str) -> None:
+    """Weights, iterations and first epoch are the root's when the first step begins; no rank waits for another."""
+    x, y = batches(1)
+    model = own_model()
+    model.compile(hvd.DistributedOptimizer(optimizers.SGD(0.0)), "mse")
+    callbacks = [
+        hvd.callbacks.BroadcastGlobalVariablesCallback(ROOT),
+        Restore(when),
+        hvd.callbacks.MetricAverageCallback(),
+    ]
+    if position == "before":
+        callbacks.reverse()
+    history = model.fit(mine(x)[0], mine(y)[0], batch_size=100, epochs=4, verbose=0, callbacks=callbacks)
+    assert history.epoch == [2, 3]
+    for variable in model.trainable_variables:
+        np.testing.assert_array_equal(variable.numpy(), 9.0)
+    assert int(model.optimizer.iterations) == 22
+
+
+def adapted() -> layers.Normalization:
+    """Adapted to rows of this rank: their mean is the rank, their variance its square plus one."""
+    layer = layers.Normalization()
+    layer.adapt(np.array([[-1.0], [1.0]], "float32") * np.sqrt(RANK**2 + 1.0) + RANK)
+    return layer
+
+
+PROBE = np.array([[5.0]], "float32")
+NORMALIZED = (5.0 - ROOT) / np.sqrt(ROOT**2 + 1.0)
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_statistics_of_adapted_layers_are_the_roots(built: bool) -> None:
+    """Also in functions of Keras that were traced before, and in the file that a rank saves."""
+    norm = adapted()
+    one = layers.Dense(1, kernel_initializer="ones")
+    model = keras.Sequential([keras.Input((1,)), norm, one] if built else [norm, one])
+    model.compile(hvd.DistributedOptimizer(optimizers.SGD(0.0)), "mse")
+    if built:
+        model.predict(PROBE, verbose=0)
+        model.evaluate(PROBE, PROBE, verbose=0)
+    logs = model.fit(PROBE, PROBE * 0, verbose=0, callbacks=[hvd.callbacks.BroadcastGlobalVariablesCallback(ROOT)])
+    np.testing.assert_allclose(np.asarray(norm(PROBE)), NORMALIZED, rtol=1e-5)
+    np.testing.assert_allclose(model.predict(PROBE, verbose=0), NORMALIZED, rtol=1e-5)
+    np.testing.assert_allclose(logs.history["loss"], NORMALIZED**2, rtol=1e-4)
+    np.testing.assert_allclose(model.evaluate(PROBE, PROBE * 0, verbose=0), NORMALIZED**2, rtol=1e-4)
+
+
+def test_statistics_of_a_model_that_is_not_compiled() -> None:
+    model = keras.Sequential([keras.Input((1,)), adapted()])
+    hvd.broadcast_variables(model.variables, ROOT)
+    np.testing.assert_allclose(np.asarray(model(PROBE)), NORMALIZED, rtol=1e-5)
+
+
 def test_broadcast_leaves_local_variables_and_noise() -> None:
     model = own_model()
     model.compile(hvd.DistributedOptimizer(optimizers.SGD(0.0)), "mse")

@@ -383,3 +383,34 @@ def test_one_collective_per_step() -> None:
     kinds = [op.type for op in step.get_concrete_function().graph.get_operations()]
     assert kinds.count("HorovodGroupedAllreduce") == (1 if SIZE > 1 else 0)
     assert not {"PyFunc", "EagerPyFunc", "HorovodAllgather"} & set(kinds)
+
+
+def test_a_custom_loop_in_a_tf_function_is_traced_without_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """AutoGraph converts what a user's function calls, and warned of four lines where it could not."""
+    model = small_model()
+    optimizer = hvd.DistributedOptimizer(optimizers.SGD(0.1))
+    own = hvd.DistributedOptimizer(optimizers.SGD(0.1), sparse_as_dense=True)
+
+    @tf.function
+    def step(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(x, training=True) ** 2)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        own.minimize(lambda: tf.reduce_sum(model(x) ** 2), model.trainable_variables)
+        with hvd.DistributedGradientTape(tf.GradientTape()) as tape:
+            loss = tf.reduce_sum(model(x) ** 2)
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+        return hvd.allreduce(loss) + tf.reduce_sum(hvd.allgather(loss[tf.newaxis])) + hvd.broadcast(loss, 0)
+
+    own.build(model.trainable_variables)
+    optimizer.build(model.trainable_variables)
+    logger = tf.get_logger()
+    logger.propagate = True
+    before = logger.level
+    logger.setLevel("WARNING")
+    try:
+        assert np.isfinite(step(tf.ones((2, 4))))
+    finally:
+        logger.setLevel(before)
+    assert "AutoGraph" not in caplog.text

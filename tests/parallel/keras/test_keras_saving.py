@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, optimizers
 from keras_training import TOLERANCE, assert_alike, batches, mine, small_model, weights
 
 import hvd_train.keras as hvd
+from hvd_train.keras import basics, copies, hooks
 
 SIZE, RANK = hvd.size(), hvd.rank()
 PLAIN = """
@@ -153,3 +158,100 @@ def test_custom_layer(tmp_path: Path) -> None:
     model.compile(hvd.DistributedOptimizer(optimizers.SGD()), keras.losses.MeanSquaredError())
     model.save(tmp_path / "model.keras")
     assert hvd.load_model(tmp_path / "model.keras", custom_objects={"Twice": Twice}).count_params() == 5
+
+
+COPY = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
+    "cloudpickle": lambda thing: cloudpickle.loads(cloudpickle.dumps(thing)),
+    "a copy of a copy": lambda thing: copy.deepcopy(pickle.loads(pickle.dumps(thing))),
+}
+
+
+@pytest.mark.parametrize("make", COPY.values(), ids=COPY.keys())
+def test_a_copy_trains_as_the_model_does(make: Any) -> None:
+    """On rows of each rank's own: weights are the original's after as many steps, and alike on all ranks."""
+    model = trained(hvd.DistributedOptimizer(optimizers.Adam(0.01)))
+    twin = make(model)
+    x, y = batches(3)
+    for each in (model, twin):
+        each.fit(mine(x).reshape(-1, 4), mine(y).reshape(-1, 2), batch_size=6, verbose=0, shuffle=False, epochs=2)
+    assert_alike(weights(twin))
+    np.testing.assert_allclose(weights(twin), weights(model), atol=TOLERANCE)
+    assert twin.jit_compile is False
+    assert twin in hooks.compiled_models()
+
+
+@pytest.mark.parametrize("make", COPY.values(), ids=COPY.keys())
+@pytest.mark.parametrize("wrap", ["bare", "scaled outside", "scaled inside"])
+def test_a_copied_optimizer_is_distributed(make: Any, wrap: str) -> None:
+    if wrap == "scaled outside":
+        optimizer = optimizers.LossScaleOptimizer(hvd.DistributedOptimizer(optimizers.SGD(0.1)))
+    elif wrap == "scaled inside":
+        optimizer = hvd.DistributedOptimizer(optimizers.LossScaleOptimizer(optimizers.SGD(0.1)))
+    else:
+        optimizer = hvd.DistributedOptimizer(optimizers.SGD(0.1, momentum=0.5), op=hvd.Sum, groups=2)
+    twin = make(optimizer)
+    (ours,), (theirs,) = hooks.distributed_in(optimizer), hooks.distributed_in(twin)
+    assert type(theirs) is type(ours)
+    assert theirs.hvd_state.reduction == ours.hvd_state.reduction
+    assert theirs.hvd_state is not ours.hvd_state
+    assert twin.get_config() == optimizer.get_config()
+
+
+def test_a_copy_keeps_layers_of_the_ranks_own_and_synchronous_layers() -> None:
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3), hvd.SyncBatchNormalization(), layers.Dense(2)])
+    optimizer = hvd.PartialDistributedOptimizer(optimizers.SGD(0.1), local_layers=model.layers[0])
+    model.compile(optimizer, "mse")
+    twin = copy.deepcopy(model)
+    assert [v.path for v in twin.optimizer.hvd_state.local.values()] == [v.path for v in twin.layers[0].variables]
+    assert type(twin.layers[1]) is hvd.SyncBatchNormalization
+    assert type(copy.deepcopy(model.layers[1])) is hvd.SyncBatchNormalization
+
+
+def test_a_plain_model_is_copied_as_ever_and_a_pickle_opens_in_plain_keras(tmp_path: Path) -> None:
+    assert not hooks.holds_distributed(copy.deepcopy(trained(optimizers.SGD(0.1))).optimizer)
+    (tmp_path / "model.pickle").write_bytes(pickle.dumps(trained(hvd.DistributedOptimizer(optimizers.SGD(0.1)))))
+    if RANK == 0:
+        outside = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "HOROVOD_"))}
+        read = PLAIN.replace(
+            "keras.models.load_model(sys.argv[1])", "__import__('pickle').load(open(sys.argv[1], 'rb'))"
+        )
+        finished = subprocess.run(
+            [sys.executable, "-c", read, str(tmp_path / "model.pickle")],
+            capture_output=True, text=True, timeout=120, env=outside,
+        )  # fmt: skip
+        assert finished.stdout.splitlines()[-2].startswith("keras.src.optimizers.sgd SGD 3"), str(finished)
+
+
+def test_a_plain_optimizer_beside_a_distributed_one_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file opened by plain Keras, and a pickle of another process: what cannot be known is warned about."""
+    model = trained(hvd.DistributedOptimizer(optimizers.SGD(0.1)))
+    pickled = pickle.dumps(model)
+    basics._said.clear()
+    model.save(tmp_path / "model.keras")
+    opened = keras.models.load_model(tmp_path / "model.keras")
+    expected = 1 if RANK == 0 and SIZE > 1 else 0
+    for _ in range(2):
+        opened.fit(np.ones((2, 4)), np.ones((2, 2)), verbose=0)
+        assert caplog.text.count("SGD is not distributed (another optimizer here is") == expected
+    monkeypatch.setattr(copies, "_classes", {})
+    assert not hooks.holds_distributed(pickle.loads(pickled).optimizer)
+    assert caplog.text.count("SGD is not distributed (it was pickled in another process") == expected
+    model.fit(np.ones((2, 4)), np.ones((2, 2)), verbose=0)
+    assert caplog.text.count("is not distributed") == 2 * expected
+
+
+def test_no_warning_for_a_distributed_tape_or_what_is_inside_a_distributed_optimizer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    basics._said.clear()
+    model = small_model()
+    scaled = hvd.DistributedOptimizer(optimizers.LossScaleOptimizer(optimizers.SGD(0.1)))
+    with hvd.DistributedGradientTape(tf.GradientTape()) as tape:
+        loss = tf.reduce_sum(model(np.ones((2, 4))))
+    optimizers.SGD(0.1).apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+    scaled.apply([tf.ones_like(v) for v in model.trainable_variables], model.trainable_variables)
+    assert "is not distributed" not in caplog.text
