@@ -1,6 +1,6 @@
 """The best model as one .keras file, and what its outputs mean. Read back by `evaluate` and `predict`.
 
-The file holds built-in Keras layers alone, preprocessing and decoding included: plain rows go in, and for years and
+The file holds built-in Keras layers alone (and a user's own: saveable.py), preprocessing and decoding included: plain rows go in, and for years and
 integers a dictionary comes out (see `decoded`), for names their probabilities, for real values the value.
 """
 

@@ -72,17 +72,30 @@ def resolve_auto(
     )
 
 
+def is_built_in(layer: Any) -> bool:
+    """Whether a file with `layer` opens with Keras alone: a class of Keras's own, or one of ours that stands for one."""
+    return type(layer).__module__.split(".")[0] in ("keras", "hvd_train")
+
+
 def built_in(layer: Any, **changes: Any) -> Any:
-    """A layer of Keras's own with `layer`'s settings and `changes` to them, for `clone_model`."""
-    kind: Any = next(kind for kind in type(layer).__mro__ if kind.__module__.startswith("keras."))
+    """A layer with `layer`'s settings and `changes` to them, for `clone_model`: Keras's own in place of ours.
+
+    A user's layer stays what it is, also where it derives from one of Keras's: what it computes is the user's.
+    """
+    kind: Any = type(layer)
+    if is_built_in(layer):
+        kind = next(kind for kind in type(layer).__mro__ if kind.__module__.startswith("keras."))
     settings = layer.get_config()
     return kind.from_config(settings | {key: value for key, value in changes.items() if key in settings})
 
 
 def in_float32(model: Any) -> Any:
-    """`model` with the same weights in layers of Keras's own, computing in float32: what is evaluated and saved."""
+    """`model` with the same weights, computing in float32: what is evaluated and saved. Layers: see `built_in`."""
     # Without its optimizer, which a clone would take along.
     bare = keras.Model(model.input, model.output, name=model.name)
     copy = keras.models.clone_model(bare, clone_function=lambda layer: built_in(layer, dtype="float32"))
     copy.set_weights(model.get_weights())
+    for layer in copy._flatten_layers(include_self=False):
+        if layer.variables and hasattr(layer, "finalize_state"):  # Normalization computes with tensors of its variables
+            layer.finalize_state()
     return copy
