@@ -33,6 +33,7 @@ from hvd_train.pipeline import TrainRows, epochs_dataset
 from hvd_train.precision import in_float32
 from hvd_train.report import SCORED, Report, Scores, facts, write_report
 from hvd_train.rundir import RunDir, held, write_text
+from hvd_train.saveable import check_saveable
 from hvd_train.watch import Watch
 from hvd_train.world import World
 
@@ -115,6 +116,9 @@ def _train(
     parts = assemble(config, world, observer, watch)
     config, dataset, batches = parts.config, parts.dataset, parts.batches
     text = config_io.dumps(config)
+    needs = world.together(lambda: check_saveable(parts.model), on="root")
+    if needs and world.is_root:
+        observer.note(needs)
     progress = begin(parts, world, run_dir if resume else None)
 
     def start_writing() -> None:
