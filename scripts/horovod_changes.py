@@ -27,6 +27,10 @@ class DoesNotApply(Exception):
 FILES = Path(__file__).resolve().parent / "horovod"
 NEW_FILES = {
     "horovod/common/ops": (
+        "host_barrier.h",
+        "host_barrier.cc",
+        "shared_segment.h",
+        "shared_segment.cc",
         "shared_windows.h",
         "shared_windows.cc",
         "shared_memory_operations.h",
@@ -210,11 +214,6 @@ void MPIController::CrossRankBitwiseAnd(""",
 IN_SHARED_MEMORY = (
     Change(
         "CMakeLists.txt",
-        "        list(APPEND LINKER_LIBS ${MPI_LIBRARIES})\n",
-        "        list(APPEND LINKER_LIBS ${MPI_LIBRARIES} rt)\n",  # shm_open, before glibc 2.34
-    ),
-    Change(
-        "CMakeLists.txt",
         '"${PROJECT_SOURCE_DIR}/horovod/common/ops/mpi_operations.cc"\n',
         '"${PROJECT_SOURCE_DIR}/horovod/common/ops/mpi_operations.cc"\n'
         + "".join(
@@ -231,7 +230,8 @@ IN_SHARED_MEMORY = (
     Change(
         "horovod/common/operations.cc",
         "    allreduce_ops.push_back(\n        std::shared_ptr<AllreduceOp>(new MPIAllreduce(&state)));\n",
-        """    allreduce_ops.push_back(std::make_shared<SharedMemoryAllreduce>(
+        """    // Before all others: what is updated (Update) must not reach one of them, such as Gloo's.
+    allreduce_ops.insert(allreduce_ops.begin(), std::make_shared<SharedMemoryAllreduce>(
         &state, global_mpi_context.GetMPICommunicator(Communicator::GLOBAL)));
     allreduce_ops.push_back(
         std::shared_ptr<AllreduceOp>(new MPIAllreduce(&state)));
@@ -241,6 +241,29 @@ IN_SHARED_MEMORY = (
         "horovod/common/mpi/mpi_controller.cc",
         '#include "../logging.h"\n',
         '#include "../logging.h"\n#include "../ops/shared_windows.h"\n',
+    ),
+)
+
+# A wait in shared memory ends with an exception where another rank's process has ended. What is outstanding then fails with
+# its words, and not with a general remark about one of the ranks.
+SAY_WHY_IT_ENDED = (
+    Change(
+        "horovod/common/operations.cc",
+        "void BackgroundThreadLoop(HorovodGlobalState& state) {\n#if HAVE_CCL\n",
+        "void BackgroundThreadLoop(HorovodGlobalState& state) {\n  Status why_it_ended = SHUT_DOWN_ERROR;\n#if HAVE_CCL\n",
+    ),
+    Change(
+        "horovod/common/operations.cc",
+        """        << "Horovod background loop uncaught exception: " << ex.what();
+""",
+        """        << "Horovod background loop uncaught exception: " << ex.what();
+    why_it_ended = Status::UnknownError(ex.what());
+""",
+    ),
+    Change(
+        "horovod/common/operations.cc",
+        "Finalize(global_mpi_context,\n                                              SHUT_DOWN_ERROR);",
+        "Finalize(global_mpi_context,\n                                              why_it_ended);",
     ),
 )
 
@@ -258,7 +281,9 @@ SHARED_OUT_UPDATE = (
     Change(
         "horovod/tensorflow/mpi_ops.cc",
         '#include "../common/ops/collective_operations.h"\n',
-        """#include "../common/ops/collective_operations.h"
+        """#include <cstring>
+
+#include "../common/ops/collective_operations.h"
 #include "../common/ops/adam_update.h"
 #include "../common/ops/shared_memory_operations.h"
 """,
@@ -274,14 +299,18 @@ REGISTER_KERNEL_BUILDER(Name("HorovodGroupedAllreduce").Device(DEVICE_CPU),
 )
 
 # A group of gradients is averaged where it lies, unless something else still reads it: half the memory that an exchange
-# goes through, and that leaves the core's cache for it.
+# goes through, and that leaves the core's cache for it. A copy of the tensor would be such a reader.
 IN_PLACE = (
     Change(
         "horovod/tensorflow/mpi_ops.cc",
-        """          context, context->allocate_output(i, tensor.shape(), &outputs[i]),
+        """      auto tensor = context->input(i);
+      OP_REQUIRES_OK_ASYNC(
+          context, context->allocate_output(i, tensor.shape(), &outputs[i]),
           done);
 """,
-        """          context, context->forward_input_or_allocate_output({i}, i, tensor.shape(), &outputs[i]),
+        """      const auto& tensor = context->input(i);
+      OP_REQUIRES_OK_ASYNC(
+          context, context->forward_input_or_allocate_output({i}, i, tensor.shape(), &outputs[i]),
           done);
 """,
     ),
@@ -332,6 +361,7 @@ CHANGES = (
     *WAKE_ON_ENQUEUE,
     *MEET_WITHOUT_POLLING,
     *IN_SHARED_MEMORY,
+    *SAY_WHY_IT_ENDED,
     *SHARED_OUT_UPDATE,
     *IN_PLACE,
     *SAY_DONE_IN_A_WORKER,

@@ -2,7 +2,8 @@
 //
 // Averages gradients over all ranks and updates variables by Adam, each element on one rank, in one exchange through
 // shared memory (shared_memory_operations.h). Of the two moments every rank updates its own blocks alone. It can be had
-// where horovod_shared_memory_block() is not 0; no rank may have joined.
+// where horovod_shared_memory_block() is not 0. Where a rank has joined, or updates with another learning rate than the
+// others, it is an error on all ranks, and nothing is updated.
 
 namespace { // as TFTensor
 
@@ -16,6 +17,17 @@ public:
   void Apply(float* values, const float* output, int64_t first, int64_t count) const override {
     auto from = [&](const ::tensorflow::Tensor& tensor) { return const_cast<float*>(tensor.flat<float>().data()) + first; };
     common::ApplyAdam(coefficients_, values, output, from(momentums_), from(velocities_), count);
+  }
+
+  uint64_t Settings() const override {
+    uint64_t digest = 1;
+    for (float coefficient : {coefficients_.alpha, coefficients_.one_minus_beta1, coefficients_.one_minus_beta2,
+                              coefficients_.epsilon}) {
+      uint32_t bits;
+      std::memcpy(&bits, &coefficient, sizeof(bits));
+      digest = common::Mixed(digest, bits);
+    }
+    return digest;
   }
 
   // Variables whose memory somebody holds are copied before they are updated.

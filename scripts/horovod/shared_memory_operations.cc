@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
+
+#include "../logging.h"
 
 namespace horovod {
 namespace common {
@@ -70,20 +73,56 @@ template <typename T> void Sum(T* values, const std::vector<const T*>& addends, 
   }
 }
 
-// Each rank lays what others have to sum into its window, sums its own parts, and takes the others' sums.
-template <typename T> void AllreducePiece(SharedWindows& windows, const std::vector<Part<T>>& parts, T scale) {
+SharedWindows::Wish WishFor(const std::vector<TensorTableEntry>& entries) {
+  SharedWindows::Wish wish = {};
+  for (auto& entry : entries) {
+    auto update = dynamic_cast<const Update*>(entry.output.get());
+    wish.which_update = Mixed(wish.which_update, update != nullptr ? 2 : 1);
+    wish.how = Mixed(wish.how, update != nullptr ? update->Settings() : 0);
+    wish.num_updates += update != nullptr;
+  }
+  return wish;
+}
+
+// What keeps the ranks from this exchange, or nothing: the same on all of them. Means would be taken for weights where one
+// rank updates and another does not, and parts of a weight would be updated in different ways.
+std::string Disagreement(const SharedWindows& windows) {
+  auto& first = windows.WishOf(0);
+  for (int rank = 1; rank < windows.Size(); ++rank) {
+    auto& wish = windows.WishOf(rank);
+    if (wish.which_update != first.which_update) {
+      return "Rank 0 updates " + std::to_string(first.num_updates) + " weights in this exchange, and rank " +
+             std::to_string(rank) + " updates " + std::to_string(wish.num_updates) +
+             ". While the ranks share the update of the weights, all must take the same steps, and none may join "
+             "(hvd.join) before the others. Give every rank the same number of batches, or use "
+             "DistributedOptimizer(..., share_update=False).";
+    }
+    if (wish.how != first.how) {
+      return "Rank " + std::to_string(rank) +
+             " updates the weights with another learning rate, beta, epsilon or number of steps (iterations) than rank 0. "
+             "Set these alike on every rank. A learning rate that follows a metric needs the metric of all ranks "
+             "(MetricAverageCallback).";
+    }
+  }
+  return "";
+}
+
+template <typename T> void LayOut(SharedWindows& windows, const std::vector<Part<T>>& parts) {
+  auto window = static_cast<T*>(windows.Window(windows.Rank()));
+  for (auto& part : parts) {
+    if (part.owner != windows.Rank()) {
+      std::memcpy(window + part.in_window, part.input, part.length * sizeof(T));
+    }
+  }
+}
+
+// Each rank has laid what others have to sum into its window; it sums its own parts, and takes the others' sums.
+template <typename T> void SumAndTake(SharedWindows& windows, const std::vector<Part<T>>& parts, T scale) {
   int me = windows.Rank(), size = windows.Size();
   auto at = [&](int rank, const Part<T>& part) { return static_cast<T*>(windows.Window(rank)) + part.in_window; };
   // A sum lies in the window of the rank after the one that has it, in the place of an addend which that one alone has
   // read: memory that is in a core's cache already is cheaper to write to than other memory.
   auto sum_of = [&](const Part<T>& part) { return at((part.owner + 1) % size, part); };
-
-  for (auto& part : parts) {
-    if (part.owner != me) {
-      std::memcpy(at(me, part), part.input, part.length * sizeof(T));
-    }
-  }
-  windows.Meet();
 
   std::vector<const T*> addends(size);
   T values[BLOCK];
@@ -108,16 +147,27 @@ template <typename T> void AllreducePiece(SharedWindows& windows, const std::vec
   windows.NextTurn();
 }
 
+// Returns what kept the ranks from it, or nothing.
 template <typename T>
-void AllreduceEntries(SharedWindows& windows, const std::vector<TensorTableEntry>& entries, double scale) {
+std::string AllreduceEntries(SharedWindows& windows, const std::vector<TensorTableEntry>& entries, double scale) {
   constexpr int64_t piece = SharedWindows::WINDOW_BYTES / sizeof(T);
   int64_t length = 0;
   for (auto& entry : entries) {
     length += AlignedLength(entry);
   }
+  windows.WishOf(windows.Rank()) = WishFor(entries);
   for (int64_t begin = 0; begin < length; begin += piece) {
-    AllreducePiece<T>(windows, PartsOf<T>(entries, begin, begin + piece, windows.Size()), T(scale));
+    auto parts = PartsOf<T>(entries, begin, begin + piece, windows.Size());
+    LayOut(windows, parts);
+    windows.Meet();
+    auto problem = begin == 0 ? Disagreement(windows) : "";
+    if (!problem.empty()) {
+      windows.Meet(); // all have read what the others wanted
+      return problem;
+    }
+    SumAndTake(windows, parts, T(scale));
   }
+  return "";
 }
 
 } // namespace
@@ -143,13 +193,17 @@ Status SharedMemoryAllreduce::Execute(std::vector<TensorTableEntry>& entries, co
   }
   auto& timeline = global_state_->timeline;
   timeline.ActivityStartAll(entries, "SHARED_MEMORY_ALLREDUCE");
-  if (entries[0].tensor->dtype() == DataType::HOROVOD_FLOAT32) {
-    AllreduceEntries<float>(*windows_, entries, scale);
-  } else {
-    AllreduceEntries<double>(*windows_, entries, scale);
-  }
+  auto problem = entries[0].tensor->dtype() == DataType::HOROVOD_FLOAT32
+                     ? AllreduceEntries<float>(*windows_, entries, scale)
+                     : AllreduceEntries<double>(*windows_, entries, scale);
   timeline.ActivityEndAll(entries);
-  return Status::OK();
+  if (problem.empty()) {
+    return Status::OK();
+  }
+  if (entries[0].callback == nullptr) { // of a rank that has joined: nobody there is told by the status
+    LOG(ERROR, windows_->Rank()) << problem;
+  }
+  return Status::InvalidArgument(problem);
 }
 
 } // namespace common

@@ -1,7 +1,8 @@
 // Sums and means between the ranks of one host, through the windows that they share.
 //
 // An operation of Horovod's, compiled into it by scripts/build_horovod.py. It takes part for sums and means of 32- and
-// 64-bit floats in memory over all ranks; anything else goes to the operations after it.
+// 64-bit floats in memory over all ranks; anything else goes to the operations after it. Where ranks disagree whether and
+// how outputs are updated, none of them touches an output, and all return the same error.
 
 #ifndef HVD_TRAIN_SHARED_MEMORY_OPERATIONS_H
 #define HVD_TRAIN_SHARED_MEMORY_OPERATIONS_H
@@ -22,6 +23,9 @@ namespace common {
 // on nothing but the tensor, so whatever a rank keeps of its elements (see Update) is its own from step to step.
 constexpr int64_t BLOCK = 1024;
 
+// A digest of what `digest` is one of, and of `more` (FNV-1a, by words).
+inline uint64_t Mixed(uint64_t digest, uint64_t more) { return (digest ^ more) * 1099511628211u; }
+
 // What an output can be besides a tensor: the mean is no result then, but what the result is computed from, for each
 // element once, on the rank that has it. The others receive what came out.
 class Update {
@@ -30,6 +34,8 @@ public:
   // `values` holds the means of the elements [first, first + count), `output` what the output holds of these. Puts what
   // it is to hold into `values`.
   virtual void Apply(float* values, const float* output, int64_t first, int64_t count) const = 0;
+  // A digest of whatever Apply depends on that must be alike on all ranks. An exchange where it is not is refused.
+  virtual uint64_t Settings() const = 0;
 };
 
 class SharedMemoryAllreduce : public AllreduceOp {

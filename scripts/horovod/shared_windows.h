@@ -1,20 +1,20 @@
-// A segment of memory that all ranks of a job on one host have: windows for what they exchange, and a place to meet.
+// What the ranks of a job on one host share: windows for what they exchange, words, and a barrier.
 //
 // It is there where HOROVOD_SHARED_MEMORY is set to something but 0 on every rank, all ranks are on one host and each
-// can open the segment. Horovod's background thread is the only one that uses it.
+// can have the memory. Horovod's background thread is the only one that uses it.
 
 #ifndef HVD_TRAIN_SHARED_WINDOWS_H
 #define HVD_TRAIN_SHARED_WINDOWS_H
 
-#include <atomic>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "mpi.h"
+
+#include "host_barrier.h"
+#include "shared_segment.h"
 
 namespace horovod {
 namespace common {
@@ -24,9 +24,8 @@ public:
   // Of a rank's windows. A longer message goes through them piece by piece; one of this size stays in a core's own cache.
   static constexpr std::size_t WINDOW_BYTES = 2 << 20;
 
-  // Collective over `comm`; all its ranks see the same Ready(). Never throws: without a segment there is MPI.
+  // Collective over `comm`; all its ranks see the same Ready(). Never throws: without shared memory there is MPI.
   explicit SharedWindows(MPI_Comm comm);
-  ~SharedWindows();
   SharedWindows(const SharedWindows&) = delete;
   SharedWindows& operator=(const SharedWindows&) = delete;
 
@@ -35,7 +34,7 @@ public:
   // Null where there are none, or where they are not of `size` ranks.
   static SharedWindows* OfAll(int size);
 
-  bool Ready() const { return base_ != nullptr; }
+  bool Ready() const { return barrier_ != nullptr; }
   int Rank() const { return rank_; }
   int Size() const { return size_; }
 
@@ -43,39 +42,38 @@ public:
   void* Window(int rank) const;
   void NextTurn() { turn_ = 1 - turn_; }
 
-  // Returns when all ranks are here. What each has written before, all can read after it. Collective.
-  void Meet();
+  // What a rank wants of an exchange. It lays its own here before the first barrier, and reads the others' between that
+  // one and the next.
+  struct Wish {
+    uint64_t which_update;
+    uint64_t how;
+    uint64_t num_updates;
+  };
+  Wish& WishOf(int rank) const { return ListOf(rank).wish; }
+
+  // Returns when all ranks are here. What each has written before, all can read after it. Collective. Throws PeerEnded.
+  void Meet() { barrier_->Wait(); }
 
   // Whether `count` words are few enough for Combine.
   static bool Holds(int count);
-  // words = those of all ranks, combined by and (or by or). Collective.
+  // words = those of all ranks, combined by and (or by or). Collective. Throws PeerEnded.
   void Combine(std::vector<long long>& words, int count, bool by_and);
 
 private:
   static constexpr int WORDS = 64;
-  // Where all meet: who comes last opens it for the others.
-  struct alignas(64) Door {
-    std::atomic<int> arrived;
-    std::atomic<uint32_t> meetings;
-    std::atomic<int> sleepers;
+  struct alignas(64) List {
+    long long words[2][WORDS];
+    Wish wish;
   };
-  struct alignas(64) Words {
-    long long of[2][WORDS];
-  };
-  Door& TheDoor() const { return *static_cast<Door*>(base_); }
-  long long* WordsOf(int rank, int turn) const;
-  void WaitUntilOpen(uint32_t meetings_before);
-  bool EachHasACore(MPI_Comm comm) const;
-  std::string CreateSegment();
-  bool OpenSegment(const std::string& name);
+  List& ListOf(int rank) const;
 
   int rank_ = 0;
   int size_ = 1;
-  std::size_t length_ = 0;
-  void* base_ = nullptr;
+  std::size_t head_ = 0;
+  std::unique_ptr<SharedSegment> segment_;
+  std::unique_ptr<HostBarrier> barrier_;
   int turn_ = 0;
   int words_turn_ = 0;
-  std::chrono::microseconds polls_for_{0};
 };
 
 } // namespace common

@@ -38,6 +38,8 @@ MARK = "HVD_TRAIN_TEST_MARK"
 # Seconds that a job's processes have to be gone after its first process ended: mpirun's ranks take a moment.
 LINGER_S = 3.0
 POLL_S = 0.02
+# Where Open MPI's ranks share memory; elsewhere than on Linux, in the temporary directory.
+SHARED_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,11 @@ def _carries(process: psutil.Process, mark: str) -> bool:
         return False  # gone meanwhile, or another user's
 
 
+def _open_mpi_files(directory: Path, shared: Path) -> dict[str, str]:
+    """Where this job's Open MPI keeps its files: they would stay where mpirun is killed."""
+    return {"OMPI_MCA_orte_tmpdir_base": str(directory), "OMPI_MCA_btl_vader_backing_directory": str(shared)}
+
+
 @contextlib.contextmanager
 def started(
     command: Sequence[str | Path],
@@ -199,7 +206,10 @@ def started(
 ) -> Iterator[Job]:
     """Start a command; whatever is left of it at the end of the block is killed. `timeout_s` limits its whole life."""
     mark = uuid.uuid4().hex
-    with tempfile.TemporaryDirectory(prefix="hvd_train-test-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="hvd_train-test-") as scratch,
+        tempfile.TemporaryDirectory(prefix="hvd_train-test-", dir=SHARED_MEMORY) as shared,
+    ):
         directory = Path(scratch)
         # Files, not pipes: a process left behind cannot keep the test waiting for the end of its output.
         with (directory / "stdout").open("wb") as out, (directory / "stderr").open("wb") as err:
@@ -208,7 +218,7 @@ def started(
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**environment(env), MARK: mark},
+                env={**environment({**_open_mpi_files(directory, Path(shared)), **(env or {})}), MARK: mark},
                 cwd=cwd,
                 start_new_session=True,
             )

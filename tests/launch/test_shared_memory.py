@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from processes import mpirun, run, started
+from processes import REPOSITORY, mpirun, run, started
 
 PROGRAM = """
 import os, resource, signal, sys, time
@@ -16,7 +19,7 @@ if how == "one rank says no" and rank == 1:
     os.environ["HOROVOD_SHARED_MEMORY"] = "0"
 if how == "no room" and rank == 0:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    # Of a file: enough for Open MPI's segment of 4 MiB, not for one of two windows of 2 MiB for each rank.
+    # Of a file: enough for Open MPI's segment of 4 MiB, not for two windows of 2 MiB for each rank.
     resource.setrlimit(resource.RLIMIT_FSIZE, (6 << 20, 6 << 20))
 if how == "one core":
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -33,9 +36,17 @@ def mean(turn):
 
 mean(0)
 if how == "killed":
-    print("running", flush=True)
-    while True:
-        mean(1)
+    def tell(what, text):
+        with open(f"{what}.{rank}.new", "w") as file:
+            file.write(text)
+        os.rename(f"{what}.{rank}.new", f"{what}.{rank}")
+    tell("process", str(os.getpid()))
+    try:
+        while True:
+            mean(1)
+    except tf.errors.UnknownError as error:
+        tell("ended", str(error))
+        os._exit(1)  # a frozen mpirun ends no rank
 if how == "late":
     computed = time.process_time()
     if rank == 0:
@@ -58,8 +69,11 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
-def segments() -> set[str]:
-    return {name for name in os.listdir("/dev/shm") if name.startswith("horovod-")}
+def wait_for(files: list[Path], timeout_s: float) -> list[str]:
+    deadline = time.monotonic() + timeout_s
+    while not all(file.exists() for file in files) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return [file.read_text() for file in files]
 
 
 @pytest.mark.parametrize(
@@ -69,15 +83,39 @@ def segments() -> set[str]:
 def test_means_are_right_wherever_they_are_computed(tmp_path: Path, how: str, np: int, block: int) -> None:
     """And a rank that comes late costs the others no core; ranks that share a core do not wait for their turn to poll."""
     done = run(mpirun(np, "--bind-to", "none", "python", program(tmp_path), how, str(block)), timeout_s=120, env=ON)
-    assert done.stderr.count("The ranks share no memory (8 MiB in /dev/shm)") == (how == "no room"), done.stderr
-    assert not segments()
+    without = "The ranks share no memory: rank 0 cannot make 9 MiB of memory (File too large). Gradients go through MPI"
+    assert done.stderr.count(without) == (how == "no room"), done.stderr
 
 
-def test_a_job_that_is_killed_leaves_no_memory_behind(tmp_path: Path) -> None:
-    with started(mpirun(2, "python", program(tmp_path), "killed", "1024"), timeout_s=120, env=ON) as job:
-        job.wait_for("running", timeout_s=100)
-        assert not segments(), "its name is gone as soon as all have opened it"
-        for process in job.processes():
-            process.kill()
-        job.wait(20)
-    assert not segments()
+def test_a_rank_whose_peer_has_ended_leaves_its_wait(tmp_path: Path) -> None:
+    """With mpirun frozen nobody else ends it. However a job ends, its memory stays nowhere: it has no name."""
+    command = mpirun(3, "--bind-to", "none", "python", program(tmp_path), "killed", "1024")
+    with started(command, timeout_s=150, env=ON, cwd=tmp_path) as job:
+        processes = wait_for([tmp_path / f"process.{rank}" for rank in range(3)], timeout_s=100)
+        assert "/memfd:horovod (deleted)" in Path(f"/proc/{processes[0]}/maps").read_text()
+        os.kill(job.pid, signal.SIGSTOP)
+        os.kill(int(processes[1]), signal.SIGKILL)
+        for why in wait_for([tmp_path / f"ended.{rank}" for rank in (0, 2)], timeout_s=30):  # it looks every second
+            assert "The process of rank 1 has ended, and this rank waits for it" in why
+
+
+@pytest.fixture(scope="module")
+def barrier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    built, sources = tmp_path_factory.mktemp("barrier") / "host_barrier", REPOSITORY / "scripts" / "horovod"
+    files = [Path(__file__).with_name("host_barrier.cc"), sources / "host_barrier.cc"]
+    compiler = os.environ.get("CXX", "g++")
+    subprocess.run(
+        [compiler, "-std=c++14", "-Wall", "-Werror", f"-I{sources}", "-o", built, *files, "-pthread"], check=True
+    )
+    return built
+
+
+@pytest.mark.parametrize(("size", "rounds", "polls_us"), [(2, 20_000, 1000), (4, 5_000, 0), (5, 2_000, 50)])
+def test_nobody_passes_the_barrier_before_all_are_there(barrier: Path, size: int, rounds: int, polls_us: int) -> None:
+    run([barrier, str(size), str(rounds), str(polls_us)], timeout_s=60)
+
+
+@pytest.mark.parametrize("polls_us", [0, 1000])
+def test_a_wait_at_the_barrier_ends_where_a_process_has_ended(barrier: Path, polls_us: int) -> None:
+    done = run([barrier, "3", "1000", str(polls_us), "killed"], timeout_s=60)
+    assert done.stdout.count("The process of rank 0 has ended") == 2

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import horovod.tensorflow
 import keras
 import numpy as np
 import pytest
@@ -56,6 +57,29 @@ def test_a_gradient_that_something_else_reads_is_not_averaged_in_its_place(hvd: 
     gradient, mean = both(tf.fill([3000], float(hvd.rank())))
     assert set(gradient.numpy()) == {2.0 * hvd.rank()}
     assert set(mean.numpy()) == {hvd.size() - 1.0}
+
+
+def test_a_group_of_gradients_is_averaged_where_it_lies(hvd: Any) -> None:
+    """By the peak of the process's memory: a second buffer would be as much again."""
+    megabytes = 64
+
+    @tf.function(input_signature=[tf.TensorSpec([None])])
+    def mean(x: tf.Tensor) -> tf.Tensor:
+        (averaged,) = hvd.grouped_allreduce([x * 2.0], name="in_place")
+        return averaged
+
+    def memory(name: str) -> int:
+        """Of this process, in MB."""
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) >> 10 for line in lines if line.startswith(name))
+
+    mean(tf.ones([5000]))
+    x = tf.fill([megabytes << 18], float(hvd.rank()))
+    before = memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is what there is now
+    averaged = mean(x)
+    assert megabytes * 0.5 < memory("VmHWM") - before < megabytes * 1.5
+    assert averaged[-1] == hvd.size() - 1
 
 
 def trained(hvd: Any, optimizer: Any, *, share: bool, name: str, steps: int = 12) -> tuple[Any, list[bytes]]:
@@ -120,6 +144,35 @@ def test_each_rank_updates_its_own_blocks_of_the_moments(hvd: Any, graph: bool) 
     assert ((optimizer._momentums[0].numpy() != 0) == own).all()
     optimizer.hvd_gather_state()
     assert (optimizer._momentums[0].numpy() != 0).all()
+
+
+def test_a_rank_that_has_joined_stops_a_shared_update(hvd: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """It brings no update, and the means of the gradients would be taken for weights. Joined by Horovod's own function,
+    which does not ask."""
+    variable, why = keras.Variable(np.ones((3000, 2), "float32")), "none may join (hvd.join) before the others"
+    optimizer = hvd.DistributedOptimizer(fused_adam.Adam(0.01), share_update=True)
+    optimizer.apply([tf.ones((3000, 2))], [variable])
+    before = variable.numpy()
+    if hvd.rank() == 0:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="updates 1 weights .* rank 1 updates 0") as caught:
+            optimizer.apply([tf.ones((3000, 2))], [variable])
+        assert why in str(caught.value)
+    horovod.tensorflow.join()
+    assert (variable.numpy() == before).all()
+    assert why in capfd.readouterr().err  # on every rank: those that have joined can raise nothing
+
+
+def test_ranks_do_not_share_an_update_that_each_would_make_otherwise(hvd: Any) -> None:
+    """Each would update its blocks at its own learning rate."""
+    variable = keras.Variable(np.ones((3000, 2), "float32"))
+    last = hvd.rank() == hvd.size() - 1
+    optimizer = hvd.DistributedOptimizer(fused_adam.Adam(0.02 if last else 0.01), share_update=True)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"Rank {hvd.size() - 1} .* another learning rate"):
+        optimizer.apply([tf.ones((3000, 2))], [variable])
+    assert (variable.numpy() == 1).all()
+    optimizer.learning_rate = 0.01
+    optimizer.apply([tf.ones((3000, 2))], [variable])
+    assert (variable.numpy() < 1).all()
 
 
 def test_what_cannot_be_shared_out_is_averaged(hvd: Any) -> None:
