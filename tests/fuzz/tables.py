@@ -173,8 +173,13 @@ def reference(case: Case) -> tuple[list[str], Values] | None:
     if any("\0" in line for line in lines):
         return None
     delimiter = {"tab": "\t", "whitespace": " "}.get(case.options["delimiter"], case.options["delimiter"])
+    source = _Ends(io.StringIO("".join(lines), newline=""))
+    rows = []
     try:
-        rows = [row for row in csv.reader(io.StringIO("".join(lines), newline=""), delimiter=delimiter) if row]
+        for row in csv.reader(source, delimiter=delimiter):
+            if source.ended:  # inside a quote
+                return None
+            rows += [row] if row else []
     except csv.Error:
         return None
     if case.options["header"] == "yes":
@@ -184,10 +189,29 @@ def reference(case: Case) -> tuple[list[str], Values] | None:
         rows = rows[1:] if names and all(len(row) == len(names) for row in rows) else []
     if not rows or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
         return None
+    if any("\n" in row[0] or "\r" in row[0] for row in rows):
+        return None
     values = [_column([row[i] for row in rows], case.options) for i in range(1, len(rows[0]))]
     if any(column is None for column in values):
         return None
     return [row[0] for row in rows], [list(row) for row in zip(*values, strict=True)]  # type: ignore[arg-type]
+
+
+class _Ends:
+    """Lines that know when they were asked for one too many."""
+
+    def __init__(self, lines: io.StringIO) -> None:
+        self._lines, self.ended = lines, False
+
+    def __iter__(self) -> _Ends:
+        return self
+
+    def __next__(self) -> str:
+        line = self._lines.readline()
+        self.ended = not line
+        if not line:
+            raise StopIteration
+        return line
 
 
 def has_special_beginning(case: Case) -> bool:

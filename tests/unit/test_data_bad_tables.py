@@ -105,7 +105,8 @@ def test_plus_signs_and_blanks_are_read_although_the_fast_reader_refuses_them(tm
         ),
         ([GOOD[0], *("2000" + line[4:] for line in GOOD[1:])], "same label"),
         (GOOD[:4], "rows are too few"),
-        (['"' + GOOD[0], *GOOD[1:]], "no row"),
+        (['"' + GOOD[0], *GOOD[1:]], "line 1: a quote that is opened in this row is never closed"),
+        ([*GOOD[:9], GOOD[9][:5] + '"' + GOOD[9][5:], *GOOD[10:]], "line 10: a quote"),
     ],
 )
 def test_tables_of_the_wrong_shape(lines: list[str], says: str, tmp_path: Path) -> None:
@@ -168,6 +169,19 @@ def test_very_many_columns(tmp_path: Path) -> None:
     assert features[7, 19_999] == 7.25
     rows[7] = rows[7] + "x"
     assert f"line 8, column {num_columns + 1}" in refused(write_lines(tmp_path / "t.csv", *rows), tmp_path / "bad")
+
+
+@pytest.mark.parametrize("column", [1, 2])
+def test_rows_are_not_lost_in_a_quote_that_is_not_closed(column: int, tmp_path: Path) -> None:
+    """pyarrow's reader takes the rest of the file for one cell, also of a column that is not asked for."""
+    rows = [f"{i}.5,{'ab'[i % 2]},{'uv'[i % 2]}" for i in range(300)]
+    rows[280] = ",".join([*rows[280].split(",")[:column], '"a', *rows[280].split(",")[column + 1 :]])
+    path = write_lines(tmp_path / "t.csv", "x,y,z", *rows)
+    for label, other in (("y", "z"), ("z", "y")):
+        assert "line 282" in refused(path, tmp_path, label=label, drop=(other,))
+    rows[290] = ",".join([*rows[290].split(",")[:column], '"a', *rows[290].split(",")[column + 1 :]])
+    path = write_lines(tmp_path / "t.csv", "x,y,z", *rows)
+    assert "line breaks" in refused(path, tmp_path, label="xyz"[column], drop=("xyz"[3 - column],))
 
 
 def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,11 @@ from data_helpers import all_rows, converted, new_rows, write_lines
 
 from hvd_train.config import DataConfig
 from hvd_train.data import convert
+from hvd_train.data.sources import TableFormat
 from hvd_train.data.sources import csv as csv_source
+from hvd_train.data.sources.beginning import read_beginning
+from hvd_train.data.sources.cells import Notation
+from hvd_train.data.sources.text_stream import open_text
 from hvd_train.errors import ConfigError, DataError
 
 NUM_ROWS = 60
@@ -93,6 +97,21 @@ def test_a_table_in_another_form_is_the_same_table(name: str, tmp_path: Path) ->
     assert np.array_equal(features, table[["a", "b", "c"]].to_numpy().astype(np.float32)[7:])
     assert labels is not None
     assert [dataset.schema.label_values[k] for k in labels] == table["grade"].tolist()[7:]
+
+
+def test_a_plain_table_is_read_as_it_stands_in_the_file(tmp_path: Path) -> None:
+    """No reader of ours stands between the file and pyarrow's, which is where the speed comes from."""
+    path, table = tmp_path / "t.csv", plain()
+    table.to_csv(path, index=False)
+    form = read_beginning(path, TableFormat(), Notation()).form
+    assert form.is_plain
+    with open_text(path, form) as file:
+        assert file.stream is file.raw
+    for name, (write, encoding, options) in FORMS.items():
+        path.write_bytes(write(table).encode(encoding))
+        found = read_beginning(path, TableFormat(**options), Notation())
+        plain_too = name in ("a mark against what is told", "tabs by name", "decimal comma", "points as thousands")
+        assert found.form.is_plain == (plain_too or name == "spaces as thousands"), name
 
 
 @pytest.mark.parametrize("block_bytes", [300, 4 << 20])

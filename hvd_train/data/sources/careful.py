@@ -46,6 +46,7 @@ def records(path: Path, form: TextForm) -> Iterator[Record]:
         csv.field_size_limit(MAX_LINE_CHARS)
         lines = _Lines(path, file.stream, form.encoding)
         reader = csv.reader(lines, delimiter=form.delimiter, strict=False)
+        start = 1
         while True:
             try:
                 cells = next(reader)
@@ -53,6 +54,12 @@ def records(path: Path, form: TextForm) -> Iterator[Record]:
                 return
             except csv.Error as error:
                 raise DataError(f"{path}, line {lines.number}: this is no CSV: {error}.") from None
+            if lines.ended:  # the reader asks for a line after the last one only inside a quoted cell
+                raise DataError(
+                    f"{path}, line {start}: a quote that is opened in this row is never closed, so that the rest of the "
+                    "file would be one cell."
+                )
+            start = lines.number + 1
             if cells:
                 yield Record(lines.number, cells)
 
@@ -70,6 +77,7 @@ class _Lines:
 
     def __init__(self, path: Path, file: io.BufferedReader[Any], encoding: str) -> None:
         self.path, self.number, self.encoding = path, 0, encoding
+        self.ended = False
         # utf-8-sig leaves out a byte order mark; surrogateescape lets us find the line of a bad byte.
         self._text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
 
@@ -82,6 +90,7 @@ class _Lines:
         except DAMAGE as error:
             raise damaged(self.path, error) from None
         if not line:
+            self.ended = True
             raise StopIteration
         self.number += 1
         if len(line) >= MAX_LINE_CHARS:
@@ -186,6 +195,13 @@ class CarefulReader:
                     where = describe_column(self.names, column, named=self.named)
                     hint = self._label_hint(columns, column) if str(error).endswith("should be.") else ""
                     raise DataError(f"{self.path}, line {record.line}, {where}: {error}{hint}") from None
+            for text_column in (columns.label, columns.key):
+                if text_column is not None and ("\n" in cells[text_column] or "\r" in cells[text_column]):
+                    where = describe_column(self.names, text_column, named=self.named)
+                    raise DataError(
+                        f"{self.path}, line {record.line}, {where}: the cell holds line breaks, and rows may be lost in it. "
+                        "Is a quote closed only rows later? Or write a space for each line break."
+                    )
             label = None if columns.label is None else cells[columns.label]
             if label is not None and self.notation.is_foreign(label):
                 where = describe_column(self.names, columns.label or 0, named=self.named)

@@ -175,7 +175,9 @@ def _number(text: str, notation: Notation) -> float | None:
         value = float(plain)
     except ValueError:
         return None
-    return None if math.isnan(value) or plain.lstrip("+-")[:1] in "iI" else value
+    if math.isnan(value) or plain.lstrip("+-")[:1] in "iI" or plain[-1].isspace() or plain[0].isspace():
+        return None  # Python strips line breaks, which only a quote that is not closed puts there
+    return value
 
 
 def _days(text: str) -> float | None:

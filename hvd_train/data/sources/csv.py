@@ -20,7 +20,7 @@ from hvd_train.data.exactness import extremes_of
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
 from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.data.sources.beginning import read_beginning
-from hvd_train.data.sources.careful import CarefulReader, CellReader
+from hvd_train.data.sources.careful import CarefulReader, CellReader, records
 from hvd_train.data.sources.cells import Kind, Notation, column_values
 from hvd_train.data.sources.hints import one_column
 from hvd_train.data.sources.missing import MissingMarkers
@@ -108,8 +108,9 @@ class CsvTable(Table):
                 # Where a carriage return alone ends a line, lines must be counted as the careful reader counts them.
                 if b"\r" in file.readline(MAX_BLOCK_BYTES).removesuffix(b"\n").removesuffix(b"\r"):
                     raise pa.ArrowInvalid("lines end with a carriage return alone: for the careful reader")
+            quotes = _QuoteCounter(file)
             reader = pyarrow.csv.open_csv(
-                pa.PythonFile(file, "r"),
+                pa.PythonFile(quotes, "r"),
                 read_options=pyarrow.csv.ReadOptions(block_size=self._block_bytes, column_names=names),
                 parse_options=pyarrow.csv.ParseOptions(delimiter=self._form.delimiter, newlines_in_values=False),
                 convert_options=pyarrow.csv.ConvertOptions(
@@ -121,6 +122,9 @@ class CsvTable(Table):
                 ),
             )
             yield from reader
+        if quotes.count % 2:  # pyarrow takes all after a quote that is never closed for one cell
+            for _ in records(self.path, self._form):
+                pass
 
     def bytes_read(self) -> int:
         return self._raw.tell() if self._raw is not None and not self._raw.closed else 0
@@ -153,7 +157,7 @@ class CsvTable(Table):
         if np.count_nonzero(np.isfinite(features)) != features.size - num_missing:
             return None
         texts = batch.columns[num_features:]
-        if any(pc.any(pc.match_substring(cells, "\0")).as_py() for cells in texts):
+        if any(pc.any(pc.match_substring_regex(cells, "[\\x00\\n\\r]")).as_py() for cells in texts):
             return None
         label = self._notation.plain_labels(texts.pop(0)) if columns.label is not None else None
         if columns.label is not None and label is None:
@@ -185,6 +189,20 @@ class CsvTable(Table):
         if features:
             yield chunk()
         self.kinds = {c: k for c, k in zip(columns.features, self._careful.kinds, strict=True) if k and k != "number"}
+
+
+class _QuoteCounter:
+    """A file that counts the quotes in what is read of it."""
+
+    closed = False
+
+    def __init__(self, file: io.BufferedReader[Any]) -> None:
+        self._file, self.count = file, 0
+
+    def read(self, num_bytes: int) -> bytes:
+        data = self._file.read(num_bytes)
+        self.count += data.count(b'"')
+        return data
 
 
 def to_matrix(batch: Any) -> NDArray[np.float64]:
