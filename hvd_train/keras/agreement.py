@@ -144,14 +144,23 @@ class Agree(keras.callbacks.Callback):  # type: ignore[misc]
         fit = self.fit
         if fit.process_set is None:
             return
-        rate = _rate_of(self.model.optimizer) if fit.distributed else np.nan
-        rows = fit.gather_row([epoch, float(self.model.stop_training), rate], "fit.epoch_end")
+        optimizer = self.model.optimizer
+        rate, updates = (
+            (_rate_of(optimizer), float(getattr(optimizer, "iterations", 0))) if fit.distributed else (np.nan, 0.0)
+        )
+        rows = fit.gather_row([epoch, float(self.model.stop_training), rate, updates], "fit.epoch_end")
         fit.require_alike(rows[:, 0].astype(int).tolist(), "The epoch that ends is", "Give every rank as many epochs.")
         fit.require_alike(
             ["to stop" if stop else "to go on" for stop in rows[:, 1]],
             f"After epoch {epoch + 1} training is",
             "A callback such as EarlyStopping is on some ranks alone, or judges by one rank's own metrics. Give it to "
             "every rank, together with MetricAverageCallback.",
+        )
+        fit.require_alike(
+            rows[:, 3].astype(int).tolist(),
+            f"After epoch {epoch + 1} the optimizer's number of updates is",
+            "A callback has loaded weights on some ranks alone. Load them on every rank, or between two calls of fit() with "
+            "BroadcastGlobalVariablesCallback.",
         )
         if not np.isnan(rows[:, 2]).any():
             fit.require_alike(
@@ -161,13 +170,28 @@ class Agree(keras.callbacks.Callback):  # type: ignore[misc]
                 "rank's own metrics. Give it to every rank, together with MetricAverageCallback.",
             )
 
+    def on_train_end(self, logs: Any = None) -> None:
+        if self.fit.process_set is None or not self.fit.distributed:
+            return
+        # Rounded, since the last bits of an update may depend on a rank's kind of CPU.
+        weights = (native(v).numpy() for v in self._trained())
+        sizes = self.fit.gather_row([sum(float(np.abs(w.astype(np.float64)).sum()) for w in weights)], "fit.end")
+        if not np.allclose(sizes, sizes[0], rtol=1e-4, atol=0, equal_nan=True):
+            say_once(
+                "The ranks' weights differ as training ends. A callback such as EarlyStopping(restore_best_weights=True) is "
+                "on some ranks alone, or judges by one rank's own metrics: give it to every rank, with MetricAverageCallback."
+            )
+
     def _compared(self) -> list[Any]:
         """What must be alike before the first step: all that is broadcast; later what the gradients were averaged for."""
         callback = self.fit.broadcast()
         if callback is not None and self._first_broadcast:
             return variables.state_of(self.model, excluded=callback.local_variables)
-        if not self.fit.distributed:
-            return []
+        return self._trained() if self.fit.distributed else []
+
+    def _trained(self) -> list[Any]:
+        """The weights whose gradients are averaged."""
+        callback = self.fit.broadcast()
         local = set().union(*(o.hvd_state.local for o in hooks.distributed_in(self.model.optimizer)))
         local |= {key(v) for v in (callback.local_variables if callback is not None else ())}
         return [v for v in self.model.trainable_variables if key(v) not in local]

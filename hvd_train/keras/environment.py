@@ -89,4 +89,5 @@ def _stall_shutdown_s(environment: MutableMapping[str, str]) -> int:
 
 def stall_limit() -> str:
     """After how long Horovod ends a job whose ranks wait for each other, in words."""
-    return f"{os.environ.get(STALL_SHUTDOWN, '?')} s ({STALL_SHUTDOWN})"
+    limit = os.environ.get(STALL_SHUTDOWN)
+    return f"{limit} s ({STALL_SHUTDOWN})" if limit else "the limit"

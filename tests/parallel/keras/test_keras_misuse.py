@@ -237,9 +237,17 @@ def test_other_vocabularies_are_found_before_the_first_step() -> None:
 class OfSomeRanks(keras.callbacks.Callback):
     """What EarlyStopping, ReduceLROnPlateau or BackupAndRestore do, after the first epoch, on the root alone."""
 
-    def __init__(self, *, stop: bool = False, rate: float | None = None, go_on_with: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        stop: bool = False,
+        rate: float | None = None,
+        go_on_with: int | None = None,
+        updates: int | None = None,
+        weight: float | None = None,
+    ) -> None:
         super().__init__()
-        self.stop, self.rate, self.go_on_with = stop, rate, go_on_with
+        self.stop, self.rate, self.go_on_with, self.updates, self.weight = stop, rate, go_on_with, updates, weight
 
     def on_train_begin(self, logs: Any = None) -> None:
         if self.go_on_with is not None and RANK == 0:
@@ -250,6 +258,12 @@ class OfSomeRanks(keras.callbacks.Callback):
             self.model.stop_training = self.stop
             if self.rate is not None:
                 self.model.optimizer.learning_rate = self.rate
+            if self.updates is not None:
+                self.model.optimizer.iterations.assign(self.updates)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self.weight is not None and RANK == 0:
+            self.model.trainable_variables[0].assign_add(tf.fill(self.model.trainable_variables[0].shape, self.weight))
 
 
 def average_on_the_root() -> list[Any]:
@@ -279,8 +293,9 @@ def average_on_the_root() -> list[Any]:
             lambda: {"callbacks": [OfSomeRanks(rate=0.5)]},
             r"learning rate is 0.5 on ranks \[0\], 0.1.*ReduceLROnPlateau",
         ),
+        (lambda: {"callbacks": [OfSomeRanks(updates=7)]}, r"number of updates is 7 on ranks \[0\].*loaded weights"),
     ],
-    ids=["callbacks", "steps", "epochs", "initial_epoch", "restored", "stop", "rate"],
+    ids=["callbacks", "steps", "epochs", "initial_epoch", "restored", "stop", "rate", "updates"],
 )
 def test_ranks_that_do_not_train_alike(options: Any, words: str) -> None:
     """At once, or at the end of the epoch; the same message everywhere; nothing waits."""
@@ -314,3 +329,16 @@ def test_no_broadcast_of_other_weights_is_said(caplog: pytest.LogCaptureFixture)
         lambda: keras.Sequential([keras.Input((4,)), layers.Dense(2)]),
     )
     assert caplog.text.count("weights differ as training begins") == (1 if RANK == 0 else 0)
+
+
+@several
+@pytest.mark.parametrize("weight", [None, 1.0])
+def test_weights_that_a_callback_changed_on_the_root_at_the_end_are_said(
+    weight: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    basics._said.clear()
+    x, y = batches(2)
+    model = small_model()
+    model.compile(hvd.DistributedOptimizer(optimizers.SGD(0.1)), "mse")
+    model.fit(mine(x)[0], mine(y)[0], verbose=0, callbacks=[OfSomeRanks(weight=weight)])
+    assert caplog.text.count("weights differ as training ends") == (1 if RANK == 0 and weight else 0)
