@@ -295,6 +295,15 @@ def test_the_last_column_is_minus_one(tmp_path: Path) -> None:
         converted(path, tmp_path / "bad", label="a,b")
 
 
+def test_a_header_in_a_comment_before_a_row_with_missing_cells(tmp_path: Path) -> None:
+    rows = ["// label;a;b;c", "c1;-4.5;;NA", *(f"c{i % 2};{i};1;2" for i in range(30))]
+    path = write_lines(tmp_path / "t.csv", *rows)
+    for header in ("yes", "auto"):
+        dataset = converted(path, tmp_path / header, delimiter=";", comment="//", missing=("NA",), header=header)
+        assert dataset.schema.feature_names == ("a", "b", "c")
+        assert len(all_rows(dataset)[0]) == 31
+
+
 def test_text_in_the_last_column_may_be_the_label(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "t.csv", "a,b,kind", *(f"{i},{-i},{'xy'[i % 2]}" for i in range(30)))
     with pytest.raises(DataError, match=r"column 3 \('kind'\): 'x' stands .* Is it the label\? Give --label kind"):

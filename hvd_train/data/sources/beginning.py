@@ -47,7 +47,7 @@ def read_beginning(path: Path, given: TableFormat, notation: Notation) -> Beginn
     )
     if notation.decimal == notation.thousands:
         raise DataError(f"{path}: {notation.decimal!r} cannot be both --decimal and --thousands.")
-    form, remarks = _first_lines(path, form, given.header, notation)
+    form, remarks = _first_lines(path, form, given, notation)
     if notation.decimal == form.delimiter or notation.thousands == form.delimiter:
         which = "decimal" if notation.decimal == form.delimiter else "thousands"
         raise DataError(
@@ -92,7 +92,9 @@ def _first_rows(path: Path, form: TextForm) -> list[Record]:
     return rows
 
 
-def _first_lines(path: Path, form: TextForm, header: str, notation: Notation) -> tuple[TextForm, tuple[str, ...]]:
+def _first_lines(
+    path: Path, form: TextForm, given: TableFormat, notation: Notation
+) -> tuple[TextForm, tuple[str, ...]]:
     """Heed a `sep=` line and a header in a comment."""
     mark = form.comment or _HASH
     raw = replace(form, comment="", delimiter=",")  # lines as they stand
@@ -109,8 +111,8 @@ def _first_lines(path: Path, form: TextForm, header: str, notation: Notation) ->
             comments.append((number, line.lstrip("\ufeff \t").lstrip(mark).lstrip(" ").rstrip("\r\n")))
         elif text:
             named = (
-                [c for c in comments if _names_columns(c[1], line.strip("\r\n"), form, notation)]
-                if header != "no"
+                [c for c in comments if _names_columns(c[1], line.strip("\r\n"), form, given.missing, notation)]
+                if given.header != "no"
                 else []
             )
             if named:
@@ -120,10 +122,11 @@ def _first_lines(path: Path, form: TextForm, header: str, notation: Notation) ->
     return replace(form, edits=edits), remarks
 
 
-def _names_columns(comment: str, row: str, form: TextForm, notation: Notation) -> bool:
+def _names_columns(comment: str, row: str, form: TextForm, missing: tuple[str, ...], notation: Notation) -> bool:
     names, cells = _split(comment, form.delimiter), _split(row, form.delimiter)
     same = len(names) == len(cells) > 1
-    return same and looks_like_names(names, notation) and not looks_like_names(cells, notation)
+    filled = [cell for cell in cells if cell.strip() not in missing]
+    return same and looks_like_names(names, notation) and not looks_like_names(filled, notation)
 
 
 def _split(text: str, delimiter: str) -> list[str]:

@@ -214,7 +214,8 @@ class CarefulReader:
     def _label_hint(self, columns: Columns, column: int) -> str:
         if columns.label != 0 or column != len(self.names) - 1:
             return ""
-        return f" Is it the label? Give --label {self.names[column] if self.named else -1}."
+        name = self.names[column] if self.named else "-1"
+        return f" Is it the label? Give --label {name if name.isprintable() else repr(name)}."
 
     def line_of(self, row: int) -> int:
         """The line on which row `row` (from 0) ends."""
