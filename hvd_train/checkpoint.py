@@ -204,9 +204,3 @@ def restore(checkpoint: Checkpoint, variables: list[Any]) -> None:
             )
     for variable, value in zip(variables, checkpoint.variables, strict=True):
         variable.assign(value)
-
-
-def sweep(directory: Path) -> None:
-    """Remove what an interrupted save left. Root only, before the first save."""
-    for leftover in directory.glob(".*.npz.*"):
-        leftover.unlink(missing_ok=True)

@@ -26,7 +26,8 @@ Infer = Callable[[np.ndarray], np.ndarray]
 def inference(model: Any) -> Infer:
     """A compiled forward pass, (N, F) float32 -> (N, K), for any N."""
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
-    forward = tf.function(lambda x: model(x, training=False), input_signature=[spec])
+    # As Keras traces it for training: without AutoGraph, whose files a killed rank leaves in TMPDIR.
+    forward = tf.function(lambda x: model(x, training=False), input_signature=[spec], autograph=False)
     num_columns = model.output_shape[-1]
 
     def infer(features_NF: np.ndarray) -> np.ndarray:

@@ -86,10 +86,13 @@ def epochs_dataset(train: TrainRows, order: Callable[[], np.ndarray], num_steps:
         features_NF = tf.constant(rows.features)
         table_KK = None if table is None else tf.constant(table)
 
+    # Plain operations: converting them by AutoGraph would write a file into TMPDIR, which a killed rank leaves there.
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def positions(_: Any) -> Any:
         drawn = tf.numpy_function(order, [], tf.int32, stateful=True)
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(drawn, (num_steps, local_batch_size)))
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def batch(positions_B: Any) -> Any:
         labels_B = tf.gather(labels_N, positions_B)
         if train.augmentation is not None:

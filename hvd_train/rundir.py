@@ -21,6 +21,7 @@ import datetime
 import itertools
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from hvd_train.world import World
 
 LAST, BEST = "last.npz", "best.npz"
+# The temporary name of a file of ours.
+LEFTOVER = re.compile(r"\.[\w.-]+\.[0-9a-f]{8}(\.keras)?")
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,13 @@ class RunDir:
             raise UserError(
                 f"The run directory {self.path} cannot be written: {error.strerror or error}. Choose another with --run-dir."
             ) from None
+
+    def sweep(self) -> None:
+        """Remove what interrupted writes left (see `new_file`). Root only, while nobody else writes here."""
+        for folder in (self.path, self.last.parent):
+            for path in folder.glob(".*"):
+                if LEFTOVER.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
 
     def refuse_if_used(self) -> None:
         """UserError if another run's results are there: they are never overwritten. Root only."""

@@ -123,7 +123,7 @@ def _train(
 
     def start_writing() -> None:
         run_dir.create()
-        checkpoint.sweep(run_dir.last.parent)
+        run_dir.sweep()
         write_text(run_dir.config, text)
         run_dir.done.unlink(missing_ok=True)
 

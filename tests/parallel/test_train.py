@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,11 @@ def test_class_metrics_equal_scikit_learn_s_from_a_split_and_from_a_table(world:
     assert whole["rows"] == np.sum(whole["details"]["confusion"]) == 900
     assert {"balanced_accuracy", "macro_f1", "auc"} <= set(whole["metrics"]) == set(whole["baselines"])
     assert len({json.dumps(one, sort_keys=True) for one in world.allgather(whole)}) == 1
+
+
+def test_training_writes_no_generated_program_into_tmpdir(finished: tuple[RunConfig, RunDir, Report]) -> None:
+    """AutoGraph does, and removes it at a good end alone: each killed rank left three."""
+    assert [name for name in sys.modules if name.startswith("__autograph_generated_file")] == []
 
 
 def test_a_run_that_is_there_or_alive_is_never_written_over(

@@ -174,13 +174,6 @@ def test_no_checkpoint_says_what_to_do(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "last.npz")
 
 
-def test_sweep_removes_what_an_interrupted_save_left(tmp_path: Path) -> None:
-    path = saved(tmp_path)
-    (path.parent / ".last.npz.x7f3").write_bytes(b"half")
-    checkpoint.sweep(path.parent)
-    assert [p.name for p in path.parent.iterdir()] == [rundir.LAST]
-
-
 def test_a_writer_s_checkpoint_holds_what_was_there_at_the_save(tmp_path: Path) -> None:
     """Written in the background, in order; what a later step does to the variables is not in it."""
     variable = FakeVariable("w", np.zeros(3, np.float32))

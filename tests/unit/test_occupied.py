@@ -17,7 +17,7 @@ import pytest
 from hvd_train import occupied as module
 from hvd_train.errors import CheckpointError, UserError
 from hvd_train.occupied import LOCK, boot_id, holder, occupied
-from hvd_train.rundir import RunDir, latest_run, new_run_dir
+from hvd_train.rundir import RunDir, latest_run, new_file, new_run_dir
 from hvd_train.scheduler import Job, job_of
 
 NOW = datetime.datetime(2026, 11, 27, 20, 10)
@@ -194,3 +194,17 @@ def test_a_run_directory_that_cannot_be_made(tmp_path: Path) -> None:
         new_run_dir("debug", parent=tmp_path / "file" / "runs")
     with pytest.raises(UserError, match=r"cannot be written: .*--run-dir"), hold(tmp_path / "file" / "run"):
         pass
+
+
+def test_what_interrupted_writes_left_is_swept(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    run.create()
+    for path in (run.model, run.config, run.last):
+        descriptor, left = new_file(path, suffix=path.suffix if path == run.model else "")
+        os.close(descriptor)
+        assert left.exists()
+        path.touch()
+    (tmp_path / ".mine").touch()
+    run.sweep()
+    found = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert found == [".mine", "config.toml", "last.npz", "model.keras"]
