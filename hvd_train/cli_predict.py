@@ -59,6 +59,7 @@ def predict(arguments: PredictArguments, place: Place) -> int:
                 arguments.out,
                 given=arguments.table.given(),
                 quote_formulas=arguments.quote_formulas,
+                report=lambda remark: _note(remark, place),
             )
     except Stopped as stopped:
         return end(place, stopped.exit_code, f"{how_stopped(stopped, place)}. {untouched}")
@@ -72,3 +73,7 @@ def predict(arguments: PredictArguments, place: Place) -> int:
         )
     world.close()
     return 0
+
+
+def _note(remark: str, place: Place) -> None:
+    tell(place, f"Note: {remark}.")

@@ -190,8 +190,10 @@ def print_evaluation(result: dict[str, Any]) -> None:
         console.print(decades_table(result["details"]))
     if "classes" in result["details"]:
         console.print(classes_table(result["details"]))
+    for remark in result.get("remarks", ()):
+        console.print(f"Note: {remark}.", markup=False)
     if result.get("rows_without_label"):
-        console.print(f"{result['rows_without_label']:,} rows have no label and are left out.", markup=False)
+        console.print(f"Note: rows without a label, left out: {result['rows_without_label']:,}.", markup=False)
     console.print(f"The model is {result['verdict']}.", markup=False)
 
 

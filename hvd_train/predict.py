@@ -6,7 +6,7 @@ Rows come in chunks; chunk i is rank i % size's. Shape letters: N rows, K output
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,21 @@ def directory_of(config: DataConfig, world: World) -> Path:
 
 
 def own_chunks(
-    path: Path, trained: Trained, world: World, given: Mapping[str, Any], *, with_labels: bool
+    path: Path,
+    trained: Trained,
+    world: World,
+    given: Mapping[str, Any],
+    *,
+    with_labels: bool,
+    report: Callable[[str], None],
 ) -> Iterator[NewRows]:
-    """This rank's share of the table's chunks. Tells the watch where it is."""
-    rows = read_table_for_prediction(path, trained.schema, trained.table_format, given=given, with_labels=with_labels)
+    """This rank's share of the table's chunks; `report` gets what is to be known about how it is read.
+
+    Tells the watch where it is.
+    """
+    rows = read_table_for_prediction(
+        path, trained.schema, trained.table_format, given=given, with_labels=with_labels, report=report
+    )
     for index, chunk in enumerate(rows):
         world.watch.phase(f"block {index + 1} of the table", waits_for_others=False)
         if index % world.size == world.rank:
@@ -69,11 +80,13 @@ def own_chunks(
 def evaluate_table(trained: Trained, world: World, path: Path, *, given: Mapping[str, Any]) -> dict[str, Any]:
     """Metrics and baselines over every row of a table, once. All ranks."""
     infer = inference(trained.model)
+    remarks: list[str] = []
 
     def own() -> tuple[np.ndarray, np.ndarray, Details, int]:
         sums, targets = [np.zeros(len(metrics.COLUMNS))], []
         details, num_unlabelled = Details(trained.labels), 0
-        for features, labels, left_out in own_chunks(path, trained, world, given, with_labels=True):
+        chunks = own_chunks(path, trained, world, given, with_labels=True, report=remarks.append)
+        for features, labels, left_out in chunks:
             num_unlabelled += left_out
             if labels is None:
                 raise DataError(
@@ -94,7 +107,8 @@ def evaluate_table(trained: Trained, world: World, path: Path, *, given: Mapping
         raise DataError(f"{path}: there is no row with a label to score.")
     described = details.result(world, trained.train_counts, trained.schema.label_values)
     return figures(trained, world, total, targets, described) | {
-        "rows_without_label": int(world.allreduce_sum(np.array([float(num_unlabelled)]))[0])
+        "remarks": remarks,
+        "rows_without_label": int(world.allreduce_sum(np.array([float(num_unlabelled)]))[0]),
     }
 
 
@@ -104,7 +118,9 @@ def evaluate_split(trained: Trained, world: World, directory: Path, split: Split
     assert dataset is not None
     if (
         dataset.schema.feature_names != trained.schema.feature_names
-        or dataset.schema.label_values != trained.schema.label_values
+        # Runs of version 0.1 kept the spaces around the names of classes.
+        or [str(v).strip() for v in dataset.schema.label_values]
+        != [str(v).strip() for v in trained.schema.label_values]
     ):
         raise DataError(f"{directory}: its columns or labels are not those the run was trained on.")
     V = dataset.num_virtual_shards
@@ -159,6 +175,7 @@ def predict_table(
     *,
     given: Mapping[str, Any],
     quote_formulas: bool = False,
+    report: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Write a line for every row of the table, in its order; returns the number of rows. All ranks; the root writes.
 
@@ -170,7 +187,7 @@ def predict_table(
         label_values = without_formulas(label_values)
 
     def own() -> list[list[tuple[Any, ...]]]:
-        chunks = own_chunks(path, trained, world, given, with_labels=False)
+        chunks = own_chunks(path, trained, world, given, with_labels=False, report=report)
         return [predictions(trained.labels, label_values, infer(chunk.features)) for chunk in chunks]
 
     by_rank = world.allgather(world.together(own))

@@ -21,6 +21,7 @@ from pathlib import Path
 from hvd_train.config import DataConfig
 from hvd_train.data.convert import Report, convert, convert_table
 from hvd_train.data.dataset import CONVERSION_VERSION, Dataset, file_sha256, is_dataset
+from hvd_train.data.notes import warnings
 from hvd_train.data.songs.table import SYNTHETIC_VERSION, SyntheticSongs
 from hvd_train.data.sources.opening import first_bytes
 from hvd_train.data.sources.table_format import FIELDS as TABLE_FORMAT_FIELDS
@@ -54,6 +55,7 @@ def prepare(
     """
     if config.path is not None and config.path.is_dir():
         _require_same_shards(config.path, config)
+        _tell_warnings(config.path, report)
         return config.path
     if config.path is None:
         stem, content = f"synthetic-songs-{config.num_songs}", f"synthetic songs {SYNTHETIC_VERSION} {config.num_songs}"
@@ -76,7 +78,10 @@ def prepare(
                 with suppress(OSError):  # only spares a second conversion
                     alias.symlink_to(target.name)
 
-    return _once(target, make, report, lock_timeout_s)
+    is_made = _once(target, make, report, lock_timeout_s)
+    if not is_made:  # or it would have been told
+        _tell_warnings(target, report)
+    return target
 
 
 def _name_with_shards(target: Path, config: DataConfig, content: str) -> Path:
@@ -125,15 +130,25 @@ def _content_key(path: Path) -> str:
         raise DataError(f"{path}: it cannot be read: {error.strerror or error}.") from None
 
 
-def _once(target: Path, make: Callable[[], None], report: Report | None, lock_timeout_s: float) -> Path:
-    """`target`, made by this process or another one. A whole one needs no lock: the cache may be read-only."""
+def _tell_warnings(directory: Path, report: Report | None) -> None:
+    if report is not None:
+        for line in warnings(Dataset.open(directory).metadata):
+            report(line)
+
+
+def _once(target: Path, make: Callable[[], None], report: Report | None, lock_timeout_s: float) -> bool:
+    """See that there is a whole `target`, made by this process (True) or another one.
+
+    A whole one needs no lock: the cache may be read-only.
+    """
     if not _is_whole(target):
         with locked(target.with_name(target.name + ".lock"), report, lock_timeout_s):
             if not _is_whole(target):
                 if target.exists():
                     _remove_damaged(target, report)
                 make()
-    return target
+                return True
+    return False
 
 
 def _is_whole(directory: Path) -> bool:

@@ -61,7 +61,7 @@ def convert_table(
     way_out: str = OTHER_PLACE,
 ) -> Path:
     """Convert an open table, as `convert` does."""
-    columns = choose_columns(table.columns, config, path=table.path)
+    columns = choose_columns(table.columns, config, path=table.path, index=table.index_columns)
     layout = choose_layout(len(columns.features), config, path=table.path, known=table.layout)
     before = table.stamp()
     with new_directory(out, force=force, way_out=way_out) as directory:
@@ -87,14 +87,14 @@ def convert_table(
             "hvd_train": hvd_train.__version__,
             # Outside the checksum: the same rows are the same data however they were written down.
             "table_format": table.table_format.to_json(),
-            "remarks": list(table.remarks),
+            "remarks": [*table.remarks, *columns.remarks],
         }
         spill.remove()
         unfinished = Dataset(directory, metadata | {"checksum": ""})
         metadata |= table.facts(lambda split: unfinished.features_and_labels(split))
         write_metadata(directory, metadata)
     if report is not None:
-        for line in [*notes(metadata), *table.remarks]:
+        for line in notes(metadata):
             report(line)
     return out
 

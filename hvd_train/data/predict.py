@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hvd_train.data.known_labels import KnownLabels
+from hvd_train.data.matching import format_of_new_rows, match_columns
 from hvd_train.data.schema import Columns, Schema
-from hvd_train.data.sources import Table, TableFormat, open_table
+from hvd_train.data.sources import Expected, Table, TableFormat, open_table
 from hvd_train.data.sources.base import describe_column
 from hvd_train.data.sources.cells import PLURALS
 from hvd_train.errors import DataError
@@ -35,24 +37,29 @@ def read_table_for_prediction(
     *,
     given: Mapping[str, Any] | None = None,
     with_labels: bool = True,
+    report: Callable[[str], None] | None = None,
 ) -> Iterator[NewRows]:
     """The rows of a table in order, in blocks.
 
     `table_format` is how the table that the model was trained on was read, `given` what the user says of this one.
+    `report` gets what the user should know about how it is read.
     There are no labels where the table has no label column, or `with_labels` is false; rows without a label are left
     out where the model's table was read so. Columns are found by name, or without a header by position. Raises
     DataError for missing columns, bad cells, and labels that the model has no output for.
     """
-    table = open_table(path, format_of_new_rows(path, table_format, given or {}))
-    table.widen(len(schema.source_columns))
-    columns = match_columns(table, schema)
+    expected = Expected(schema.feature_names, schema.source_columns)
+    table = open_table(path, format_of_new_rows(path, table_format, given or {}), expected=expected)
+    columns = match_columns(table, schema, table_format)
     if table.layout is not None and table.layout != schema.layout:
         raise DataError(
             f"{path}: its rows are {table.layout[0]} positions x {table.layout[1]} channels, but the model was trained on "
             f"{schema.layout[0]} x {schema.layout[1]}."
         )
+    if report is not None:
+        for remark in (*table.remarks, *columns.remarks):
+            report(remark)
     if not with_labels:
-        columns = Columns(columns.names, columns.features, None)
+        columns = dataclasses.replace(columns, label=None)
     known = None if columns.label is None else KnownLabels(table, columns.label, schema)
     start = 0
     for chunk in table.chunks(columns):
@@ -61,7 +68,8 @@ def read_table_for_prediction(
             yield NewRows(chunk.features, None, 0)
         else:
             labels, present = known.encode(chunk.labels, start)
-            yield NewRows(chunk.features[present], labels, len(present) - len(labels))
+            features = chunk.features if len(labels) == len(present) else chunk.features[present]
+            yield NewRows(features, labels, len(present) - len(labels))
         start += len(chunk.features)
 
 
@@ -81,35 +89,3 @@ def _require_same_kinds(table: Table, columns: Columns, schema: Schema, features
                 f"{table.path}, {where}: the cells are {PLURALS[here]}, but in the table that the model was trained on "
                 f"they were {PLURALS[before]}."
             )
-
-
-def format_of_new_rows(path: Path, trained: TableFormat, given: Mapping[str, Any]) -> TableFormat:
-    """How to read a table of new rows for a model whose table was read as `trained`."""
-    return trained.but({"format": "auto", "header": "auto"} | dict(given))
-
-
-def match_columns(table: Table, schema: Schema) -> Columns:
-    """Where the schema's columns stand in another table. Raises DataError naming those that are missing."""
-    names = table.columns
-    if table.is_named and set(schema.feature_names) <= set(names):
-        label = names.index(schema.label_name) if schema.label_name in names else None
-        return Columns(names, tuple(names.index(name) for name in schema.feature_names), label)
-    source = schema.source_columns
-    if table.is_label_first and source.index(schema.label_name) > 0 and len(names) == schema.num_features + 1:
-        return Columns(names, tuple(range(1, len(names))), 0)
-    if len(names) == len(source) and (not table.is_named or schema.is_songs):
-        return Columns(
-            names, tuple(source.index(name) for name in schema.feature_names), source.index(schema.label_name)
-        )
-    if len(names) == schema.num_features and not table.is_named:
-        return Columns(names, tuple(range(schema.num_features)), None)
-    if not table.is_named:
-        raise DataError(
-            f"{table.path}: {len(names)} columns without a header, but the model was trained on {len(source)} "
-            f"columns, {schema.num_features} of them features."
-        )
-    absent = [name for name in schema.feature_names if name not in names]
-    raise DataError(
-        f"{table.path}: {len(absent)} of the model's {schema.num_features} columns are missing: "
-        f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}."
-    )

@@ -87,6 +87,8 @@ class Columns:
     label: int | None
     key: int | None = None
     """The column that decides the split (column:NAME) or holds the groups (group:NAME)."""
+    remarks: tuple[str, ...] = ()
+    """What the user should know about the choice."""
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -115,14 +117,29 @@ def find_column(names: Sequence[str], wanted: str, *, what: str, path: object) -
     )
 
 
-def choose_columns(names: tuple[str, ...], config: DataConfig, *, path: object) -> Columns:
-    """Label, features and key column of a table with these columns, as `config` says. Raises DataError."""
-    label = find_column(names, config.label, what="the label", path=path) if config.label is not None else _label(names)
+def choose_columns(names: tuple[str, ...], config: DataConfig, *, path: object, index: tuple[int, ...] = ()) -> Columns:
+    """Label, features and key column of a table with these columns, as `config` says. Raises DataError.
+
+    The columns in `index` number or name the rows: they are taken only where they are asked for.
+    """
+    remarks: dict[str, None] = {}
+
+    def find(wanted: str, what: str) -> int:
+        found = find_column(names, wanted, what=what, path=path)
+        position = int(wanted) - 1 if wanted.isdecimal() else found
+        if position != found and 0 <= position < len(names):
+            remarks[
+                f"{what}: {wanted} is taken for the column with that name, number {found + 1}, and not for column "
+                f"{position + 1}, whose name is {names[position]!r}"
+            ] = None
+        return found
+
+    label = find(config.label, "the label") if config.label is not None else _label(names, index)
     method, _, key_name = config.split.partition(":")
-    key = find_column(names, key_name, what=f"the split by {method}", path=path) if key_name else None
-    dropped = {find_column(names, d, what="--drop", path=path) for d in config.drop} | {label, key}
+    key = find(key_name, f"the split by {method}") if key_name else None
+    dropped = {find(d, "--drop") for d in config.drop} | {label, key}
     if config.features:
-        features = [find_column(names, f, what="--features", path=path) for f in config.features]
+        features = [find(f, "--features") for f in config.features]
         taken = [names[i] for i in features if i in dropped]
         if taken:
             raise DataError(
@@ -131,10 +148,15 @@ def choose_columns(names: tuple[str, ...], config: DataConfig, *, path: object) 
         if len(set(features)) < len(features):
             raise DataError(f"{path}: --features names a column twice.")
     else:
-        features = [i for i in range(len(names)) if i not in dropped]
+        features = [i for i in range(len(names)) if i not in dropped and i not in index]
+        left_out = [repr(names[i]) for i in index if i not in dropped]
+        if left_out:
+            remarks[
+                f"left out, since they are the index of a data frame: {', '.join(left_out)} (or name --features)"
+            ] = None
     if not features:
         raise DataError(f"{path}: no column is left for the features: the table has {len(names)}, one is the label.")
-    return Columns(names, tuple(features), label, key)
+    return Columns(names, tuple(features), label, key, tuple(remarks))
 
 
 def choose_layout(
@@ -156,6 +178,6 @@ def choose_layout(
     return layout
 
 
-def _label(names: tuple[str, ...]) -> int:
+def _label(names: tuple[str, ...], index: tuple[int, ...]) -> int:
     lowered = [name.strip().lower() for name in names]
-    return lowered.index("year") if "year" in lowered else 0
+    return lowered.index("year") if "year" in lowered else next((i for i in range(len(names)) if i not in index), 0)

@@ -213,21 +213,38 @@ def test_a_full_disk_is_one_message(small_disk: Path, finished: Path) -> None:
     assert not list((small_disk / "run" / "checkpoints").glob(".*")), "a half-written checkpoint was left"
 
 
-def test_missing_cells_and_constant_columns_are_handled_and_told(
+def test_missing_cells_and_constant_columns_are_handled_and_told_and_new_rows_are_read_alike(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rows = table(400)
     for index, row in enumerate(rows):
         row.append("always" if index == 0 else 7)
         if index in (5, 9):
-            row[2] = ""
+            row[2] = "?"
+    rows[7][0] = "?"
     path = write(tmp_path / "gaps.csv", rows)
-    flags = ["--recipe", "debug", "--data", str(path), "--run-dir", str(tmp_path / "run"), "--cache-dir", str(tmp_path)]
-    assert main(["train", *flags]) == 0
+    path.write_text(path.read_text().replace(",", ";"))
+    run_dir = tmp_path / "run"
+    flags = ["--recipe", "debug", "--data", str(path), "--run-dir", str(run_dir), "--cache-dir", str(tmp_path)]
+    assert main(["train", *flags, "--missing", "?", "--delimiter", ";", "--missing-labels", "drop"]) == 0
     out = capfd.readouterr().out
+    assert "rows without a label, left out: 1" in out
     assert "1 constant columns count for nothing" in out
     assert "missing cells of the train split are taken as their column's mean" in out
-    assert "nan" not in (tmp_path / "run" / "metrics.csv").read_text()
+    assert "nan" not in (run_dir / "metrics.csv").read_text()
+    # Neither has to be told again how such a table is read.
+    assert main(["evaluate", str(run_dir), "--data", str(path), "--json"]) == 0
+    assert '"rows_without_label": 1' in capfd.readouterr().out
+    assert main(["predict", str(run_dir), "--data", str(path), "--out", str(tmp_path / "out.csv")]) == 0
+    assert "400 rows predicted" in capfd.readouterr().out
+    assert main(["evaluate", str(run_dir), "--data", str(path), "--missing", "NA"]) == 2
+    assert "'?' stands where a number should be" in capfd.readouterr().err
+    # A run of version 0.1 says nothing of it.
+    note = json.loads((run_dir / "data.json").read_text())
+    (run_dir / "data.json").write_text(json.dumps({key: note[key] for key in note if key != "table_format"}))
+    flags = ["--missing", "?", "--delimiter", ";", "--missing-labels", "drop"]
+    assert main(["evaluate", str(run_dir), "--data", str(path), *flags]) == 0
+    assert "rows without a label, left out: 1" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("package", ["horovod"])

@@ -50,6 +50,8 @@ class Table(ABC):
     """What the cells of columns are that hold no plain numbers: boolean, percent, date; certain only after `chunks`."""
     layout: tuple[int, int] | None = None
     """Positions and channels of a row, where the table knows."""
+    index_columns: tuple[int, ...] = ()
+    """Columns that number or name the rows, and are features only where they are asked for."""
     is_songs: bool = False
     """Whether its columns are those of YearPredictionMSD, as far as its beginning tells."""
 

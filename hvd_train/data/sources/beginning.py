@@ -15,6 +15,8 @@ from pathlib import Path
 
 from hvd_train.data.sources.careful import Record, records, text_lines
 from hvd_train.data.sources.cells import Notation, kind_of
+from hvd_train.data.sources.header import Expected, find_header
+from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.data.sources.text_stream import TextForm, found_encoding
 from hvd_train.errors import DataError
@@ -38,7 +40,9 @@ class Beginning:
     remarks: tuple[str, ...]
 
 
-def read_beginning(path: Path, given: TableFormat, notation: Notation) -> Beginning:
+def read_beginning(
+    path: Path, given: TableFormat, notation: Notation, *, expected: Expected | None = None
+) -> Beginning:
     """Read the first rows and find out what the user has not said. Raises DataError."""
     form = TextForm(
         encoding=found_encoding(path, given.encoding),
@@ -57,7 +61,13 @@ def read_beginning(path: Path, given: TableFormat, notation: Notation) -> Beginn
     rows = _first_rows(path, form)
     if not rows:
         raise DataError(f"{path}: the file holds no rows.")
-    is_named = given.header == "yes" or (given.header == "auto" and looks_like_names(rows[0].cells, notation))
+    is_named = given.header == "yes"
+    if given.header == "auto":
+        missing = MissingMarkers(given.missing)
+        is_named, remark = find_header(
+            [row.cells for row in rows], lambda cell: is_value(cell, notation) or missing.is_text(cell), expected
+        )
+        remarks += (remark,) if remark else ()
     if is_named and _has_row_names(rows, notation):
         number = rows[0].line
         text = next(itertools.islice(text_lines(path, form), number - 1, None))[2].rstrip("\r\n")

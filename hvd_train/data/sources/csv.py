@@ -22,6 +22,7 @@ from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.data.sources.beginning import read_beginning
 from hvd_train.data.sources.careful import CarefulReader, CellReader, records
 from hvd_train.data.sources.cells import Kind, Notation, column_values
+from hvd_train.data.sources.header import Expected, index_columns
 from hvd_train.data.sources.hints import one_column
 from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.data.sources.opening import DAMAGE
@@ -37,13 +38,13 @@ CAREFUL_ROWS = 1024
 
 
 class CsvTable(Table):
-    """A text table. `header`: yes, no, or auto: there is one when most cells of the first line are not numbers."""
+    """A text table."""
 
-    def __init__(self, path: Path, table_format: TableFormat) -> None:
+    def __init__(self, path: Path, table_format: TableFormat, *, expected: Expected | None = None) -> None:
         self.path = path
         self._notation = Notation(table_format.decimal, table_format.thousands)
         self._raw: io.BufferedReader[Any] | None = None
-        beginning = read_beginning(path, table_format, self._notation)
+        beginning = read_beginning(path, table_format, self._notation, expected=expected)
         self._form, self.is_named, self.remarks = beginning.form, beginning.is_named, beginning.remarks
         self.table_format = table_format.but({"header": "yes" if self.is_named else "no"})
         first = [cell.strip() for cell in beginning.rows[0].cells]
@@ -59,6 +60,7 @@ class CsvTable(Table):
         self.columns = (
             self._header_names(first) if self.is_named else unnamed_columns(len(first), is_songs=self.is_songs)
         )
+        self.index_columns = index_columns(first) if self.is_named else ()
         self.kinds: dict[int, Kind] = _kinds(rows, len(first), self.missing, self._notation)
         self._careful = CarefulReader(
             path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,7 @@ class ParquetTable(Table):
         self.columns = tuple(self._schema.names)
         if len(set(self.columns)) < len(self.columns):
             raise DataError(f"{path}: two columns have the same name.")
+        self.index_columns = _index_columns(self._schema)
         self._bytes_read = 0
         kinds = {column: kind_of_type(field.type) for column, field in enumerate(self._schema)}
         self.kinds = {column: kind for column, kind in kinds.items() if kind in ("boolean", "date")}
@@ -137,6 +139,15 @@ def as_numbers(cells: Any) -> Any:
     if pa.types.is_timestamp(kind):
         return pc.divide(cells.cast(pa.int64()).cast(pa.float64(), safe=False), float(_PER_DAY[kind.unit]))
     return cells.cast(pa.float64(), safe=False)
+
+
+def _index_columns(schema: Any) -> tuple[int, ...]:
+    """The columns that pandas says are its index."""
+    try:
+        index = json.loads((schema.metadata or {})[b"pandas"])["index_columns"]
+        return tuple(schema.names.index(name) for name in index if name in schema.names)
+    except (KeyError, TypeError, ValueError, RecursionError):  # no word of pandas, or a damaged one
+        return ()
 
 
 def _cells(cells: Any) -> Any:

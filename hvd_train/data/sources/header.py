@@ -1,0 +1,85 @@
+"""Whether the first line of a text table holds the names of its columns, and which of them is pandas' index.
+
+Where the user has not said it: the names that a model was trained on decide for new rows; otherwise there is a header
+where most cells of the first line are no values, or where they count the columns, as pandas' default names do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hvd_train.printable import one_line
+
+IsValue = Callable[[str], bool]
+"""Whether a cell is a value and no name: a number, a date, what stands for a missing value."""
+
+_MIN_COUNTED, _SURELY_COUNTED = 3, 8
+"""So many numbers in order are names where the rows below hold fractions or texts, or hold whatever they like."""
+_PANDAS_NAMES = re.compile(r"__index_level_\d+__")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The columns that a model was trained on."""
+
+    feature_names: tuple[str, ...]
+    source_columns: tuple[str, ...]
+
+
+def find_header(rows: Sequence[Sequence[str]], is_value: IsValue, expected: Expected | None) -> tuple[bool, str | None]:
+    """Whether the first of these rows holds names, and what to tell about it."""
+    cells = [cell.strip() for cell in rows[0]]
+    if expected is not None:
+        return _names_what_is_expected(cells, is_value, expected) or _counts_columns(cells, rows[1:]), None
+    filled = [cell for cell in cells if cell]
+    values = [cell for cell in filled if is_value(cell)]
+    if len(values) < len(filled) / 2:
+        return True, _told(cells, f"although {values[0]!r} is no name") if values else None
+    if _counts_columns(cells, rows[1:]):
+        return True, _told(cells, "since they count the columns")
+    return False, None
+
+
+def index_columns(names: Sequence[str]) -> tuple[int, ...]:
+    """The columns of a header that are an index which pandas or R wrote: the first, without a name, or by pandas' names."""
+    filled = [i for i, name in enumerate(names) if name.strip()]
+    leading = range(filled[0]) if filled else range(0)
+    by_name = [i for i, name in enumerate(names) if _PANDAS_NAMES.fullmatch(name) or (i == 0 and name == "Unnamed: 0")]
+    return (*leading, *by_name)
+
+
+def _told(cells: Sequence[str], why: str) -> str:
+    shown = one_line(", ".join(cells[:5]) + (", ..." if len(cells) > 5 else ""))
+    return f"the first line ({shown}) is taken for the names of the columns, {why}: --header no if it is a row"
+
+
+def _names_what_is_expected(cells: list[str], is_value: IsValue, expected: Expected) -> bool:
+    """Yes where the features are all named; or else by whether a value stands where a feature should be."""
+    names = expected.feature_names
+    if set(names) <= set(cells):
+        return True
+    source = expected.source_columns
+    places = [source.index(name) for name in names] if len(cells) == len(source) else range(len(cells))
+    filled = [cells[i] for i in places if cells[i]]
+    return bool(filled) and not any(map(is_value, filled))
+
+
+def _counts_columns(cells: list[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first line is 0, 1, 2, ... or 1, 2, 3, ..., after the empty cells of an index, and no row is."""
+    if not _counts(cells) or not rows or any(_counts([cell.strip() for cell in row]) for row in rows):
+        return False
+    fractions = sum(any(not _is_digits(cell.strip()) for cell in row if cell.strip()) for row in rows)
+    return len(cells) >= _SURELY_COUNTED or 2 * fractions > len(rows)
+
+
+def _counts(cells: list[str]) -> bool:
+    counted = cells[next((i for i, cell in enumerate(cells) if cell), 0) :]
+    return len(counted) >= _MIN_COUNTED and any(
+        counted == [str(start + i) for i in range(len(counted))] for start in (0, 1)
+    )
+
+
+def _is_digits(cell: str) -> bool:
+    return cell.removeprefix("-").isdecimal()
