@@ -87,7 +87,7 @@ def convert_table(
             "hvd_train": hvd_train.__version__,
             # Outside the checksum: the same rows are the same data however they were written down.
             "table_format": table.table_format.to_json(),
-            "remarks": [*table.remarks, *columns.remarks],
+            "remarks": [*table.remarks, *columns.remarks, *_header_remarks(spill)],
         }
         spill.remove()
         unfinished = Dataset(directory, metadata | {"checksum": ""})
@@ -97,6 +97,17 @@ def convert_table(
         for line in notes(metadata):
             report(line)
     return out
+
+
+def _header_remarks(spill: Spill) -> list[str]:
+    """What tells of a header that was read as a row: a class that is in the first row alone."""
+    if spill.table.is_named or spill.labels.kind != "classes":
+        return []
+    raw = spill.raw_labels()
+    if np.count_nonzero(raw == raw[0]) > 1:
+        return []
+    name = spill.labels.values[spill.labels.encode(raw[:1])[0]]
+    return [f"the class {name!r} is in the first row alone: if that is a header, say so by --header yes"]
 
 
 def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataConfig) -> dict[str, Any]:

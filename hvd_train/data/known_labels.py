@@ -14,6 +14,8 @@ from hvd_train.data.labels import MISSING_LABEL
 from hvd_train.data.schema import Schema
 from hvd_train.data.sources import Table
 
+_BOOLEANS = ("true", "false")
+
 
 @dataclass(frozen=True)
 class KnownLabels:
@@ -58,8 +60,11 @@ class KnownLabels:
         return outputs
 
     def _output(self, name: str) -> int:
-        """The output of this name, or of the same number where it is the only one: pandas writes 1.0 for 1."""
+        """The output of this name, or of the same number or boolean: pandas writes 1.0 for 1, and True for true."""
         by_name, by_number = self._outputs
+        if name.lower() in _BOOLEANS:
+            same = [output for known, output in by_name.items() if known.lower() == name.lower()]
+            return by_name.get(name, same[0] if len(same) == 1 else -1)
         number = number_of_name(name)
         return by_name.get(name, -1 if number is None else by_number.get(number, -1))
 

@@ -102,13 +102,21 @@ def unnamed_columns(num_columns: int, *, is_songs: bool) -> tuple[str, ...]:
     return tuple(f"column_{i + 1}" for i in range(num_columns))
 
 
+def column_number(names: Sequence[str], wanted: str) -> int | None:
+    """The index of the column that `wanted` is the number of, from 1, or from -1 for the last; None if of none."""
+    digits = wanted.removeprefix("-")
+    if digits.isascii() and digits.isdecimal() and len(digits) < 10 and 1 <= int(digits) <= len(names):
+        return int(wanted) - 1 if digits == wanted else len(names) - int(digits)
+    return None
+
+
 def find_column(names: Sequence[str], wanted: str, *, what: str, path: object) -> int:
     """The index of a column given by name, or by its number: from 1, or from -1 for the last. Raises DataError."""
     if names.count(wanted) == 1:
         return names.index(wanted)
-    digits = wanted.removeprefix("-")
-    if digits.isascii() and digits.isdecimal() and len(digits) < 10 and 1 <= int(digits) <= len(names):
-        return int(wanted) - 1 if digits == wanted else len(names) - int(digits)
+    number = column_number(names, wanted)
+    if number is not None:
+        return number
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     several = " One column at a time can be that." if set(re.split(r"[,; ]+", wanted)) <= set(names) else ""
     raise DataError(
@@ -126,8 +134,8 @@ def choose_columns(names: tuple[str, ...], config: DataConfig, *, path: object, 
 
     def find(wanted: str, what: str) -> int:
         found = find_column(names, wanted, what=what, path=path)
-        position = int(wanted) - 1 if wanted.isdecimal() else found
-        if position != found and 0 <= position < len(names):
+        position = column_number(names, wanted)
+        if position not in (found, None):
             remarks[
                 f"{what}: {wanted} is taken for the column with that name, number {found + 1}, and not for column "
                 f"{position + 1}, whose name is {names[position]!r}"

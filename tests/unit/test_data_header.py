@@ -68,6 +68,35 @@ def test_wide_tables_of_whole_numbers_may_have_counted_names(tmp_path: Path) -> 
     assert len(all_rows(told(path, tmp_path / "out", label="9")[0])[0]) == 40
 
 
+SPECTRA = [",".join(f"{value:.3f}" for value in row) for row in np.random.default_rng(0).normal(size=(40, 12))]
+AXIS = ",".join(f"{400 + 2.5 * i}" for i in range(12))
+
+
+@pytest.mark.parametrize("first", ["sample", ""])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_header_of_wavelengths_is_found_and_told(first: str, backwards: bool, tmp_path: Path) -> None:
+    axis = ",".join(AXIS.split(",")[::-1]) if backwards else AXIS
+    rows = [f"{'ab'[i % 2]},{row}" for i, row in enumerate(SPECTRA)]
+    path = write_lines(tmp_path / "t.csv", f"{first},{axis}", *rows)
+    dataset, lines = told(path, tmp_path / "out", label="1")
+    assert dataset.schema.label_values == ("a", "b")
+    assert "since they rise or fall from column to column, as no row does" in lines
+    assert np.array_equal(new_rows(path, dataset)[0], all_rows(dataset)[0])
+
+
+def test_rows_that_rise_from_column_to_column_are_no_header(tmp_path: Path) -> None:
+    rows = [f"{i % 2}," + ",".join(f"{i + 2.5 * j}" for j in range(12)) for i in range(40)]
+    assert len(all_rows(told(write_lines(tmp_path / "t.csv", *rows), tmp_path / "out", label="1")[0])[0]) == 40
+
+
+def test_a_header_that_may_have_been_read_as_a_row_is_told(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "t.csv", "kind,7,3,12", *(f"{'ab'[i % 2]},{i},1,{i}.5" for i in range(40)))
+    _, lines = told(path, tmp_path / "out")
+    assert "the class 'kind' is in the first row alone: if that is a header, say so by --header yes" in lines
+    _, lines = told(path, tmp_path / "named", header="yes")
+    assert "first row alone" not in lines
+
+
 def test_a_first_row_of_missing_cells_is_no_header(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "t.csv", "1,?,?,NA", *(f"{i % 2},{i},{i % 3},{i % 7}" for i in range(40)))
     dataset, _ = told(path, tmp_path / "out", missing=("?", "NA"))

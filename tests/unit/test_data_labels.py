@@ -179,6 +179,17 @@ def test_a_class_that_is_a_number_is_found_however_it_is_written(tmp_path: Path)
         new_rows(write_lines(tmp_path / "p.csv", "5,3"), dataset)
 
 
+def test_booleans_as_classes_are_found_in_each_format(tmp_path: Path) -> None:
+    table = labelled(["True", "False"] * 30).astype({"column_1": object})
+    written(table, tmp_path, "csv")
+    written(table.assign(column_1=table["column_1"] == "True"), tmp_path, "parquet")
+    for trained in ("csv", "parquet"):
+        dataset = converted(tmp_path / f"t.{trained}", tmp_path / trained, label_kind="classes")
+        for name in ("csv", "parquet"):
+            _, labels = new_rows(tmp_path / f"t.{name}", dataset)
+            assert np.array_equal(labels, all_rows(dataset)[1]), (trained, name)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 def test_fractions_as_classes_have_the_digits_of_their_type(dtype: type, tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", X=np.arange(60.0)[:, None], y=np.array([0.1, 0.2, 3], dtype)[np.arange(60) % 3])

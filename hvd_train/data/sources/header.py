@@ -1,15 +1,19 @@
 """Whether the first line of a text table holds the names of its columns, and which of them is pandas' index.
 
 Where the user has not said it: the names that a model was trained on decide for new rows; otherwise there is a header
-where most cells of the first line are no values, or where they count the columns, as pandas' default names do.
+where most cells of the first line are no values, or where they count the columns, as pandas' default names do, or rise
+or fall from column to column, as wavelengths and hours do.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hvd_train.data.sources.missing import parsed_number
 from hvd_train.printable import one_line
 
 IsValue = Callable[[str], bool]
@@ -17,6 +21,8 @@ IsValue = Callable[[str], bool]
 
 _MIN_COUNTED, _SURELY_COUNTED = 3, 8
 """So many numbers in order are names where the rows below hold fractions or texts, or hold whatever they like."""
+_MIN_AXIS, _MIN_ROWS_BELOW_AXIS = 10, 3
+"""Ten numbers in any order are sorted once in two million times."""
 _PANDAS_NAMES = re.compile(r"__index_level_\d+__")
 
 
@@ -32,13 +38,16 @@ def find_header(rows: Sequence[Sequence[str]], is_value: IsValue, expected: Expe
     """Whether the first of these rows holds names, and what to tell about it."""
     cells = [cell.strip() for cell in rows[0]]
     if expected is not None:
-        return _names_what_is_expected(cells, is_value, expected) or _counts_columns(cells, rows[1:]), None
+        counts = _counts_columns(cells, rows[1:]) or _is_axis(cells, rows[1:])
+        return counts or _names_what_is_expected(cells, is_value, expected), None
     filled = [cell for cell in cells if cell]
     values = [cell for cell in filled if is_value(cell)]
     if len(values) < len(filled) / 2:
         return True, _told(cells, f"although {values[0]!r} is no name") if values else None
     if _counts_columns(cells, rows[1:]):
         return True, _told(cells, "since they count the columns")
+    if _is_axis(cells, rows[1:]):
+        return True, _told(cells, "since they rise or fall from column to column, as no row does")
     return False, None
 
 
@@ -79,6 +88,20 @@ def _counts(cells: list[str]) -> bool:
     return len(counted) >= _MIN_COUNTED and any(
         counted == [str(start + i) for i in range(len(counted))] for start in (0, 1)
     )
+
+
+def _is_axis(cells: list[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the numbers of the first line rise or fall from each to the next, and those of no row do."""
+    places = [i for i, cell in enumerate(cells) if not math.isnan(parsed_number(cell))]
+    if len(places) < _MIN_AXIS or len(rows) < _MIN_ROWS_BELOW_AXIS:
+        return False
+
+    def is_sorted(row: Sequence[str]) -> bool:
+        numbers = [parsed_number(row[i].strip()) for i in places if i < len(row)]
+        pairs = list(itertools.pairwise(numbers))
+        return all(a < b for a, b in pairs) or all(a > b for a, b in pairs)
+
+    return is_sorted(cells) and not any(map(is_sorted, rows))
 
 
 def _is_digits(cell: str) -> bool:
