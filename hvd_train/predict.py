@@ -39,6 +39,12 @@ def evaluate_run(
     assert trained is not None
     if data is not None and not data.is_dir():
         return evaluate_table(trained, world, data, given=given)
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise DataError(
+            f"{data or run_dir.path}: {flags} can say nothing here, since no table is read: the rows are those of a dataset "
+            "that was converted before. Leave it out, or give a table by --data."
+        )
     if data is None:
         config = world.together(lambda: config_io.load(run_dir.config))
         assert config is not None

@@ -56,6 +56,9 @@ def prepare(
     if config.path is not None and config.path.is_dir():
         _require_same_shards(config.path, config)
         _tell_warnings(config.path, report)
+        idle = [f"--{name.replace('_', '-')}" for name in _CONVERSION_OPTIONS if _is_given(config, name)]
+        if idle and report is not None:
+            report(f"{config.path} was converted before, so these flags have no effect: {', '.join(idle)}")
         return config.path
     if config.path is None:
         stem, content = f"synthetic-songs-{config.num_songs}", f"synthetic songs {SYNTHETIC_VERSION} {config.num_songs}"
@@ -128,6 +131,10 @@ def _content_key(path: Path) -> str:
         return f"{file_sha256(path)} {''.join(path.suffixes)[-20:]}"  # the name may decide the format
     except OSError as error:
         raise DataError(f"{path}: it cannot be read: {error.strerror or error}.") from None
+
+
+def _is_given(config: DataConfig, name: str) -> bool:
+    return name != "num_virtual_shards" and getattr(config, name) != getattr(DataConfig(), name)
 
 
 def _tell_warnings(directory: Path, report: Report | None) -> None:

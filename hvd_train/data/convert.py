@@ -46,7 +46,10 @@ def convert(
 
     `way_out` is what a message advises where nothing can be written.
     """
-    table = open_table(source, TableFormat.of(config))
+    said = TableFormat.of(config)
+    table = open_table(source, said)
+    if idle := table.table_format.idle(said.changed()):
+        table.remarks += (idle,)
     return convert_table(table, out, config, force=force, report=report, progress=progress, way_out=way_out)
 
 

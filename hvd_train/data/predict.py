@@ -56,7 +56,8 @@ def read_table_for_prediction(
             f"{schema.layout[0]} x {schema.layout[1]}."
         )
     if report is not None:
-        for remark in (*table.remarks, *columns.remarks):
+        idle = table.table_format.idle(given or {})
+        for remark in (*table.remarks, *columns.remarks, *([idle] if idle else [])):
             report(remark)
     if not with_labels:
         columns = dataclasses.replace(columns, label=None)

@@ -136,11 +136,16 @@ def test_config_toml_runs_again_to_the_same_numbers(finished: Path, tmp_path: Pa
 
 def test_evaluate_scores_every_row_once_at_any_np(finished: Path) -> None:
     """401 rows in one chunk or more, at np = 1 and 2: the same figures; and those of the run's own test split."""
-    write(finished / "more.csv", table(401, seed=1))
+    rows = table(404, seed=1)
+    for index in (3, 50, 404):
+        rows[index][0] = ""
+    write(finished / "more.csv", rows)
     command = ["hvd-train", "evaluate", finished / "run", "--data", finished / "more.csv", "--json"]
+    command += ["--missing-labels", "drop"]
     alone = json.loads(run([str(c) for c in command], timeout_s=60).stdout)
     pair = _json(run(mpirun(2, *command), timeout_s=60))
     assert alone["rows"] == pair["rows"] == 401
+    assert alone["rows_without_label"] == pair["rows_without_label"] == 3
     assert pair["metrics"] == pytest.approx(alone["metrics"], rel=1e-9)
     assert pair["baselines"] == pytest.approx(alone["baselines"], rel=1e-12)
     own = json.loads(run(["hvd-train", "evaluate", str(finished / "run"), "--json"], timeout_s=60).stdout)

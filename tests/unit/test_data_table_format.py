@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hvd_train.arguments_table import TableFlags
 from hvd_train.config import DataConfig
-from hvd_train.data import TableFormat
+from hvd_train.data import Dataset, TableFormat, convert, prepare, read_table_for_prediction
 from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.errors import ConfigError
 from hvd_train.strict import Damaged
@@ -100,3 +100,35 @@ def test_integers_that_stand_for_missing_are_not_taken_for_their_neighbours(valu
     marker = [2**53, 2**53 + 1, -(2**63), 2**63 - 1, 7][which]
     mask = MissingMarkers((str(marker),)).mask(np.array(values, np.int64))
     assert mask.tolist() == [value == marker for value in values]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "idle"),
+    [
+        ("parquet", {"header": "no", "missing": ("7",), "missing_labels": "drop"}, "--header"),
+        ("npz", {"delimiter": ";", "index_base": "1"}, "--delimiter, --index-base"),
+        ("svm", {"comment": "%", "index_base": "1"}, "--comment"),
+        ("csv", {"index_base": "1", "header": "yes"}, "--index-base"),
+        ("csv", {"header": "yes", "missing": ("7",)}, ""),
+    ],
+)
+def test_flags_that_say_nothing_about_a_format_are_told(
+    name: str, options: dict[str, object], idle: str, tmp_path: Path
+) -> None:
+    path = written(frame(60, 3).fillna(0.5), tmp_path, name)
+    told: list[str] = []
+    config = DataConfig(**options)  # type: ignore[arg-type]
+    dataset = Dataset.open(convert(path, tmp_path / "out", config, report=told.append))
+    expected = [f"without effect on a table in the format {dataset.table_format.format}: {idle}"] if idle else []
+    assert [line for line in told if "without effect" in line] == expected
+    list(read_table_for_prediction(path, dataset.schema, TableFormat(), given=options, report=told.append))
+    assert [line for line in told if "without effect" in line] == 2 * expected
+    assert prepare(dataclasses.replace(config, path=dataset.directory), report=told.append) == dataset.directory
+    assert any("was converted before, so these flags have no effect: --" in line for line in told)
+
+
+def test_the_delimiter_that_a_table_says_itself_is_kept(tmp_path: Path) -> None:
+    rows = [f"{i % 2};{i};{i / 3}" for i in range(40)]
+    dataset = converted(write_lines(tmp_path / "t.csv", "sep=;", "y;a;b", *rows), tmp_path / "out")
+    assert dataset.table_format.delimiter == ";"
+    assert new_rows(write_lines(tmp_path / "p.csv", "y;a;b", "1;2;3"), dataset)[0].tolist() == [[2, 3]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,16 @@ class TableFormat:
                 raise Damaged(f"how the table was read is not known here: {name} = {value!r}")
         return cls(**fields)
 
+    def idle(self, names: Iterable[str]) -> str | None:
+        """What to tell where some of these fields say nothing about a file of this format."""
+        heeded = {"format", "missing", "missing_labels", *_HEEDED.get(self.format, ())}
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in FIELDS if name in names and name not in heeded)
+        return f"without effect on a table in the format {self.format}: {flags}" if flags else None
+
+    def changed(self) -> list[str]:
+        """The fields that are not as they are by default."""
+        return [name for name in FIELDS if getattr(self, name) != getattr(TableFormat(), name)]
+
     def but(self, given: Mapping[str, Any]) -> TableFormat:
         """This with other values of some fields."""
         return dataclasses.replace(self, **given)
@@ -66,4 +76,8 @@ def _is_possible(name: str, value: Any) -> bool:
     return typing.get_origin(kind) is not typing.Literal or value in typing.get_args(kind)
 
 
+_HEEDED = {
+    "csv": ("delimiter", "header", "decimal", "thousands", "encoding", "comment"),
+    "libsvm": ("index_base",),
+}
 FIELDS = tuple(field.name for field in dataclasses.fields(TableFormat))
