@@ -47,7 +47,7 @@ def with_comments(table: pd.DataFrame) -> str:
 
 def as_r_writes(table: pd.DataFrame) -> str:
     lines = table.to_csv(index=False, sep=" ", quoting=2).splitlines()
-    return "\n".join([lines[0], *(f'"row{i}" {line}' for i, line in enumerate(lines[1:])), ""])
+    return "\n".join([lines[0], *(f'"row{i}" {line}' for i, line in enumerate(lines[1:], 1)), ""])
 
 
 def fixed_width(table: pd.DataFrame) -> str:
@@ -73,6 +73,8 @@ FORMS: dict[str, tuple[Callable[[pd.DataFrame], str], str, dict[str, str]]] = {
     "Excel's sep line in UTF-16": (lambda t: "sep=\t\n" + t.to_csv(index=False, sep="\t"), "utf-16", {}),
     "comments": (with_comments, "utf-8", {"comment": "#"}),
     "comments with carriage returns": (lambda t: with_comments(t).replace("\n", "\r"), "utf-8", {"comment": "#"}),
+    "names of rows by R": (as_r_writes, "utf-8", {"delimiter": " "}),
+    "numbers of rows by R": (lambda t: as_r_writes(t).replace('"row', '"'), "utf-8", {"delimiter": " "}),
     "savetxt": (savetxt, "utf-8", {"delimiter": " "}),
     "savetxt with comments": (lambda t: "# by me\n" + savetxt(t), "utf-8", {"delimiter": " ", "comment": "#"}),
     "fixed width": (fixed_width, "utf-8", {"delimiter": "whitespace"}),
