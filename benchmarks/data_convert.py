@@ -38,6 +38,9 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measure(*arguments.measure)))
         return
+    from records import check  # here, since a measured process is to import nothing more than it needs
+
+    check(parser, out=arguments.out)
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
         results = benchmark(Path(scratch), arguments.repeats, times_ten=arguments.times_ten)
     text = json.dumps(results, indent=2)

@@ -10,14 +10,19 @@ import datetime
 import json
 import os
 import re
-from collections.abc import Iterable
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pages import cpu_of, date_of
 
 from hvd_train.bench.session import machine_line
+from hvd_train.cli_bench import stoppable
+from hvd_train.launch.stop import Stopped
 from hvd_train.report import git_state, versions
+from hvd_train.rundir import write_text
 
 # Asked before a program pins itself to one of them.
 NUM_CORES = len(os.sched_getaffinity(0))
@@ -31,6 +36,31 @@ def header() -> dict[str, Any]:
         "versions": versions(),
         "git": git_state(),
     }
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program's `main`. Ctrl-C and SIGTERM end what it has started, too; what was saved by then stays."""
+    try:
+        stoppable(main)
+    except Stopped as stopped:
+        sys.stderr.write(f"stopped by {stopped}\n")
+        sys.exit(stopped.exit_code)
+
+
+def check(
+    parser: argparse.ArgumentParser, *, out: Path | None, only: Sequence[str] = (), rows: Iterable[str] = ()
+) -> None:
+    """End with a message before minutes of work, where the results could not be written or a row is unknown."""
+    if unknown := [name for name in only if name not in rows]:
+        parser.error(f"--only {unknown[0]!r}: there is no such row. There are: {'; '.join(rows)}")
+    if out is None:
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        parser.error(f"--out {out} cannot be written: {error.strerror}")
 
 
 def in_turn(names: Iterable[str], repeat: int) -> list[str]:
@@ -53,13 +83,14 @@ def save(
         print(json.dumps(result, indent=2))
         return
     path = folder / file_name(kind, result)
+    again = list(again)
     if again and path.exists():
         before = json.loads(path.read_text())
         for table in tables:
-            before[table] |= {row: result[table][row] for row in again}
+            before[table] |= {row: result[table][row] for row in again if row in result[table]}
         before |= {name: result[name] for name in figures if name in result}
         result = before
-    path.write_text(json.dumps(result, indent=2) + "\n")
+    write_text(path, json.dumps(result, indent=2) + "\n")
     print(path)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from records import header, save
+from records import check, header, run, save
 
 from hvd_train.bench.figures import spread
 from hvd_train.recipes import DEFAULT, REFERENCE, SONGS
@@ -193,6 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="directory for the dated results")
     given = parser.parse_args()
+    check(parser, out=given.out)
     result = header()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     # Before TensorFlow is imported: its threads are as many as this process has cores.
@@ -219,4 +220,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import trials
+from records import check, run
 
 from hvd_train import recipes
 from hvd_train.config import RunConfig
@@ -74,6 +75,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the table as CSV")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     arguments = parser.parse_args()
+    check(parser, out=arguments.out)
+    if not arguments.data.is_file():
+        parser.error(f"--data {arguments.data}: there is no such file")
     rows = {"leaves": leaves, "songs": songs}[arguments.table](arguments.data)
     plan = [
         trials.Trial((name, str(seed)), config.replace(data={"split_seed": seed}), members)
@@ -114,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import trials
+from records import check, run
 
 from hvd_train import recipes
 from hvd_train.data import Dataset, prepare
@@ -115,6 +116,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     parser.add_argument("--only", nargs="*", help="these rows alone")
     arguments = parser.parse_args()
+    check(parser, out=arguments.out)
     rows = RECIPES if arguments.what == "recipes" else RARE
     songs = NUM_SONGS if arguments.what == "recipes" else RARE_NUM_SONGS
     common = ["--num-songs", str(songs)]
@@ -141,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

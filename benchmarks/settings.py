@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from records import header, in_turn, save
+from records import check, header, in_turn, run, save
 from rich.console import Console
 from rich.table import Table
 
@@ -110,10 +110,26 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="some rows' names")
     parser.add_argument("--out", type=Path, help="directory for the dated results")
     arguments = parser.parse_args()
+    check(parser, out=arguments.out, only=arguments.only or (), rows=ROWS)
     rows = {name: row for name, row in ROWS.items() if not arguments.only or name in (AS_IT_COMES, *arguments.only)}
     rates: dict[str, list[float]] = {name: [] for name in rows}
     matmul: list[float] = []
     plan = Plan(config=REFERENCE, sizes=(1, NP), seconds=arguments.seconds, num_repeats=arguments.repeats)
+    about = header()
+
+    def keep(parts: dict[str, Any]) -> dict[str, Any]:
+        result = result_of(about, rates, matmul) | parts
+        if arguments.out:
+            save(
+                arguments.out,
+                "settings",
+                result,
+                again=arguments.only or (),
+                tables=("samples_per_s", "ratio"),
+                figures=("matmul_flop_per_s", "share_of_matmul_rate"),
+            )
+        return result
+
     with Session(plan, lambda _: None) as session:
         began = time.monotonic()
         for repeat in range(arguments.repeats):
@@ -125,27 +141,17 @@ def main() -> None:
             for name in in_turn(rows, repeat):
                 rates[name].append(rows[name](session))
                 print(f"{repeat + 1}  {name:<28} {rates[name][-1]:>9,.0f}", file=sys.stderr, flush=True)
-        parts = {} if arguments.only else leave_out_parts(session)
-    result = {
-        **header(),
-        "samples_per_s": rates,
-        "ratio": ratios(rates),
-        "flop_per_sample": flop_per_sample(),
-        **parts,
-    }
-    if ONE_CORE in rows:
+            keep({})
+        show(keep({} if arguments.only else leave_out_parts(session)))
+
+
+def result_of(about: dict[str, Any], rates: dict[str, list[float]], matmul: list[float]) -> dict[str, Any]:
+    """What the repeats so far say."""
+    result = {**about, "samples_per_s": rates, "ratio": ratios(rates), "flop_per_sample": flop_per_sample()}
+    if ONE_CORE in rates:
         shares = [rate * flop_per_sample() / product for rate, product in zip(rates[ONE_CORE], matmul, strict=True)]
         result |= {"matmul_flop_per_s": figures.spread(matmul), "share_of_matmul_rate": statistics.median(shares)}
-    show(result)
-    if arguments.out:
-        save(
-            arguments.out,
-            "settings",
-            result,
-            again=arguments.only or (),
-            tables=("samples_per_s", "ratio"),
-            figures=("matmul_flop_per_s", "share_of_matmul_rate"),
-        )
+    return result
 
 
 def leave_out_parts(session: Session) -> dict[str, Any]:
@@ -181,4 +187,4 @@ def show(result: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from hvd_train.config import RunConfig
 from hvd_train.devices import cpu_name
@@ -43,11 +44,18 @@ def run(trials: Sequence[Trial], *, jobs: int | None = None) -> list[dict[str, A
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_own_core, initargs=(cores,)) as pool:
         found = []
-        for done, result in enumerate(pool.map(_train, trials), start=1):
-            found.append(result)
-            test = ", ".join(f"{k} {v:.4f}" for k, v in result["metrics"]["test"].items())
-            names = " ".join(result["names"])
-            print(f"{done}/{len(trials)} {names}: {test} ({result['seconds']:.0f} s)", file=sys.stderr, flush=True)
+        try:
+            for done, result in enumerate(pool.map(_train, trials), start=1):
+                found.append(result)
+                test = ", ".join(f"{k} {v:.4f}" for k, v in result["metrics"]["test"].items())
+                names = " ".join(result["names"])
+                print(f"{done}/{len(trials)} {names}: {test} ({result['seconds']:.0f} s)", file=sys.stderr, flush=True)
+        except BaseException:
+            # The pool would wait for the trials that are running, which may take an hour.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in psutil.Process().children():
+                child.terminate()
+            raise
     return found
 
 

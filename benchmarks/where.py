@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from records import header, save
+from records import check, header, run, save
 
 from hvd_train.bench import jobs
 from hvd_train.bench.trial import run_as_rank, stepper, train_batches
@@ -205,9 +205,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="directory for the dated results")
     given = parser.parse_args()
+    check(parser, out=given.out)
     result = measure()
     save(given.out, "where", result)
 
 
 if __name__ == "__main__":
-    main()
+    main() if sys.argv[1:2] == ["--job"] else run(main)

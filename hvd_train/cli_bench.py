@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -72,16 +72,23 @@ def _bench(arguments: BenchArguments, console: Console) -> int:
         num_repeats=arguments.repeats,
         hostfile=arguments.hostfile,
     )
+    path = arguments.out / "bench.json"
+    known: list[str] = []
+
+    def keep(result: dict[str, Any]) -> None:
+        write_json(path, result)
+        known[:] = [name for name in arguments.measure if name in result]
+
     try:
-        result = stoppable(lambda: measured(plan, arguments.measure, console.print))
+        result = stoppable(lambda: measured(plan, arguments.measure, console.print, keep=keep))
     except Stopped as stopped:
-        console.print(f"stopped by {stopped}; nothing was written.")
+        written = f"{path} has what was measured: {', '.join(known)}" if known else "nothing was written"
+        console.print(f"stopped by {stopped}; {written}.")
         return stopped.exit_code
-    write_json(arguments.out / "bench.json", result)
-    written = show.pictures(result, arguments.out)
+    pictures = show.pictures(result, arguments.out)
     for table in show.tables(result):
         console.print(table)
-    console.print(f"Written: {', '.join(map(str, [arguments.out / 'bench.json', *written]))}")
+    console.print(f"Written: {', '.join(map(str, [path, *pictures]))}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import tyro
 
 from hvd_train.errors import UserError
+from hvd_train.launch.ending import leave
 from hvd_train.printable import printable
 from hvd_train.ranks import Place
 
@@ -37,7 +37,7 @@ def end(place: Place, code: int, message: str = "", *, everywhere: bool = False)
         if not place.is_root and not everywhere:
             time.sleep(LET_ROOT_SPEAK_S)
         # At once: a plain exit would run Horovod's shutdown, which waits for the others.
-        os._exit(code)
+        leave(code)
     return code
 
 

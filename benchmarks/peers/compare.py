@@ -35,12 +35,20 @@ from hvd_train.recipes import REFERENCE
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-from records import header, in_turn, save  # noqa: E402
+from records import check, header, in_turn, run, save  # noqa: E402
 
 NP = 2
 LIMIT_S = 180.0
 PINNED = {"PEER_PINNED": "1", "OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 OURS = "hvd_train"
+OURS_ALL = (OURS, "independent processes", "hvd_train, nothing automatic", "one process, all cores")
+# Peers, and the environment of each (make_venvs.sh).
+PEERS = {
+    "stock Horovod, TF 2.15": "tensorflow215",
+    "MultiWorkerMirrored, TF 2.15": "tensorflow215",
+    "PyTorch DDP, gloo": "pytorch",
+}
+PEERS_ALL = {f"{name}{how}": venv for name, venv in PEERS.items() for how in ("", ", pinned")}
 
 
 def main() -> None:
@@ -51,22 +59,37 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="some rows' names")
     parser.add_argument("--out", type=Path, help="directory for the dated results")
     arguments = parser.parse_args()
+    check(parser, out=arguments.out, only=arguments.only or (), rows=(*OURS_ALL, *PEERS_ALL))
+    venvs = arguments.venvs.resolve()
+    left_out = without_environment(venvs)
+    wanted = [name for name in (*OURS_ALL, *PEERS_ALL) if not arguments.only or name in (OURS, *arguments.only)]
+    if missing := sorted({left_out[name] for name in wanted if name in left_out}):
+        told = f"there is no environment of peers in {' and '.join(missing)}; {HERE / 'make_venvs.sh'} {venvs} makes it"
+        if arguments.only:
+            parser.error(told)
+        print(f"Rows are left out: {told}.", file=sys.stderr, flush=True)
+    about = header()
+    about["versions"] |= peer_versions(venvs)
+
+    def keep(rates: dict[str, list[float]]) -> dict[str, Any]:
+        net = "input 90 x 1, Conv1D 32 x 3 twice, dense 128, softmax 90; Adam, float32, 256 rows a rank, 2 ranks"
+        result = {**about, "net": net, "samples_per_s": rates, "rows": summary(rates)}
+        if arguments.out:
+            save(arguments.out, "peers", result, again=arguments.only or (), tables=("samples_per_s", "rows"))
+        return result
+
     with tempfile.TemporaryDirectory() as scratch:
         plan = Plan(config=REFERENCE, sizes=(1, NP), seconds=arguments.seconds, num_repeats=1)
         with Session(plan, lambda _: None) as session:
-            rows = {**own_rows(session), **peer_rows(arguments.venvs.resolve(), arguments.seconds, Path(scratch))}
-            wanted = {name: row for name, row in rows.items() if not arguments.only or name in (OURS, *arguments.only)}
-            rates = measured(wanted, arguments.repeats)
-    result = {
-        **header(),
-        "net": "input 90 x 1, Conv1D 32 x 3 twice, dense 128, softmax 90; Adam, float32, 256 rows a rank, 2 ranks",
-        "samples_per_s": rates,
-        "rows": summary(rates),
-    }
-    result["versions"] |= peer_versions(arguments.venvs)
+            rows = {**own_rows(session), **peer_rows(venvs, arguments.seconds, Path(scratch))}
+            chosen = {name: rows[name] for name in wanted if name not in left_out}
+            result = keep(measured(chosen, arguments.repeats, keep))
     Console(width=120).print(table(result["rows"]))
-    if arguments.out:
-        save(arguments.out, "peers", result, again=arguments.only or (), tables=("samples_per_s", "rows"))
+
+
+def without_environment(venvs: Path) -> dict[str, str]:
+    """The rows of peers whose environment make_venvs.sh has not made, and that environment."""
+    return {name: str(venvs / venv) for name, venv in PEERS_ALL.items() if not (venvs / venv / ".complete").exists()}
 
 
 Row = Callable[[], float]
@@ -111,11 +134,10 @@ def peer_rows(venvs: Path, seconds: float, scratch: Path) -> dict[str, Row]:
         command = [pytorch / "torchrun", "--standalone", "--nproc-per-node", NP, HERE / "pytorch_ddp.py"]
         return total([command], [environment(pytorch, base | extra)], scratch)
 
-    peers = {"stock Horovod, TF 2.15": stock, "MultiWorkerMirrored, TF 2.15": mirrored, "PyTorch DDP, gloo": ddp}
     rows: dict[str, Row] = {}
-    for name, run in peers.items():
-        rows[name] = lambda run=run: run({})
-        rows[f"{name}, pinned"] = lambda run=run: run(PINNED)
+    for name, rate in zip(PEERS, (stock, mirrored, ddp), strict=True):
+        rows[name] = lambda rate=rate: rate({})
+        rows[f"{name}, pinned"] = lambda rate=rate: rate(PINNED)
     return rows
 
 
@@ -151,12 +173,23 @@ def total(commands: list[list[Any]], environments: list[dict[str, str]], scratch
     return float(sum(one["samples_per_s"] for one in told))
 
 
-def measured(rows: dict[str, Row], repeats: int) -> dict[str, list[float]]:
+def measured(
+    rows: dict[str, Row], repeats: int, keep: Callable[[dict[str, list[float]]], object]
+) -> dict[str, list[float]]:
+    """The rates of the rows, which are kept after each repeat. A peer that fails is told and left out of the rest."""
     rates: dict[str, list[float]] = {name: [] for name in rows}
     for repeat in range(repeats):
-        for name in in_turn(rows, repeat):
-            rates[name].append(rows[name]())
+        for name in in_turn(rates, repeat):
+            try:
+                rates[name].append(rows[name]())
+            except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+                if name in OURS_ALL:
+                    raise
+                print(f"{name} failed and is left out: {error}", file=sys.stderr, flush=True)
+                del rates[name]
+                continue
             print(f"{repeat + 1}/{repeats}  {name:<34} {rates[name][-1]:>9,.0f}", file=sys.stderr, flush=True)
+        keep(rates)
     return rates
 
 
@@ -187,6 +220,8 @@ def peer_versions(venvs: Path) -> dict[str, str]:
     packages = {"tensorflow215": ["tensorflow-cpu", "keras", "horovod"], "pytorch": ["torch"]}
     found = {}
     for venv, names in packages.items():
+        if not (venvs / venv / ".complete").exists():
+            continue
         done = subprocess.run([venvs / venv / "bin" / "python", "-c", code % names], capture_output=True, text=True)
         if done.returncode == 0:
             found |= {f"{name} of {venv}": version for name, version in json.loads(done.stdout).items()}
@@ -200,4 +235,4 @@ def free_port() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -209,19 +209,23 @@ class Session:
         return {"size": size, "sizes": lines, "memory_bytes_per_s": answers["mpi"]["memory_bytes_per_s"]}
 
 
-def bench(plan: Plan, measures: Iterable[str], told: Told) -> dict[str, Any]:
-    """Run what is asked for; returns all that bench.json holds."""
+def bench(
+    plan: Plan, measures: Iterable[str], told: Told, *, keep: Callable[[dict[str, Any]], None] = lambda _: None
+) -> dict[str, Any]:
+    """Run what is asked for; returns all that bench.json holds. `keep` gets what is known after each measurement."""
     result: dict[str, Any] = {"about": about(plan)}
     several = [size for size in plan.sizes if size > 1]
     with Session(plan, told) as session:
-        if "throughput" in measures:
-            result["throughput"] = [session.throughput(size) for size in plan.sizes]
-        if "efficiency" in measures:
-            result["efficiency"] = [session.efficiency(size) for size in several]
-        if "scaling" in measures:
-            result["scaling"] = session.scaling()
-        if "allreduce" in measures:
-            result["allreduce"] = [session.allreduce(size) for size in several]
+        ways: dict[str, Callable[[], Any]] = {
+            "throughput": lambda: [session.throughput(size) for size in plan.sizes],
+            "efficiency": lambda: [session.efficiency(size) for size in several],
+            "scaling": session.scaling,
+            "allreduce": lambda: [session.allreduce(size) for size in several],
+        }
+        for name, measure in ways.items():
+            if name in measures:
+                result[name] = measure()
+                keep(result)
     return result
 
 

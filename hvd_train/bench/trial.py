@@ -239,12 +239,14 @@ def gate(spec: Spec) -> Callable[[], None]:
 
 def run_as_rank(action: Callable[[list[str]], None]) -> None:
     """A rank's program: what is wrong is said in one line and ends all ranks."""
+    from hvd_train.launch.ending import leave
+
     try:
         action(sys.argv[1:])
     except Exception as error:
         sys.stderr.write(f"error: {type(error).__name__}: {error}\n")
         sys.stderr.flush()
-        os._exit(getattr(error, "exit_code", 1))
+        leave(getattr(error, "exit_code", 1))
 
 
 if __name__ == "__main__":

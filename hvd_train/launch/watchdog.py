@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable
 
 from hvd_train.errors import RankFailure
-from hvd_train.launch.ending import end_process
+from hvd_train.launch.ending import end_process, leave
 from hvd_train.launch.launcher import PATIENCE_S, end_launcher
 from hvd_train.launch.watch_loop import How, Loop
 from hvd_train.launch.watch_member import MemberLoop
@@ -187,9 +187,9 @@ class Watchdog(Watch):
         """For the loop: the root has spoken a verdict; this rank goes in silence."""
         if self._on_failure is None:
             self.will_end()
-            leave = threading.Timer(LEFT_ALONE_S, os._exit, args=(RankFailure.exit_code,))
-            leave.daemon = True
-            leave.start()
+            timer = threading.Timer(LEFT_ALONE_S, leave, args=(RankFailure.exit_code,))
+            timer.daemon = True
+            timer.start()
 
     def will_end(self, within_s: float = 0.0) -> None:
         """For the loop: the job has to end, and somebody will have said why within `within_s`.

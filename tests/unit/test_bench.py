@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from hvd_train.bench import figures, jobs
+from hvd_train.bench import figures, jobs, session
 from hvd_train.bench.jobs import TrialFailed
 from hvd_train.bench.session import for_size, with_batch
 from hvd_train.bench.trial import Solo, Spec
@@ -120,3 +120,18 @@ def test_what_a_job_has_started_ends_with_it() -> None:
 def test_jobs_side_by_side_end_together() -> None:
     ended = jobs.run([python("print('a')"), python("print('b')")], limit_s=30)
     assert [one.output.strip() for one in ended] == ["a", "b"]
+
+
+def test_what_was_measured_is_kept_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "about", lambda _: {})
+    monkeypatch.setattr(session.Session, "throughput", lambda _, size: size)
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session.Session, "scaling", interrupted)
+    plan = session.Plan(config=RunConfig(), sizes=(1, 2), seconds=1, num_repeats=1)
+    kept: list[dict[str, Any]] = []
+    with pytest.raises(KeyboardInterrupt):
+        session.bench(plan, ("throughput", "scaling"), lambda _: None, keep=lambda known: kept.append(dict(known)))
+    assert kept == [{"about": {}, "throughput": [1, 2]}]
