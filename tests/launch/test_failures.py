@@ -120,7 +120,7 @@ def assert_named(finished: Finished, rank: int) -> None:
     errors = [line for line in finished.output.splitlines() if "error: " in line]
     assert any(f"rank {rank} on host {HOST}" in line for line in errors), str(finished)
     # A rank says once a second where it is, so a frozen one was last heard somewhere before the step it froze in.
-    assert any(re.search(r"(last heard: |before: |at: )[\w ]*step \d", line) for line in errors), (
+    assert any(re.search(r"(last heard: |before: |at: |\()[\w ]*step \d", line) for line in errors), (
         "where it was is not said"
     )
 
