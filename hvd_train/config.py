@@ -236,15 +236,16 @@ class ObjectiveConfig(Section):
     """Share of each target that is spread evenly over all labels."""
     focal_gamma: float = 2.0
     """focal: how strongly rows that are predicted well are left aside."""
-    huber_delta: float = 5.0
-    """huber: the error, in years or units of the label, from which the loss grows linearly."""
+    huber_delta: float | None = None
+    """huber: the error, in years or units of the label, from which the loss grows linearly. By default 5, and for real values one standard deviation of the train labels."""
     calibrate: bool = True
     """Divide the trained logits by a temperature that is fitted on the validation split."""
 
     def check(self) -> None:
         require(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "it is at least 0 and below 1")
         require(self.focal_gamma >= 0, "focal_gamma", self.focal_gamma, "it is not negative")
-        require(self.huber_delta > 0, "huber_delta", self.huber_delta, "an error's limit is positive")
+        if self.huber_delta is not None:
+            require(self.huber_delta > 0, "huber_delta", self.huber_delta, "an error's limit is positive")
 
 
 @dataclass(frozen=True, kw_only=True)

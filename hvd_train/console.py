@@ -28,6 +28,7 @@ from rich.table import Table
 
 from hvd_train import metrics
 from hvd_train.class_report import classes_table
+from hvd_train.figures import shown
 from hvd_train.launch.launcher import is_launcher_command
 from hvd_train.observer import Observer
 from hvd_train.printable import printable
@@ -121,7 +122,7 @@ class ConsoleObserver(Observer):
             f"{name} {_figure(name, row[f'val_{name}'])}" for name in metrics.TITLES if f"val_{name}" in row
         )
         self._line(
-            f"epoch {row['epoch']:>2.0f}/{self._epochs}  train loss {row['loss']:.4f}  validation: {figures}  "
+            f"epoch {row['epoch']:>2.0f}/{self._epochs}  train loss {shown(row['loss'])}  validation: {figures}  "
             f"{row['samples_per_s']:,.0f} samples/s  {row['seconds']:.1f} s{'  best' if best else ''}"
         )
 
@@ -177,7 +178,7 @@ class ConsoleObserver(Observer):
 
 
 def _figure(name: str, value: float) -> str:
-    return f"{100 * value:.2f} %" if name in metrics.SHARES else f"{value:.4f}"
+    return f"{100 * value:.2f} %" if name in metrics.SHARES else shown(value)
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
@@ -215,7 +216,7 @@ def results_table(
 
 def decades_table(details: dict[str, Any]) -> Table:
     """Errors decade by decade, and as means in which each label counts alike however many rows it has."""
-    caption = f"mean over labels of their mean abs. error {details['balanced_mae']:.4f}; mean over decades of their accuracy {100 * details['macro_accuracy_by_decade']:.2f} %"
+    caption = f"mean over labels of their mean abs. error {shown(details['balanced_mae'])}; mean over decades of their accuracy {100 * details['macro_accuracy_by_decade']:.2f} %"
     if "expected_calibration_error" in details:
         caption += f"; calibration error {details['expected_calibration_error']:.4f}"
     table = Table(title="By decade", title_justify="left", caption=caption, caption_justify="left")
@@ -226,8 +227,8 @@ def decades_table(details: dict[str, Any]) -> Table:
             str(row["decade"]),
             f"{row['train_rows']:,}",
             f"{row['rows']:,}",
-            f"{row['mae']:.4f}",
-            f"{row['rmse']:.4f}",
+            shown(row["mae"]),
+            shown(row["rmse"]),
             f"{100 * row['decade_accuracy']:.2f} %",
         )
     return table

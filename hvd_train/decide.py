@@ -11,10 +11,17 @@ from hvd_train.config import TrainingConfig
 MIN_IMPROVEMENT = 1e-5
 
 
-def decide(progress: Progress, row: dict[str, float], training: TrainingConfig) -> Progress:
-    """The progress after an epoch whose metrics are `row`. Pure: the root calls it and the others receive the result."""
+def decide(
+    progress: Progress, row: dict[str, float], training: TrainingConfig, *, loss_offset: float = 0.0
+) -> Progress:
+    """The progress after an epoch whose metrics are `row`. Pure: the root calls it and the others receive the result.
+
+    `loss_offset` is what the labels' unit adds to a loss (gaussian): no share of that counts as an improvement.
+    """
     loss = row["val_loss"]
-    better = progress.best_loss is None or loss < progress.best_loss - MIN_IMPROVEMENT * abs(progress.best_loss)
+    better = progress.best_loss is None or loss < progress.best_loss - MIN_IMPROVEMENT * abs(
+        progress.best_loss - loss_offset
+    )
     after = replace(
         progress,
         epoch=progress.epoch + 1,

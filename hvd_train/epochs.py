@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -21,6 +21,7 @@ from hvd_train.checkpoint import Progress
 from hvd_train.config import TrainingConfig
 from hvd_train.decide import decide
 from hvd_train.errors import HvdTrainError
+from hvd_train.models.losses import TrainLoss
 from hvd_train.observer import Observer
 from hvd_train.watch import Watch
 from hvd_train.world import World
@@ -65,8 +66,8 @@ class Loop:
     """When, by the monotonic clock, the first execution of steps was done."""
     average: WeightAverage | None = None
     """Weights that are validated and kept instead of the trained ones."""
-    loss_scale: float = 1.0
-    """What the training loss is multiplied by to be in the units of the validation loss."""
+    loss: TrainLoss = field(default_factory=lambda: TrainLoss(None))
+    """Says what a training loss is in the units of the validation loss."""
 
 
 class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
@@ -118,7 +119,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         if loop.world.is_root and now - self._shown >= SHOW_EVERY_S:
             self._shown = now
             loop.observer.steps_done(
-                self._step, loop.num_steps, self.samples_per_s, float(logs["loss"]) * loop.loss_scale
+                self._step, loop.num_steps, self.samples_per_s, loop.loss.in_units(float(logs["loss"]))
             )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -153,7 +154,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
     def _validated(self, epoch: int, logs: Any) -> dict[str, float]:
         """The epoch's row of figures; the loop's progress is then that after the epoch. All ranks."""
         loop, world = self.loop, self.loop.world
-        train_loss = float(world.allreduce_sum(np.array([logs["loss"] * loop.loss_scale]))[0]) / world.size
+        train_loss = float(world.allreduce_sum(np.array([loop.loss.in_units(float(logs["loss"]))]))[0]) / world.size
         validation = loop.validate()
         if not math.isfinite(train_loss) or not math.isfinite(validation["loss"]):
             raise HvdTrainError(
@@ -169,7 +170,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
             "seconds": time.monotonic() - self._started,
         }
         before = loop.progress
-        after = world.broadcast(decide(before, row, loop.training))
+        after = world.broadcast(decide(before, row, loop.training, loss_offset=loop.loss.offset))
         after.seconds = before.seconds + row["seconds"]
         loop.progress = after
         if loop.training.check_equal_weights:

@@ -233,7 +233,7 @@ def value_baseline(labels: Labels, mean: float, median: float, deviation: float,
     better of the two for the loss."""
     error = mean - targets_N.astype(np.float64)
     squared = (error**2).sum()
-    absolute = np.abs(targets_N - median).sum(dtype=np.float64)
+    absolute = np.abs(median - targets_N.astype(np.float64)).sum()
     at = median if labels.point in ("mae", "huber") else mean
     loss = point_loss(labels, at - targets_N.astype(np.float64), deviation).sum()
     return np.array([len(targets_N), loss, 0, 0, absolute, squared], dtype=np.float64)

@@ -26,7 +26,7 @@ from hvd_train.evaluate import Infer, inference
 from hvd_train.metrics import Baseline, Labels
 from hvd_train.models.heads import HeadSpec, says
 from hvd_train.models.inputs import InputSpec
-from hvd_train.models.losses import HEADS, make_loss
+from hvd_train.models.losses import HEADS, TrainLoss, make_loss
 from hvd_train.models.seeds import generator_states
 from hvd_train.models.transforms import Fit
 from hvd_train.objective import Objective
@@ -60,7 +60,7 @@ class Parts:
     """The other part; None where each step draws the rows anew (augmentation), and `trained` is the model."""
     head: HeadSpec
     average: WeightAverage | None
-    loss_scale: float
+    loss: TrainLoss
 
     @property
     def variables(self) -> list[Any]:
@@ -142,8 +142,8 @@ def resolve_precision(
         # The same few rows again and again: only the time counts.
         rows = parts.prepared(dataset.load("train", range(1)))
         chosen = np.arange(batches.local_batch_size) % len(rows.labels)
-        labels, table, weights = rows.labels[chosen], parts.objective.table, parts.objective.weights
-        y = labels if table is None else table[labels]
+        labels, weights = rows.labels[chosen], parts.objective.weights
+        y = parts.objective.targets(labels)
         batch = (rows.features[chosen], y) if weights is None else (rows.features[chosen], y, weights[labels])
         batches_again = iter(tf.data.Dataset.from_tensors(batch).repeat().with_options(steady_options()))
         parts.trained.make_train_function()
@@ -173,7 +173,7 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
     """The model, compiled with the distributed optimizer. All ranks (without a collective)."""
     training, schema = config.training, dataset.schema
     objective = Objective.of(dataset, config)
-    labels = Labels.of(schema.label_kind, schema.label_values, objective.loss, delta=config.objective.huber_delta)
+    labels = Labels.of(schema.label_kind, schema.label_values, objective.loss, delta=objective.delta)
     plan = make_plan(dataset, config.data, seed=training.seed, rows_per_shard_step=batches.rows_per_shard_step)
     keras.utils.set_random_seed(training.seed)
     spec, head = input_spec(config, dataset), head_spec(dataset, labels, objective)
@@ -189,19 +189,17 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
     ema = training.ema_momentum if training.averaging == "ema" else None
     optimizer = world.distribute(make_optimizer(config.optimizer, schedule, ema_momentum=ema), config.distributed)
     soft = objective.table is not None
-    loss, loss_scale = make_loss(objective.loss, config.objective, soft=soft, mean=head.mean, scale=head.scale)
+    loss = make_loss(objective.loss, config.objective, soft=soft, scale=objective.scale, delta=objective.delta)
     trained.compile(
         optimizer,
-        loss,
-        loss_weights=1.0 / loss_scale,
+        loss.function,
+        loss_weights=loss.weight,
         steps_per_execution=training.steps_per_execution or min(MOST_STEPS_PER_EXECUTION, plan.num_steps),
         jit_compile=False,  # the collectives cannot be compiled, and on CPUs XLA was slower
     )
     optimizer.build(trained.trainable_variables)
     average = WeightAverage.of(training, trained)
-    return Parts(
-        config, dataset, batches, labels, plan, objective, model, trained, preparation, head, average, loss_scale
-    )
+    return Parts(config, dataset, batches, labels, plan, objective, model, trained, preparation, head, average, loss)
 
 
 def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
@@ -216,12 +214,8 @@ def head_spec(dataset: Dataset, labels: Labels, objective: Objective) -> HeadSpe
     """What the outputs start from: the train split's label shares, or its mean and deviation."""
     kind = HEADS[objective.loss]
     if labels.kind == "values":
-        statistics = dataset.statistics
-        return HeadSpec(kind, mean=statistics.label_mean or 0.0, scale=statistics.label_std or 1.0)
+        return HeadSpec(kind, mean=objective.mean, scale=objective.scale)
     log_share = Baseline.of(labels, dataset.label_counts("train")).log_frequency
     if labels.kind == "classes":
         return HeadSpec(kind, log_share)
-    share = dataset.label_counts("train") / dataset.num_rows("train")
-    mean = float(share @ labels.values)
-    scale = float(np.sqrt(share @ (labels.values - mean) ** 2)) or 1.0
-    return HeadSpec(kind, log_share, labels.values, mean, scale)
+    return HeadSpec(kind, log_share, labels.values, objective.mean, objective.scale)

@@ -55,9 +55,8 @@ class TrainRows:
             )
 
     def targets(self, positions_B: np.ndarray) -> np.ndarray:
-        """(B, K) shares of the labels, (B, 1) values or (B,) labels of these rows."""
-        labels_B = self.rows.labels[positions_B]
-        return np.asarray(labels_B if self.objective.table is None else self.objective.table[labels_B])
+        """(B, K) shares of the labels, (B, 1) or (B,) standardised values or (B,) labels of these rows."""
+        return self.objective.targets(self.rows.labels[positions_B])
 
     def augmented(self, positions_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features (B, F) and targets of these rows in this epoch: pure in (seed, epoch, row id)."""
@@ -81,7 +80,7 @@ def epochs_dataset(train: TrainRows, order: Callable[[], np.ndarray], num_steps:
     """
     rows, table, weights = train.rows, train.objective.table, train.objective.weights
     local_batch_size = order().shape[1]
-    labels_N = tf.constant(rows.labels)
+    labels_N = tf.constant(rows.labels if table is not None else train.objective.targets(rows.labels))
     if train.augmentation is None:
         features_NF = tf.constant(rows.features)
         table_KK = None if table is None else tf.constant(table)

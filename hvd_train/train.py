@@ -155,7 +155,7 @@ def _train(
         average=parts.average,
         observer=observer,
         watch=watch,
-        loss_scale=parts.loss_scale,
+        loss=parts.loss,
     )
     with checkpoint.Writer() as writer:
         fit(parts, world, loop)

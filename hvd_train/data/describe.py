@@ -14,6 +14,7 @@ from hvd_train.data.balance import loss_weights, promised_shares
 from hvd_train.data.baselines import baselines
 from hvd_train.data.dataset import Dataset
 from hvd_train.data.duplicates import count_duplicates
+from hvd_train.figures import shown
 
 BAR_WIDTH = 50
 MAX_LISTED_LABELS = 40
@@ -105,7 +106,7 @@ def _head(dataset: Dataset) -> str:
 def _labels(dataset: Dataset) -> str:
     schema = dataset.schema
     if schema.label_kind == "values":
-        labels = np.concatenate([dataset.features_and_labels(split)[1] for split in SPLITS])
+        labels = np.concatenate([dataset.features_and_labels(split)[1] for split in SPLITS]).astype(np.float64)
         counts, edges = np.histogram(labels, bins=20)
         names = [f"{low:.4g} .. {high:.4g}" for low, high in itertools.pairwise(edges)]
         return "Labels of all splits\n" + histogram(names, counts)
@@ -172,6 +173,6 @@ def _baselines(dataset: Dataset) -> str:
     for split in splits:
         best = dataset.optimum(split) or {}
         for name, (figure, meaning) in baselines(dataset, split).items():
-            known = f"   best possible {best[name]:.4f}" if name in best else ""
-            lines.append(f"  {split:<5} {name:<9} {figure:9.4f}   {meaning:<36}{known}".rstrip())
+            known = f"   best possible {shown(best[name])}" if name in best else ""
+            lines.append(f"  {split:<5} {name:<9} {shown(figure):>9}   {meaning:<36}{known}".rstrip())
     return "\n".join(lines)

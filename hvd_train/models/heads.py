@@ -5,7 +5,7 @@
 | softmax | logits (N, K) | logits (N, K) |
 | coral | logits (N, K-1) of "later than label k", one direction, K-1 thresholds | log-probabilities (N, K) |
 | corn | logits (N, K-1) of "later than k, given later than k-1" | log-probabilities (N, K) |
-| point | one value (N, 1) in the labels' units | the value (N, 1) |
+| point | one value (N, 1), standardised | the value (N, 1) |
 | gaussian | mean and logarithm of the deviation (N, 2), standardised | log-probabilities (N, K); for real values mean and deviation (N, 2) |
 
 CORAL: Cao, Mirjalili and Raschka 2020 (arXiv 1901.07884). CORN: Shi, Cao and Raschka 2021 (arXiv 2111.08851). Built-in
@@ -49,8 +49,7 @@ def head(x_NU: Any, spec: HeadSpec, seeds: Seeds) -> Any:
     """(N, U) -> what the loss is computed from, in float32 whatever the network computes in."""
     kernel = seeds.kernel()
     if spec.kind == "point":
-        z_N1 = keras.layers.Dense(1, kernel_initializer=kernel, name="standardised", dtype="float32")(x_NU)
-        return keras.layers.Rescaling(spec.scale, offset=spec.mean, name="value", dtype="float32")(z_N1)
+        return keras.layers.Dense(1, kernel_initializer=kernel, name="standardised", dtype="float32")(x_NU)
     if spec.kind == "gaussian":
         return keras.layers.Dense(2, kernel_initializer=kernel, name="mean_and_deviation", dtype="float32")(x_NU)
     assert spec.log_share is not None
@@ -81,8 +80,10 @@ def later_logits(log_share_K: np.ndarray, *, conditional: bool) -> list[float]:
 
 def says(outputs: Any, spec: HeadSpec) -> Any:
     """What a row's outputs mean: (N, K) logarithms of probabilities (up to a constant), or values. See the table above."""
-    if spec.kind in ("softmax", "point"):
+    if spec.kind == "softmax":
         return outputs
+    if spec.kind == "point":
+        return keras.layers.Rescaling(spec.scale, offset=spec.mean, name="value", dtype="float32")(outputs)
     if spec.kind == "gaussian":
         mean_N1, log_deviation_N1 = gaussian_parts(outputs)
         deviation_N1 = keras.ops.exp(log_deviation_N1)

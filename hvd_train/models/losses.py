@@ -5,6 +5,8 @@ Shape letters: N rows, K labels.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -59,36 +61,56 @@ def sparse_cross_entropy(labels_N: Any, logits_NK: Any) -> Any:
     return tf.nn.softmax_cross_entropy_with_logits(shares_NK, logits_NK)
 
 
-def gaussian_loss(mean: float, scale: float) -> Any:
-    """A loss (N,): the negative log-likelihood of values (N, 1) or (N,) under outputs (N, 2) in deviations `scale`."""
-
-    def loss(values: Any, outputs_N2: Any) -> Any:
-        z_N1 = (keras.ops.reshape(values, (-1, 1)) - mean) / scale
-        mean_N1, log_deviation_N1 = gaussian_parts(outputs_N2)
-        nll = 0.5 * ((z_N1 - mean_N1) * keras.ops.exp(-log_deviation_N1)) ** 2 + log_deviation_N1
-        return nll[:, 0] + float(np.log(scale * np.sqrt(2 * np.pi)))
-
-    return loss
+def gaussian_loss(targets: Any, outputs_N2: Any) -> Any:
+    """(N,): the negative log-likelihood of standardised values (N, 1) or (N,) under outputs (N, 2), standardised too."""
+    mean_N1, log_deviation_N1 = gaussian_parts(outputs_N2)
+    z_N1 = keras.ops.reshape(targets, (-1, 1))
+    nll = 0.5 * ((z_N1 - mean_N1) * keras.ops.exp(-log_deviation_N1)) ** 2 + log_deviation_N1
+    return nll[:, 0] + 0.5 * math.log(2 * math.pi)
 
 
-def make_loss(kind: str, config: ObjectiveConfig, *, soft: bool, mean: float, scale: float) -> tuple[Any, float]:
-    """The Keras loss called `kind`, and what it is divided by so that gradients do not depend on the labels' units.
+@dataclass(frozen=True)
+class TrainLoss:
+    """What is trained on. Values are standardised there, so that gradients do not depend on the labels' units."""
 
-    `soft`: targets are shares (N, K), or values (N, 1), and not class indices. `mean` and `scale` are the labels'.
+    function: Any
+    """The Keras loss, of standardised values."""
+    weight: float = 1.0
+    """What it is multiplied by."""
+    factor: float = 1.0
+    offset: float = 0.0
+    """factor times the weighted loss, plus offset, is the loss in the labels' units: computed in float64, after training."""
+
+    def in_units(self, loss: float) -> float:
+        """The weighted loss of standardised values in the labels' units."""
+        return self.factor * loss + self.offset
+
+
+def make_loss(kind: str, config: ObjectiveConfig, *, soft: bool, scale: float = 1.0, delta: float = 1.0) -> TrainLoss:
+    """The loss called `kind`.
+
+    `soft`: targets are shares (N, K), or standardised values (N, 1), and not class indices. `scale` is the labels'
+    standard deviation, `delta` where huber begins to grow linearly; both in the labels' units.
     """
     if kind == "cross-entropy":
-        return keras.losses.CategoricalCrossentropy(from_logits=True) if soft else _Loss(sparse_cross_entropy), 1.0
+        return TrainLoss(
+            keras.losses.CategoricalCrossentropy(from_logits=True) if soft else _Loss(sparse_cross_entropy)
+        )
     if kind == "focal":
-        return keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=config.focal_gamma, from_logits=True), 1.0
+        focal = keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=config.focal_gamma, from_logits=True)
+        return TrainLoss(focal)
     if kind == "mse":
-        return keras.losses.MeanSquaredError(), scale**2
+        return TrainLoss(keras.losses.MeanSquaredError(), factor=scale**2)
     if kind == "mae":
-        return keras.losses.MeanAbsoluteError(), scale
+        return TrainLoss(keras.losses.MeanAbsoluteError(), factor=scale)
     if kind == "huber":
-        return keras.losses.Huber(config.huber_delta), scale * config.huber_delta
+        # Beyond these float32 cannot tell it from mae, or from mse. The gradient of a large error is 1, as mae's is, and
+        # where no error is that large it is mse's.
+        at = float(np.clip(delta / scale, 1e-6, 1e6))
+        return TrainLoss(keras.losses.Huber(at), weight=1 / min(at, 1.0), factor=scale * min(delta, scale))
     if kind == "gaussian":
-        return _Loss(gaussian_loss(mean, scale)), 1.0
-    return _Loss({"coral": coral_loss, "corn": corn_loss}[kind]), 1.0
+        return TrainLoss(_Loss(gaussian_loss), offset=math.log(scale))
+    return TrainLoss(_Loss({"coral": coral_loss, "corn": corn_loss}[kind]))
 
 
 class _Loss(keras.losses.Loss):  # type: ignore[misc]

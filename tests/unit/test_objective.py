@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
-from hvd_train.config import RunConfig
+from hvd_train.checkpoint import Progress
+from hvd_train.config import RunConfig, TrainingConfig
+from hvd_train.decide import decide
 from hvd_train.errors import ConfigError
-from hvd_train.objective import loss_in_use, smoothed
+from hvd_train.objective import loss_in_use, smoothed, standardised
 
 
 @pytest.mark.parametrize(
@@ -68,3 +72,21 @@ def test_impossible_values_name_their_key(section: str, key: str, value: object)
 
 def test_smoothing_keeps_a_share_for_every_label() -> None:
     assert smoothed(np.eye(4, dtype=np.float32), 0.2) == pytest.approx(0.8 * np.eye(4) + 0.05)
+
+
+def test_values_are_standardised_in_float64_whatever_their_unit() -> None:
+    values = np.random.default_rng(0).normal(5, 1, 200)
+    plain = standardised(values, values.mean(), values.std())
+    for unit in (2.0**-120, 2.0**120):
+        scaled = (values * unit).astype(np.float64)
+        assert np.array_equal(standardised(scaled, values.mean() * unit, values.std() * unit), plain)
+    assert plain.dtype == np.float32
+
+
+def test_what_the_unit_adds_to_a_loss_is_no_part_of_an_improvement() -> None:
+    """gaussian: the loss in another unit is larger by the logarithm of it."""
+    training = TrainingConfig()
+    for offset in (0.0, math.log(1e31), -math.log(1e31)):
+        before = decide(Progress(), {"val_loss": 1.0 + offset}, training, loss_offset=offset)
+        after = decide(before, {"val_loss": 1.0 - 2e-5 + offset}, training, loss_offset=offset)
+        assert (after.best_epoch, after.epochs_since_best) == (2, 0)

@@ -7,12 +7,15 @@ import math
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from hvd_train.config import ObjectiveConfig
 from hvd_train.data.targets import target_table
+from hvd_train.metrics import Labels, point_loss
 from hvd_train.models.heads import HeadSpec, head, later_logits, says
 from hvd_train.models.losses import coral_loss, corn_loss, gaussian_loss, make_loss, sparse_cross_entropy
 from hvd_train.models.seeds import Seeds
+from hvd_train.objective import standardised
 
 K = 5
 YEARS = np.array([2000.0, 2001, 2002, 2003, 2005])
@@ -87,16 +90,17 @@ def test_cross_entropy_of_class_indices_is_keras_s() -> None:
         np.asarray(expected), rel=1e-5
     )
     weights = np.arange(7.0)
-    loss, scale = make_loss("cross-entropy", ObjectiveConfig(), soft=False, mean=0.0, scale=1.0)
-    assert float(loss(LABELS, logits, sample_weight=weights)) == pytest.approx(
+    loss = make_loss("cross-entropy", ObjectiveConfig(), soft=False)
+    assert float(loss.function(LABELS, logits, sample_weight=weights)) == pytest.approx(
         float(np.mean(expected * weights)), rel=1e-5
     )
-    assert scale == 1.0
+    assert (loss.weight, loss.in_units(0.5)) == (1.0, 0.5)
 
 
 def test_gaussian_loss_is_the_negative_log_likelihood_in_the_labels_units() -> None:
     outputs, values = np.array([[0.25, math.log(0.5)], [-1.0, 0.0]], np.float32), np.array([2003.0, 1999.0], np.float32)
-    found = np.asarray(gaussian_loss(2002.0, 2.0)(values, outputs))
+    loss = make_loss("gaussian", ObjectiveConfig(), soft=True, scale=2.0)
+    found = [loss.in_units(float(nll)) for nll in np.asarray(gaussian_loss((values - 2002) / 2, outputs))]
     for n, (mean, deviation) in enumerate([(2002.5, 1.0), (2000.0, 2.0)]):
         density = math.exp(-0.5 * ((values[n] - mean) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
         assert found[n] == pytest.approx(-math.log(density), rel=1e-4)
@@ -127,8 +131,40 @@ def test_thresholds_of_a_label_that_never_occurs_are_finite() -> None:
 
 def test_focal_loss_leaves_aside_what_is_predicted_well() -> None:
     logits = np.array([[3.0, 0.0, 0.0], [0.0, 0.0, 0.0]], np.float32)
-    loss, scale = make_loss("focal", ObjectiveConfig(focal_gamma=2.0), soft=True, mean=0.0, scale=1.0)
+    loss = make_loss("focal", ObjectiveConfig(focal_gamma=2.0), soft=True)
     p = np.exp(logits[:, 0]) / np.exp(logits).sum(1)
     expected = np.mean(-((1 - p) ** 2) * np.log(p))
-    assert float(loss(np.eye(3, dtype=np.float32)[[0, 0]], logits)) == pytest.approx(expected, rel=1e-4)
-    assert scale == 1.0
+    assert float(loss.function(np.eye(3, dtype=np.float32)[[0, 0]], logits)) == pytest.approx(expected, rel=1e-4)
+    assert (loss.weight, loss.in_units(0.5)) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-19, 1.0, 1e31])
+@pytest.mark.parametrize("kind", ["mse", "mae", "huber", "gaussian"])
+def test_a_loss_of_values_is_that_of_their_unit_and_its_gradient_is_not(kind: str, unit: float) -> None:
+    """What is logged in training, from float32 and standardised values, is the exact loss in the labels' unit."""
+    rng = np.random.default_rng(0)
+    mean, scale = 5 * unit, 2 * unit
+    truth = mean + scale * rng.normal(size=50)
+    outputs = rng.normal(size=(50, 2 if kind == "gaussian" else 1)).astype(np.float32)
+    labels = Labels.of("values", (), kind, delta=0.7 * scale)
+    loss = make_loss(kind, ObjectiveConfig(), soft=True, scale=scale, delta=labels.delta)
+    weights = keras.ops.convert_to_tensor(outputs)
+    with tf.GradientTape() as tape:
+        tape.watch(weights)
+        trained = loss.weight * loss.function(standardised(truth, mean, scale), weights)
+    z = outputs.astype(np.float64)
+    deviation = scale * np.exp(np.clip(z[:, 1], -4, 2)) if kind == "gaussian" else 1.0
+    exact = point_loss(labels, mean + scale * z[:, 0] - truth, deviation).mean()
+    assert loss.in_units(float(trained)) == pytest.approx(exact, rel=1e-5)
+    assert 1e-3 < float(np.abs(tape.gradient(trained, weights)).max()) < 10
+
+
+@pytest.mark.parametrize(("delta", "like"), [(1e-30, "mae"), (1e30, "mse")])
+def test_a_huber_of_another_unit_s_delta_is_mae_or_mse(delta: float, like: str) -> None:
+    z, outputs = np.linspace(-3, 3, 20, dtype=np.float32), np.zeros((20, 1), np.float32)
+    found = make_loss("huber", ObjectiveConfig(), soft=True, scale=1.0, delta=delta)
+    other = make_loss(like, ObjectiveConfig(), soft=True, scale=1.0)
+    half = 0.5 if like == "mse" else 1.0
+    assert found.weight * float(found.function(z, outputs)) == pytest.approx(
+        half * float(other.function(z, outputs)), rel=1e-5
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,34 @@ def test_runs_of_another_kind_are_not_joined(world: World, shared_dir: Path) -> 
     train_and_evaluate(small(world, {"objective": {"loss": "mse"}}), world, runs[1])
     with pytest.raises(CheckpointError, match="cannot be averaged"):
         join_runs(runs, world, RunDir(shared_dir / "joined"))
+
+
+@pytest.mark.parametrize(("loss", "exponents"), [("mse", (-62, 103)), ("gaussian", (103,)), ("huber", (-62,))])
+def test_labels_in_any_unit_train_alike(world: World, shared_dir: Path, loss: str, exponents: tuple[int, ...]) -> None:
+    """5e-19 joules or 1e31 kilograms are 5 in another unit: the same steps, and figures of that unit."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 4))
+    y = 5 + x[:, 0] + 0.1 * rng.normal(size=600)
+    found = []
+    for exponent in (0, *exponents):
+        keras.backend.clear_session()
+        path, unit = shared_dir / f"{exponent}.csv", 2.0**exponent
+        if world.is_root:
+            np.savetxt(path, np.column_stack([y * unit, x]), delimiter=",", fmt="%.17g")
+        data = {"path": path, "label_kind": "values", "num_virtual_shards": 12, "cache_dir": shared_dir / "cache"}
+        config = small(world, {"data": data, "objective": {"loss": loss}, "training": {"num_epochs": 2}})
+        world.together(lambda: None)
+        run_dir = RunDir(shared_dir / f"run{exponent}")
+        report = train_and_evaluate(config, world, run_dir)
+        said = np.asarray(keras.models.load_model(run_dir.model)(x[:50].astype(np.float32)))
+        found.append((report, said / unit, unit))
+    (plain, expected, _), *others = found
+    for report, said, unit in others:
+        assert np.array_equal(said, expected)
+        assert report.metrics["test"]["mae"] == pytest.approx(plain.metrics["test"]["mae"] * unit, rel=1e-9)
+        assert report.baselines["test"]["rmse"] == pytest.approx(plain.baselines["test"]["rmse"] * unit, rel=1e-9)
+        for row, other in zip(report.history, plain.history, strict=True):
+            for name in ("loss", "val_loss"):
+                in_unit = other[name] + math.log(unit) if loss == "gaussian" else other[name] * unit**2
+                assert row[name] == pytest.approx(in_unit, rel=1e-6)
+        assert report.best_epoch == plain.best_epoch
