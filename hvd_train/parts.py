@@ -17,8 +17,8 @@ import tensorflow as tf
 from hvd_train import models
 from hvd_train.averaging import WeightAverage
 from hvd_train.batches import BatchPlan, plan_batches, shards_for_batch
-from hvd_train.config import RunConfig
-from hvd_train.data import Dataset, EpochPlan, Rows, prepare
+from hvd_train.config import RunConfig, Split
+from hvd_train.data import Dataset, EpochPlan, Rows, own_shards, prepare
 from hvd_train.data.augment import augments
 from hvd_train.data.balance import make_plan
 from hvd_train.errors import DataError
@@ -71,6 +71,14 @@ class Parts:
             *self.trained.optimizer.variables,
             *(self.average.variables if self.average else []),
         ]
+
+    def load(self, split: Split, world: World) -> Rows:
+        """This rank's rows of a split, or DataError on every rank where one finds a damaged shard. All ranks."""
+        rows = world.together(
+            lambda: self.dataset.load(split, own_shards(world.rank, world.size, self.dataset.num_virtual_shards))
+        )
+        assert rows is not None
+        return rows
 
     def prepared(self, rows: Rows) -> Rows:
         """The rows as `trained` reads them. Pure: every rank for its own."""
@@ -130,7 +138,12 @@ def resolve(config: RunConfig, dataset: Dataset, world: World) -> tuple[RunConfi
 
 
 def resolve_precision(
-    config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World, observer: Observer
+    config: RunConfig,
+    dataset: Dataset,
+    batches: BatchPlan,
+    world: World,
+    observer: Observer,
+    spec: InputSpec | None = None,
 ) -> RunConfig:
     """The config with `precision = "auto"` decided by the root. All ranks."""
     if config.training.precision != "auto":
@@ -138,7 +151,7 @@ def resolve_precision(
 
     def train_step(candidate: RunConfig) -> Callable[[], None]:
         one_step = candidate.replace(training={"steps_per_execution": 1}, distributed={"backward_passes_per_step": 1})
-        parts = build(one_step, dataset, batches, SoloWorld(world.place, world.settings))
+        parts = build(one_step, dataset, batches, SoloWorld(world.place, world.settings), spec)
         # The same few rows again and again: only the time counts.
         rows = parts.prepared(dataset.load("train", range(1)))
         chosen = np.arange(batches.local_batch_size) % len(rows.labels)
@@ -165,18 +178,24 @@ def assemble(config: RunConfig, world: World, observer: Observer, watch: Watch) 
     """All of the above in their order, and the model: what a run begins with. All ranks."""
     dataset = open_dataset(config, world, observer, watch)
     config, batches = resolve(config, dataset, world)
-    config = resolve_precision(config, dataset, batches, world, observer)
-    return build(config, dataset, batches, world)
+    # The root's, since a transform is fitted by matrix products: hosts of unlike CPUs would come to other last bits.
+    spec = world.together(lambda: input_spec(config, dataset), on="root")
+    assert spec is not None
+    config = resolve_precision(config, dataset, batches, world, observer, spec)
+    return build(config, dataset, batches, world, spec)
 
 
-def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World) -> Parts:
-    """The model, compiled with the distributed optimizer. All ranks (without a collective)."""
+def build(
+    config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World, spec: InputSpec | None = None
+) -> Parts:
+    """The model, compiled with the distributed optimizer. All ranks (without a collective), with the same `spec`."""
+    spec = spec or input_spec(config, dataset)
     training, schema = config.training, dataset.schema
     objective = Objective.of(dataset, config)
     labels = Labels.of(schema.label_kind, schema.label_values, objective.loss, delta=objective.delta)
     plan = make_plan(dataset, config.data, seed=training.seed, rows_per_shard_step=batches.rows_per_shard_step)
     keras.utils.set_random_seed(training.seed)
-    spec, head = input_spec(config, dataset), head_spec(dataset, labels, objective)
+    head = head_spec(dataset, labels, objective)
     with computing_in(training.precision):
         model = models.build(config.model, spec, head, seed=training.seed, rank=world.rank)
         preparation, trained = (None, model) if augments(config.data) else models.split(model)
@@ -203,7 +222,7 @@ def build(config: RunConfig, dataset: Dataset, batches: BatchPlan, world: World)
 
 
 def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
-    """The statistics of the train split that the model's first layers are made from. Pure: every rank reads the same rows."""
+    """The statistics of the train split that the model's first layers are made from. Reads rows of every shard."""
     statistics, fit = dataset.statistics, Fit()
     if config.model.whiten or config.model.transform in ("quantile", "log-covariance"):
         fit = Fit.of(config.model, dataset.sample("train", FITTED_ROWS), statistics.mean, statistics.std)

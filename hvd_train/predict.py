@@ -134,7 +134,8 @@ def evaluate_split(trained: Trained, world: World, directory: Path, split: Split
         raise DataError(
             f"{directory}: {world.size} ranks cannot share its {V} virtual shards equally; use a number of ranks that divides {V}."
         )
-    rows = dataset.load(split, own_shards(world.rank, world.size, V))
+    rows = world.together(lambda: dataset.load(split, own_shards(world.rank, world.size, V)))
+    assert rows is not None
     world.watch.phase(f"the scoring of the {split} split", waits_for_others=False)
     infer = inference(trained.model)
     sums, details = evaluate_in_detail(

@@ -28,8 +28,11 @@ def numbers(value: Any, name: str, *, length: int | None = None, kind: Any = np.
     return array
 
 
-def parse_npy(data: bytes) -> np.ndarray:
-    """The array of a whole .npy file. ValueError and others where it is not one; nothing may be left over."""
+def parse_npy(data: bytes, *, copy: bool = True) -> np.ndarray:
+    """The array of a whole .npy file. ValueError and others where it is not one; nothing may be left over.
+
+    Without `copy` it is read-only, and is the bytes that were given.
+    """
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -43,8 +46,8 @@ def parse_npy(data: bytes) -> np.ndarray:
     found, expected = len(data) - file.tell(), dtype.itemsize * math.prod(shape)
     if found != expected or min(shape, default=0) < 0:
         raise Damaged(f"its header promises {expected} bytes, and {found} are there")
-    flat = np.frombuffer(data, dtype, offset=file.tell()).copy()
-    return flat.reshape(shape, order="F" if fortran_order else "C")
+    flat = np.frombuffer(data, dtype, offset=file.tell())
+    return (flat.copy() if copy else flat).reshape(shape, order="F" if fortran_order else "C")
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

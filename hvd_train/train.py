@@ -65,7 +65,7 @@ def fit(parts: Parts, world: World, loop: Loop) -> None:
     """Run the epochs that are left. All ranks; each step ends with one grouped allreduce."""
     config, progress = parts.config, loop.progress
     shards = own_shards(world.rank, world.size, parts.dataset.num_virtual_shards)
-    rows = parts.prepared(parts.dataset.load("train", shards))
+    rows = parts.prepared(parts.load("train", world))
 
     def order_from(first_step: int) -> np.ndarray:
         return parts.plan.order(loop.progress.epoch, shards, rows.shard_starts, labels=rows.labels)[first_step:]
@@ -133,7 +133,7 @@ def _train(
         observer.found(found)
 
     watch.phase("the preparation of the rows", waits_for_others=False)
-    validation = parts.prepared(dataset.load("val", own_shards(world.rank, world.size, dataset.num_virtual_shards)))
+    validation = parts.prepared(parts.load("val", world))
     infer = parts.infer(parts.trained)
 
     def save(last: bool, best: bool) -> None:
@@ -175,7 +175,7 @@ def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[
     dataset, labels = parts.dataset, parts.labels
     infer = parts.infer(model)
     V = dataset.num_virtual_shards
-    rows = {split: dataset.load(split, own_shards(world.rank, world.size, V)) for split in SCORED}
+    rows = {split: parts.load(split, world) for split in SCORED}
     temperature = 1.0
     if parts.config.objective.calibrate:
         temperature = fitted_temperature(world, infer, labels, rows["val"])

@@ -119,10 +119,7 @@ class Dataset:
             raise DataError(f"{self.directory}: the labels are values, which are not counted.")
         path = self.directory / LABEL_COUNTS
         try:
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != self.metadata["files"][LABEL_COUNTS]["sha256"]:
-                raise strict.Damaged("its sha256 is another one than was written")
-            counts = strict_arrays.parse_npy(content).astype(np.int64)
+            counts = strict_arrays.parse_npy(self._verified(LABEL_COUNTS)).astype(np.int64)
             if counts.shape != (self.num_virtual_shards, self.schema.num_outputs):
                 raise strict.Damaged(f"it has the shape {counts.shape}")
         except Exception as error:
@@ -150,26 +147,35 @@ class Dataset:
         of_each = -(-num_rows // self.num_virtual_shards)
         dtype = record_dtype(self.schema.num_features, self.schema.label_kind)
         sizes = self.shard_sizes(split)
-        shards = (self._read_shard(split, v, dtype, int(size), mapped=True) for v, size in enumerate(sizes))
-        return np.concatenate([shard["features"][:of_each] for shard in shards])
+        shards = (self._read_shard(split, v, dtype, int(size)) for v, size in enumerate(sizes))
+        # Copies: a view would keep the whole shard.
+        return np.concatenate([shard["features"][:of_each].copy() for shard in shards])
 
     def features_and_labels(self, split: Split) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """The whole split in the order of the shards."""
         rows = self.load(split, range(self.num_virtual_shards))
         return rows.features, rows.labels
 
-    def _read_shard(
-        self, split: Split, shard: int, dtype: np.dtype[Any], num_rows: int, *, mapped: bool = False
-    ) -> NDArray[Any]:
-        """`mapped`: only what is looked at is read."""
-        path = self.directory / shard_file(split, shard)
+    def _read_shard(self, split: Split, shard: int, dtype: np.dtype[Any], num_rows: int) -> NDArray[Any]:
+        """The records of a shard, whose bytes are compared with their sha256 first. Raises DataError naming the file.
+
+        That costs 0.1 to 0.2 s for all of YearPredictionMSD, over all ranks and once a run: under 1 % of its epoch.
+        """
+        name = shard_file(split, shard)
         try:
-            records: NDArray[Any] = np.load(path, allow_pickle=False, mmap_mode="r" if mapped else None)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: the shard cannot be read ({error}). Convert the table again.") from None
-        if records.dtype != dtype or records.shape != (num_rows,):
-            raise DataError(f"{path}: the shard does not hold what {METADATA} says. Convert the table again.")
+            records = strict_arrays.parse_npy(self._verified(name), copy=False)
+            if records.dtype != dtype or records.shape != (num_rows,):
+                raise strict.Damaged(f"it does not hold what {METADATA} says")
+        except Exception as error:
+            raise DataError(strict.damage(self.directory / name, error, "Convert the table again.")) from None
         return records
+
+    def _verified(self, name: str) -> bytes:
+        """The content of a file of the directory. Raises OSError, and Damaged where it is not what was written."""
+        content = (self.directory / name).read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.metadata["files"][name]["sha256"]:
+            raise strict.Damaged("its sha256 is another one than was written")
+        return content
 
     def find_damage(self) -> list[str]:
         """The files whose content is not what was written, each with what is wrong; reads everything."""

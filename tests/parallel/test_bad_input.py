@@ -8,6 +8,8 @@ import pytest
 from bad_inputs import BAD_INPUTS, BadInput
 
 from hvd_train import recipes
+from hvd_train.config import DataConfig
+from hvd_train.data import prepare
 from hvd_train.errors import UserError
 from hvd_train.rundir import RunDir
 from hvd_train.train import train_and_evaluate
@@ -32,6 +34,28 @@ def test_bad_tables_raise_the_same_message_on_every_rank(world: World, shared_di
         assert text in messages[0]
     assert "Traceback" not in messages[0]
     assert not run_dir.path.exists()
+
+
+@pytest.mark.parametrize(("split", "shard"), [("train", 47), ("val", 20), ("test", 0)])
+def test_a_flipped_bit_in_a_shard_is_one_message_on_every_rank(
+    world: World, shared_dir: Path, split: str, shard: int
+) -> None:
+    """Only one rank reads the shard. The others would wait for it."""
+    config = DataConfig(num_songs=1000, num_virtual_shards=48, cache_dir=shared_dir / "cache")
+    directory = world.together(lambda: prepare(config), on="root")
+    assert directory is not None
+    damaged = directory / split / f"{shard:05d}.npy"
+    if world.is_root:
+        content = bytearray(damaged.read_bytes())
+        content[-30] ^= 4
+        damaged.write_bytes(content)
+    world.together(lambda: None)
+    recipe = recipes.DEBUG.replace(data={"path": directory}, training={"num_epochs": 1})
+    with pytest.raises(UserError, match="this file is damaged.*Convert the table again") as raised:
+        train_and_evaluate(recipe, world, RunDir(shared_dir / "run"))
+    messages = world.allgather(str(raised.value))
+    assert len(set(messages)) == 1
+    assert str(damaged) in messages[0]
 
 
 def test_a_run_directory_that_cannot_be_written(world: World, shared_dir: Path) -> None:

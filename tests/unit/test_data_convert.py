@@ -154,7 +154,12 @@ def test_damage_is_found_and_named(table: Path, tmp_path: Path) -> None:
     content = bytearray(shard.read_bytes())
     content[-20] ^= 1
     shard.write_bytes(content)
-    assert [line.split(":")[0] for line in Dataset.open(tmp_path / "out").find_damage()] == ["val/00003.npy"]
+    damaged = Dataset.open(tmp_path / "out")
+    assert [line.split(":")[0] for line in damaged.find_damage()] == ["val/00003.npy"]
+    # Nobody trains on it, or on another row of it.
+    with pytest.raises(DataError, match=r"val/00003.npy: this file is damaged \(its sha256 .*Convert the table again"):
+        damaged.load("val", [3])
+    damaged.load("val", [0, 1, 2])
     shard.write_bytes(content[:-1])
     with pytest.raises(DataError, match=r"val/00003.npy has \d+ bytes"):
         Dataset.open(tmp_path / "out")
