@@ -167,7 +167,8 @@ class Dataset:
             if records.dtype != dtype or records.shape != (num_rows,):
                 raise strict.Damaged(f"it does not hold what {METADATA} says")
         except Exception as error:
-            raise DataError(strict.damage(self.directory / name, error, "Convert the table again.")) from None
+            way_out = f"Delete {self.directory} and convert the table again; in the cache that happens by itself."
+            raise DataError(strict.damage(self.directory / name, error, way_out)) from None
         return records
 
     def _verified(self, name: str) -> bytes:

@@ -51,7 +51,7 @@ def test_a_flipped_bit_in_a_shard_is_one_message_on_every_rank(
         damaged.write_bytes(content)
     world.together(lambda: None)
     recipe = recipes.DEBUG.replace(data={"path": directory}, training={"num_epochs": 1})
-    with pytest.raises(UserError, match="this file is damaged.*Convert the table again") as raised:
+    with pytest.raises(UserError, match="this file is damaged.*Delete .* and convert the table again") as raised:
         train_and_evaluate(recipe, world, RunDir(shared_dir / "run"))
     messages = world.allgather(str(raised.value))
     assert len(set(messages)) == 1

@@ -157,7 +157,9 @@ def test_damage_is_found_and_named(table: Path, tmp_path: Path) -> None:
     damaged = Dataset.open(tmp_path / "out")
     assert [line.split(":")[0] for line in damaged.find_damage()] == ["val/00003.npy"]
     # Nobody trains on it, or on another row of it.
-    with pytest.raises(DataError, match=r"val/00003.npy: this file is damaged \(its sha256 .*Convert the table again"):
+    with pytest.raises(
+        DataError, match=r"val/00003.npy: this file is damaged \(its sha256 .*Delete .*out and convert the table again"
+    ):
         damaged.load("val", [3])
     damaged.load("val", [0, 1, 2])
     shard.write_bytes(content[:-1])
