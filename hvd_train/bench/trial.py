@@ -141,7 +141,7 @@ def train_batches(parts: Any, world: Any) -> Any:
     from hvd_train.pipeline import TrainRows, epochs_dataset
 
     shards = own_shards(world.rank, world.size, parts.dataset.num_virtual_shards)
-    rows = parts.prepared(parts.dataset.load("train", shards))
+    rows = parts.prepared(parts.load("train", world))
     config, epoch = parts.config, iter(range(10**9))
     train = TrainRows(parts.dataset, config.data, rows, parts.objective, seed=config.training.seed, epoch=lambda: 0)
 

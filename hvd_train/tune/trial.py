@@ -34,7 +34,6 @@ def main(argv: list[str]) -> None:
 
 def trained(config: Any, world: Any, *, target: float | None, seconds: float) -> dict[str, Any]:
     """The curve and the rate. All ranks; the root's clock decides for all."""
-    from hvd_train.data import own_shards
     from hvd_train.evaluate import evaluate
     from hvd_train.observer import Observer
     from hvd_train.parts import assemble
@@ -44,7 +43,7 @@ def trained(config: Any, world: Any, *, target: float | None, seconds: float) ->
     dataset, batches = parts.dataset, parts.batches
     world.broadcast_variables(parts.variables)
     execute = stepper(parts.trained, train_batches(parts, world))
-    validation = parts.prepared(dataset.load("val", own_shards(world.rank, world.size, dataset.num_virtual_shards)))
+    validation = parts.prepared(parts.load("val", world))
     infer = parts.infer(parts.trained)
 
     def look() -> float:
