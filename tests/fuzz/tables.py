@@ -184,7 +184,8 @@ def reference(case: Case) -> tuple[list[str], Values] | None:
         return None
     if case.options["header"] == "yes":
         names = [name.strip() for name in rows[0]] if rows else []
-        if len(set(names)) < len(names):
+        filled = [name for name in names if name]  # a column without a name is called by its number
+        if len(set(filled)) < len(filled):
             return None
         rows = rows[1:] if names and all(len(row) == len(names) for row in rows) else []
     if not rows or len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
