@@ -37,6 +37,8 @@ class Progress:
     """Steps done in the epoch after those."""
     losses: list[list[float]] = field(default_factory=list)
     """Of those steps: what the training loss is computed from on each rank."""
+    num_steps: int = 0
+    """Steps of that epoch; 0 where none is done."""
     best_loss: float | None = None
     best_epoch: int = 0
     epochs_since_best: int = 0

@@ -27,6 +27,7 @@ def decide(
         epoch=progress.epoch + 1,
         step=0,
         losses=[],
+        num_steps=0,
         history=[*progress.history, row],
         best_loss=loss if better else progress.best_loss,
         best_epoch=progress.epoch + 1 if better else progress.best_epoch,

@@ -66,6 +66,8 @@ class Loop:
     """When, by the monotonic clock, the first execution of steps was done."""
     average: WeightAverage | None = None
     """Weights that are validated and kept instead of the trained ones."""
+    passes: int = 1
+    """Steps of one update. A checkpoint comes after a whole one: the gradients summed so far are each rank's own."""
     loss: TrainLoss = field(default_factory=lambda: TrainLoss(None))
     """Says what a training loss is in the units of the validation loss."""
 
@@ -84,6 +86,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         loop = self.loop
         self.first_step = loop.progress.step
         self._step = self.first_step
+        self._save_after(self._step)
         self._take_losses(loop.progress.losses)
         self._started = time.monotonic()
         self._timed_from: tuple[float, int] | None = None
@@ -98,7 +101,6 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         loop = self.loop
         now = time.monotonic()
-        done_before = self._step
         # `batch` counts from this fit's first step and, at an epoch's end, past the last one.
         self._step = min(self.first_step + batch + 1, loop.num_steps)
         loop.watch.phase(f"after step {self._step} of epoch {loop.progress.epoch + 1}", waits_for_others=False)
@@ -111,9 +113,9 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
             self.samples_per_s = (
                 (self._step - self._timed_from[1]) * loop.global_batch_size / (now - self._timed_from[0])
             )
-        every = loop.training.checkpoint_every_steps
-        if every and self._step // every > done_before // every and self._step < loop.num_steps:
-            loop.progress.step = self._step
+        if self._step >= self._save_from and self._step % loop.passes == 0 and self._step < loop.num_steps:
+            self._save_after(self._step)
+            loop.progress.step, loop.progress.num_steps = self._step, loop.num_steps
             loop.progress.losses = loop.world.allgather([float(v) for v in self.model.metrics_variables])
             loop.save(True, False)
         if loop.world.is_root and now - self._shown >= SHOW_EVERY_S:
@@ -141,6 +143,11 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
             loop.observer.epoch_ended(row, best=best)
         self._apply(before, after)
         self.samples_per_s = math.nan
+
+    def _save_after(self, step: int) -> None:
+        """Save in this epoch from the next multiple of `checkpoint_every_steps` on."""
+        every = self.loop.training.checkpoint_every_steps
+        self._save_from = (step // every + 1) * every if every else math.inf
 
     def _take_losses(self, losses: list[list[float]]) -> None:
         """Go on with the sums that the training loss of an epoch is computed from, where an earlier part of it was cut."""

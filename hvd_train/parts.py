@@ -193,7 +193,13 @@ def build(
     training, schema = config.training, dataset.schema
     objective = Objective.of(dataset, config)
     labels = Labels.of(schema.label_kind, schema.label_values, objective.loss, delta=objective.delta)
-    plan = make_plan(dataset, config.data, seed=training.seed, rows_per_shard_step=batches.rows_per_shard_step)
+    plan = make_plan(
+        dataset,
+        config.data,
+        seed=training.seed,
+        rows_per_shard_step=batches.rows_per_shard_step,
+        passes=config.distributed.backward_passes_per_step,
+    )
     keras.utils.set_random_seed(training.seed)
     head = head_spec(dataset, labels, objective)
     with computing_in(training.precision):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hvd_train import checkpoint, class_metrics, config_io
-from hvd_train.checkpoint import Progress
+from hvd_train.checkpoint import Checkpoint, Progress
 from hvd_train.config import RunConfig
 from hvd_train.data import own_shards
 from hvd_train.epochs import EpochLoop, Loop, require_equal_weights, set_plateau_factor
@@ -50,6 +50,7 @@ def begin(parts: Parts, world: World, resume_from: RunDir | None) -> Progress:
                 f"{loaded.path} was trained on other data (its checksum is {loaded.data_checksum[:12]}, this data's is "
                 f"{parts.dataset.checksum[:12]}). Resume with the same --data and split, or start a new run."
             )
+        require_place(loaded, checkpoint.load(resume_from.best) if loaded.progress.best_epoch else None, parts)
         checkpoint.restore(loaded, parts.variables)
         return loaded.progress
 
@@ -59,6 +60,21 @@ def begin(parts: Parts, world: World, resume_from: RunDir | None) -> Progress:
     part_from_root(parts.model, world.rank)
     set_plateau_factor(parts.trained.optimizer, progress.plateau_factor)
     return progress
+
+
+def require_place(last: Checkpoint, best: Checkpoint | None, parts: Parts) -> None:
+    """CheckpointError where a run cannot go on from where `last` is."""
+    progress, num_steps = last.progress, parts.plan.num_steps
+    if progress.step and progress.num_steps != num_steps:
+        raise CheckpointError(
+            f"{last.path} is from the middle of an epoch of {progress.num_steps} steps, and an epoch of this run has {num_steps}. "
+            f"Resume with the same global batch (with --local-batch-size: at the same number of ranks), or start a new run."
+        )
+    if best and best.progress.best_epoch < progress.best_epoch:
+        raise CheckpointError(
+            f"{best.path} is from epoch {best.progress.best_epoch}, but by {last.path.name} the best epoch was "
+            f"{progress.best_epoch}: the two files are from different moments. Copy both from the run, or start a new run."
+        )
 
 
 def fit(parts: Parts, world: World, loop: Loop) -> None:
@@ -137,7 +153,8 @@ def _train(
     infer = parts.infer(parts.trained)
 
     def save(last: bool, best: bool) -> None:
-        paths = [run_dir.last] * last + [run_dir.best] * best
+        # The best first: killed between the two, the run takes the epoch again. Else it would believe in a best that it lacks.
+        paths = [run_dir.best] * best + [run_dir.last] * last
         world.gather_state(parts.trained.optimizer)
         world.together(
             lambda: writer.save(paths, parts.variables, loop.progress, config=text, data_checksum=dataset.checksum),
@@ -155,6 +172,7 @@ def _train(
         average=parts.average,
         observer=observer,
         watch=watch,
+        passes=config.distributed.backward_passes_per_step,
         loss=parts.loss,
     )
     with checkpoint.Writer() as writer:

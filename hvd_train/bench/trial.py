@@ -100,7 +100,7 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
     parts = build(config, dataset, batches, world)
     world.broadcast_variables(parts.variables)
     marks["model"] = time.monotonic()
-    rows = train_batches(parts, world)
+    rows, steps = train_batches(parts, world), int(parts.trained.steps_per_execution)
     kinds: dict[str, Callable[[], float]] = {"train": stepper(parts.trained, rows)}
     kinds["train"]()
     marks["first step"] = time.monotonic()
@@ -108,7 +108,7 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
         repeated = tf.data.Dataset.from_tensors(next(iter(rows))).repeat()
         kinds["one batch"] = stepper(parts.trained, repeated)
         alone = build(
-            config.replace(distributed={"backward_passes_per_step": 1}),
+            config.replace(distributed={"backward_passes_per_step": 1}, training={"steps_per_execution": steps}),
             dataset,
             batches,
             SoloWorld(world.place, world.settings),
@@ -116,7 +116,6 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
         kinds["no allreduce"] = stepper(alone.trained, repeated)
         if shares_update(parts.trained.optimizer):
             kinds["update"] = updater(alone.trained)
-    steps = int(parts.trained.steps_per_execution)
 
     def meet_ranks() -> None:
         world.allgather(0)

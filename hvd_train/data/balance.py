@@ -17,15 +17,17 @@ Array = NDArray[np.float64]
 _FIT_TURNS = 2000
 
 
-def make_plan(dataset: Dataset, config: DataConfig, *, seed: int, rows_per_shard_step: int) -> EpochPlan:
-    """The plan of the train rows as `config.balance` wants them; `order` needs the rows' labels with repeat."""
+def make_plan(
+    dataset: Dataset, config: DataConfig, *, seed: int, rows_per_shard_step: int, passes: int = 1
+) -> EpochPlan:
+    """The plan of the train rows as `config.balance` wants them, `passes` steps an update; `order` needs the rows' labels with repeat."""
     sizes = dataset.shard_sizes("train")
-    plan = EpochPlan(seed, sizes, rows_per_shard_step)
+    plan = EpochPlan(seed, sizes, rows_per_shard_step, passes=passes)
     if config.balance != "repeat":
         return plan
     shares = promised_shares(dataset, config)
     draws = draws_per_epoch(dataset.shard_label_counts(), shares, plan.rows_per_shard)
-    return EpochPlan(seed, sizes, rows_per_shard_step, repeats=Repeats(draws))
+    return EpochPlan(seed, sizes, rows_per_shard_step, repeats=Repeats(draws), passes=passes)
 
 
 def promised_shares(dataset: Dataset, config: DataConfig) -> Array:

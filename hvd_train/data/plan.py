@@ -69,18 +69,21 @@ class EpochPlan:
         rows_per_shard_step: int,
         *,
         repeats: Repeats | None = None,
+        passes: int = 1,
     ) -> None:
+        """`passes`: steps of one update of the weights. An epoch has whole ones; the rows of others take their turn."""
         self.seed, self.repeats = seed, repeats
         self.shard_sizes = np.asarray(shard_sizes, np.int64)
         self.rows_per_shard_step = rows_per_shard_step
-        self.num_steps = int(self.shard_sizes.min()) // rows_per_shard_step
+        self.num_steps = int(self.shard_sizes.min()) // rows_per_shard_step // passes * passes
         """Steps of an epoch, the same on every rank."""
         self._turns: dict[int, NDArray[np.int64]] = {}
         if self.num_steps == 0:
+            each, num_shards = int(self.shard_sizes.min()), len(self.shard_sizes)
+            what = "A step takes" if passes == 1 else f"An update takes {passes} steps of"
             raise DataError(
-                f"A step takes {rows_per_shard_step} rows of each of {len(self.shard_sizes)} virtual shards, but the "
-                f"smallest has {self.shard_sizes.min()}: give a global batch of at most "
-                f"{self.shard_sizes.min() * len(self.shard_sizes)} rows, or more data."
+                f"{what} {rows_per_shard_step} rows of each of {num_shards} virtual shards, but the smallest has {each}: "
+                f"give a global batch of at most {each // passes * num_shards} rows, or more data."
             )
 
     @property

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from hvd_train import checkpoint, metrics, models, recipes
 from hvd_train.config import RunConfig
 from hvd_train.data import Dataset, EpochPlan, own_shards, prepare
 from hvd_train.epochs import weights_digest
-from hvd_train.errors import UserError
+from hvd_train.errors import CheckpointError, UserError
 from hvd_train.evaluate import evaluate, inference
 from hvd_train.export import load_trained
 from hvd_train.metrics import Labels
@@ -208,13 +210,11 @@ class StopAt(Watch):
             raise Interrupted
 
 
-def interrupted(config: RunConfig, world: World, run_dir: RunDir, *steps: int) -> RunDir:
-    """Train as `config` says, interrupted right after each of `steps`, and resumed."""
+def stopped(config: RunConfig, world: World, run_dir: RunDir, *steps: int) -> None:
+    """Train as `config` says, stopped right after each of `steps`; before the next it goes on from the last checkpoint."""
     for number, step in enumerate(steps):
         with pytest.raises(Interrupted):
             train_and_evaluate(config, world, run_dir, resume=number > 0, watch=StopAt(step))
-    train_and_evaluate(config, world, run_dir, resume=True)
-    return run_dir
 
 
 def assert_same_end(run_dir: RunDir, whole: RunDir) -> None:
@@ -229,14 +229,45 @@ def assert_same_end(run_dir: RunDir, whole: RunDir) -> None:
 
 
 def test_an_interrupted_run_is_the_whole_one_bit_for_bit(
-    world: World, shared_dir: Path, finished: tuple[RunConfig, RunDir, Report]
+    world: World, shared_dir: Path, finished: tuple[RunConfig, RunDir, Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With dropout; once it goes on from the end of an epoch, and once from the middle of the next."""
     config, whole, _ = finished
     assert EpochPlan(0, Dataset.open(prepare(config.data)).shard_sizes("train"), 2).num_steps == 13
     assert any(name.endswith("seed_generator_state (2,)") for name in checkpoint.load(whole.last).names)
     config = config.replace(training={"checkpoint_every_steps": 4, "steps_per_execution": 1})
-    assert_same_end(interrupted(config, world, RunDir(shared_dir / "run"), 13 + 2, 13 + 9), whole)
+    written: list[str] = []
+    write = checkpoint.write_arrays
+    monkeypatch.setattr(checkpoint, "write_arrays", lambda path, a: (written.append(path.name), write(path, a)))
+    run_dir = RunDir(shared_dir / "run")
+    stopped(config, world, run_dir, 13 + 2, 13 + 9)
+    # After steps 4, 8, 12 and the epoch. Killed between the last two, a run must not believe in a best epoch that it lacks.
+    assert written[:5] == ([*["last.npz"] * 3, "best.npz", "last.npz"] if world.is_root else [])
+    with pytest.raises(CheckpointError, match=r"middle of an epoch of 13 steps, and an epoch of this run has 26\."):
+        train_and_evaluate(config.replace(training={"global_batch_size": 60}), world, run_dir, resume=True)
+    train_and_evaluate(config, world, run_dir, resume=True)
+    assert_same_end(run_dir, whole)
+
+
+def test_checkpoints_of_different_moments_are_refused(
+    world: World, shared_dir: Path, finished: tuple[RunConfig, RunDir, Report]
+) -> None:
+    """Copied while the run went on: the last one is of epoch 2, which was the best, and the best one of epoch 1."""
+    config, whole, _ = finished
+    run_dir = RunDir(shared_dir / "copied")
+
+    def copy() -> None:
+        run_dir.last.parent.mkdir(parents=True)
+        shutil.copy(whole.last, run_dir.last)
+        best = checkpoint.load(whole.best)
+        assert best.progress.best_epoch == 2
+        variables = [keras.Variable(value, name="v") for value in best.variables]
+        earlier = replace(best.progress, best_epoch=1)
+        checkpoint.save(run_dir.best, variables, earlier, config=best.config, data_checksum=best.data_checksum)
+
+    world.together(copy, on="root")
+    with pytest.raises(CheckpointError, match=r"best.npz is from epoch 1, but by last.npz the best epoch was 2"):
+        train_and_evaluate(config, world, run_dir, resume=True)
 
 
 # All else that is drawn: mixup, noise, rare rows repeated, blocks left out; and averaged weights.
@@ -258,9 +289,14 @@ def test_so_it_is_with_everything_that_is_drawn(
         return body(keras.layers.GaussianNoise(0.1, seed=5)(x), config, seeds)
 
     monkeypatch.setitem(models.BODIES, "residual_cnn", noisy)
-    whole = RunDir(shared_dir / "whole")
-    train_and_evaluate(DRAWN, world, whole)
-    assert_same_end(interrupted(DRAWN, world, RunDir(shared_dir / "run"), 7 + 5), whole)
+    # Of 7 steps an epoch takes 6, three updates; on one rank there is nothing to send less often.
+    config = DRAWN.replace(distributed={"backward_passes_per_step": 1 if world.size == 1 else 2})
+    whole, run_dir = RunDir(shared_dir / "whole"), RunDir(shared_dir / "run")
+    train_and_evaluate(config, world, whole)
+    stopped(config, world, run_dir, (7 if world.size == 1 else 6) + 5)
+    assert checkpoint.load(run_dir.last).progress.step == (3 if world.size == 1 else 4)
+    train_and_evaluate(config, world, run_dir, resume=True)
+    assert_same_end(run_dir, whole)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])

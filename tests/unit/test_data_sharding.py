@@ -91,3 +91,13 @@ def test_an_epoch_is_a_function_of_seed_epoch_and_shard_alone() -> None:
 def test_a_batch_larger_than_the_table_is_refused_with_the_largest_possible() -> None:
     with pytest.raises(DataError, match="at most 30 rows"):
         EpochPlan(0, [10, 10, 11], 11)
+    with pytest.raises(DataError, match="An update takes 4 steps of 3 rows .* at most 6 rows"):
+        EpochPlan(0, [10, 10, 11], 3, passes=4)
+
+
+def test_an_epoch_has_whole_updates() -> None:
+    """Steps of one that is not whole would be gradients that no checkpoint holds; their rows take their turn."""
+    plan = EpochPlan(0, [40, 41], 4, passes=4)
+    assert (plan.num_steps, plan.rows_per_shard) == (8, 32)
+    seen = {int(row) for epoch in range(10) for row in plan.shard_order(epoch, 1)}
+    assert seen == set(range(41))
