@@ -7,11 +7,11 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from resuming import assert_same_end, stopped
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
@@ -22,7 +22,7 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
-from hvd_train import checkpoint, metrics, models, recipes
+from hvd_train import checkpoint, metrics, recipes
 from hvd_train.config import RunConfig
 from hvd_train.data import Dataset, EpochPlan, own_shards, prepare
 from hvd_train.epochs import weights_digest
@@ -34,7 +34,6 @@ from hvd_train.predict import evaluate_run
 from hvd_train.report import Report
 from hvd_train.rundir import RunDir, held
 from hvd_train.train import train_and_evaluate
-from hvd_train.watch import Watch
 from hvd_train.world import World
 
 # 60 shards: as many numbers of ranks as possible divide it.
@@ -43,9 +42,6 @@ DEBUG = recipes.DEBUG.replace(
     model={"conv_dropout": 0.25, "dense_dropout": 0.5},
     training={"num_epochs": 2, "global_batch_size": 120},
 )
-
-
-TIMES = ("seconds", "samples_per_s")
 
 
 def skip_unless_shared(world: World) -> None:
@@ -195,39 +191,6 @@ def test_all_ranks_hold_the_same_weights_bit_for_bit(world: World, tmp_path: Pat
     assert len(set(digests)) == 1
 
 
-class Interrupted(Exception):
-    pass
-
-
-class StopAt(Watch):
-    """Raises on every rank alike, right after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def progress(self, step: int) -> None:
-        if step == self.step:
-            raise Interrupted
-
-
-def stopped(config: RunConfig, world: World, run_dir: RunDir, *steps: int) -> None:
-    """Train as `config` says, stopped right after each of `steps`; before the next it goes on from the last checkpoint."""
-    for number, step in enumerate(steps):
-        with pytest.raises(Interrupted):
-            train_and_evaluate(config, world, run_dir, resume=number > 0, watch=StopAt(step))
-
-
-def assert_same_end(run_dir: RunDir, whole: RunDir) -> None:
-    """Weights, moments, averages, random generators and every epoch's figures are the same, bit for bit."""
-    for path, of_whole in ((run_dir.last, whole.last), (run_dir.best, whole.best)):
-        one, other = checkpoint.load(path), checkpoint.load(of_whole)
-        assert one.names == other.names
-        values = zip(one.names, one.variables, other.variables, strict=True)
-        assert [name for name, a, b in values if a.tobytes() != b.tobytes()] == []
-        for a, b in zip(one.progress.history, other.progress.history, strict=True):
-            assert {k: v for k, v in a.items() if k not in TIMES} == {k: v for k, v in b.items() if k not in TIMES}
-
-
 def test_an_interrupted_run_is_the_whole_one_bit_for_bit(
     world: World, shared_dir: Path, finished: tuple[RunConfig, RunDir, Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,46 +231,3 @@ def test_checkpoints_of_different_moments_are_refused(
     world.together(copy, on="root")
     with pytest.raises(CheckpointError, match=r"best.npz is from epoch 1, but by last.npz the best epoch was 2"):
         train_and_evaluate(config, world, run_dir, resume=True)
-
-
-# All else that is drawn: mixup, noise, rare rows repeated, blocks left out; and averaged weights.
-DRAWN = DEBUG.replace(
-    data={"num_songs": 1200, "noise": 0.2, "feature_dropout": 0.1, "mixup_alpha": 0.3, "balance": "repeat"},
-    model={"name": "residual_cnn", "filters": (4, 4), "stochastic_depth": 0.5, "input_dropout": 0.1},
-    training={"averaging": "ema", "ema_momentum": 0.9, "checkpoint_every_steps": 3, "steps_per_execution": 1},
-)
-
-
-def test_so_it_is_with_everything_that_is_drawn(
-    world: World, shared_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And with a layer of Keras's own, which draws for each rank by itself."""
-    skip_unless_shared(world)
-    body = models.BODIES["residual_cnn"]
-
-    def noisy(x: Any, config: Any, seeds: Any) -> Any:
-        return body(keras.layers.GaussianNoise(0.1, seed=5)(x), config, seeds)
-
-    monkeypatch.setitem(models.BODIES, "residual_cnn", noisy)
-    # Of 7 steps an epoch takes 6, three updates; on one rank there is nothing to send less often.
-    config = DRAWN.replace(distributed={"backward_passes_per_step": 1 if world.size == 1 else 2})
-    whole, run_dir = RunDir(shared_dir / "whole"), RunDir(shared_dir / "run")
-    train_and_evaluate(config, world, whole)
-    stopped(config, world, run_dir, (7 if world.size == 1 else 6) + 5)
-    assert checkpoint.load(run_dir.last).progress.step == (3 if world.size == 1 else 4)
-    train_and_evaluate(config, world, run_dir, resume=True)
-    assert_same_end(run_dir, whole)
-
-
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
-def test_the_schedule_in_the_graph_is_the_arithmetic(world: World, schedule: str) -> None:
-    from hvd_train.optimizers import WarmupSchedule
-    from hvd_train.rates import RateCurve
-
-    shape = {"warmup_steps": 7, "total_steps": 60, "schedule": schedule, "falls_at": (20, 59), "step_factor": 0.3}
-    curve = RateCurve(0.02, **shape)
-    in_graph = WarmupSchedule(curve)
-    for step in (0, 3, 6, 7, 30, 59, 60, 100):
-        assert float(in_graph(step)) == pytest.approx(curve.at(step), rel=1e-5)
-    in_graph.factor.assign(0.5)
-    assert float(in_graph(30)) == pytest.approx(0.5 * curve.at(30), rel=1e-5)

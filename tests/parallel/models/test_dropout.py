@@ -4,20 +4,24 @@ Keras's own layer when saved.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from resuming import assert_same_end, stopped
 
-from hvd_train import models, recipes
+from hvd_train import checkpoint, models, recipes
 from hvd_train.data.schema import NUM_SONG_TIMBRES
 from hvd_train.models.dropout import Dropout, random_rows
 from hvd_train.models.heads import HeadSpec
 from hvd_train.models.inputs import InputSpec
 from hvd_train.models.seeds import generator_states, part_from_root
 from hvd_train.precision import in_float32
+from hvd_train.rundir import RunDir
+from hvd_train.train import train_and_evaluate
 from hvd_train.world import World
 
 
@@ -103,3 +107,47 @@ def test_the_copy_that_is_saved_has_layers_of_keras_alone() -> None:
     assert {type(layer).__module__.split(".")[0] for layer in copy.layers} == {"keras"}
     x = np.random.default_rng(0).normal(size=(5, F)).astype(np.float32)
     assert np.asarray(copy(x)) == pytest.approx(np.asarray(model(x)), abs=1e-6)
+
+
+# All that is drawn: dropout, mixup, noise, rare rows repeated, blocks left out; and averaged weights.
+DRAWN = recipes.DEBUG.replace(
+    data={
+        "num_songs": 1200,
+        "num_virtual_shards": 60,
+        "noise": 0.2,
+        "feature_dropout": 0.1,
+        "mixup_alpha": 0.3,
+        "balance": "repeat",
+    },
+    model={"name": "residual_cnn", "filters": (4, 4), "stochastic_depth": 0.5, "dense_dropout": 0.5},
+    training={
+        "num_epochs": 2,
+        "global_batch_size": 120,
+        "averaging": "ema",
+        "ema_momentum": 0.9,
+        "checkpoint_every_steps": 3,
+        "steps_per_execution": 1,
+    },
+)
+
+
+def test_a_run_that_was_interrupted_draws_what_the_whole_one_does(
+    world: World, shared_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And with a layer of Keras's own, which draws for each rank by itself."""
+    if 60 % world.size:
+        pytest.skip(f"{world.size} ranks cannot share 60 virtual shards")
+    body = models.BODIES["residual_cnn"]
+
+    def noisy(x: Any, config: Any, seeds: Any) -> Any:
+        return body(keras.layers.GaussianNoise(0.1, seed=5)(x), config, seeds)
+
+    monkeypatch.setitem(models.BODIES, "residual_cnn", noisy)
+    # Of 7 steps an epoch takes 6, three updates; on one rank there is nothing to send less often.
+    config = DRAWN.replace(distributed={"backward_passes_per_step": 1 if world.size == 1 else 2})
+    whole, run_dir = RunDir(shared_dir / "whole"), RunDir(shared_dir / "run")
+    train_and_evaluate(config, world, whole)
+    stopped(config, world, run_dir, (7 if world.size == 1 else 6) + 5)
+    assert checkpoint.load(run_dir.last).progress.step == (3 if world.size == 1 else 4)
+    train_and_evaluate(config, world, run_dir, resume=True)
+    assert_same_end(run_dir, whole)

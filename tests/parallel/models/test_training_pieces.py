@@ -233,3 +233,17 @@ def test_labels_in_any_unit_train_alike(world: World, shared_dir: Path, loss: st
                 in_unit = other[name] + math.log(unit) if loss == "gaussian" else other[name] * unit**2
                 assert row[name] == pytest.approx(in_unit, rel=1e-6)
         assert report.best_epoch == plain.best_epoch
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
+def test_the_schedule_in_the_graph_is_the_arithmetic(world: World, schedule: str) -> None:
+    from hvd_train.optimizers import WarmupSchedule
+    from hvd_train.rates import RateCurve
+
+    shape = {"warmup_steps": 7, "total_steps": 60, "schedule": schedule, "falls_at": (20, 59), "step_factor": 0.3}
+    curve = RateCurve(0.02, **shape)
+    in_graph = WarmupSchedule(curve)
+    for step in (0, 3, 6, 7, 30, 59, 60, 100):
+        assert float(in_graph(step)) == pytest.approx(curve.at(step), rel=1e-5)
+    in_graph.factor.assign(0.5)
+    assert float(in_graph(30)) == pytest.approx(0.5 * curve.at(30), rel=1e-5)

@@ -1,0 +1,47 @@
+"""Runs that are stopped and go on, against one that was left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from hvd_train import checkpoint
+from hvd_train.config import RunConfig
+from hvd_train.rundir import RunDir
+from hvd_train.train import train_and_evaluate
+from hvd_train.watch import Watch
+from hvd_train.world import World
+
+TIMES = ("seconds", "samples_per_s")
+
+
+class Interrupted(Exception):
+    pass
+
+
+class StopAt(Watch):
+    """Raises on every rank alike, right after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def progress(self, step: int) -> None:
+        if step == self.step:
+            raise Interrupted
+
+
+def stopped(config: RunConfig, world: World, run_dir: RunDir, *steps: int) -> None:
+    """Train as `config` says, stopped right after each of `steps`; before the next it goes on from the last checkpoint."""
+    for number, step in enumerate(steps):
+        with pytest.raises(Interrupted):
+            train_and_evaluate(config, world, run_dir, resume=number > 0, watch=StopAt(step))
+
+
+def assert_same_end(run_dir: RunDir, whole: RunDir) -> None:
+    """Weights, moments, averages, random generators and every epoch's figures are the same, bit for bit."""
+    for path, of_whole in ((run_dir.last, whole.last), (run_dir.best, whole.best)):
+        one, other = checkpoint.load(path), checkpoint.load(of_whole)
+        assert one.names == other.names
+        values = zip(one.names, one.variables, other.variables, strict=True)
+        assert [name for name, a, b in values if a.tobytes() != b.tobytes()] == []
+        for a, b in zip(one.progress.history, other.progress.history, strict=True):
+            assert {k: v for k, v in a.items() if k not in TIMES} == {k: v for k, v in b.items() if k not in TIMES}
