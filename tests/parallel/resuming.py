@@ -34,6 +34,7 @@ def stopped(config: RunConfig, world: World, run_dir: RunDir, *steps: int) -> No
     for number, step in enumerate(steps):
         with pytest.raises(Interrupted):
             train_and_evaluate(config, world, run_dir, resume=number > 0, watch=StopAt(step))
+    world.allgather(0)  # the root has written its last checkpoint
 
 
 def assert_same_end(run_dir: RunDir, whole: RunDir) -> None:
