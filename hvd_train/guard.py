@@ -61,10 +61,11 @@ def guarded(world: World, limits: Limits, *, hint: Callable[[], str]) -> Iterato
         world.watch = watchdog
         try:
             yield watchdog
-        except Stopped:
-            stop.release()
-            raise
         except BaseException as error:
+            if stop.stopped is not None:
+                # Whatever became of it on the way here: a rank that is stopped has no failure of its own to tell.
+                stop.release()
+                raise stop.stopped from None
             watchdog.failed(ran_out(error) or f"{type(error).__name__}: {error}")
             raise
         finally:

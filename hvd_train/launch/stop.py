@@ -50,7 +50,10 @@ class StopHandler:
         signals: Sequence[int],
     ) -> None:
         self._message, self._grace_s, self._on_signal = message, grace_s, on_signal
-        self._asked = self._released = False
+        self._released = False
+        self.stopped: Stopped | None = None
+        """What was raised in the main thread, once a signal has come. A library that it interrupts may make another
+        exception of it (pybind11 makes a RuntimeError), so ask here and not by the type alone."""
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         os.set_blocking(self._reader, False)
@@ -76,9 +79,9 @@ class StopHandler:
         self._thread.join(1.0)
 
     def _raise(self, number: int, _frame: FrameType | None) -> None:
-        if not self._asked:
-            self._asked = True
-            raise Stopped(number)
+        if self.stopped is None:
+            self.stopped = Stopped(number)
+            raise self.stopped
 
     def _listen(self) -> None:
         first = 0
