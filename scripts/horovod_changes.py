@@ -356,8 +356,20 @@ class HorovodGroupedAllreduceOp : public AsyncOpKernel {
     ),
 )
 
+# horovodrun turns into `/bin/sh -c "mpirun ..."`. A shell passes no signal on to what it waits for: SIGTERM or SIGKILL to
+# horovodrun alone (a supervisor's, `kill PID`, Popen.terminate) ended the shell, and mpirun and all ranks went on. With exec
+# mpirun is that process itself.
+HOROVODRUN_IS_MPIRUN = (
+    Change(
+        "horovod/runner/mpi_run.py",
+        "        'mpirun {basic_args} '\n",
+        "        'exec mpirun {basic_args} '\n",
+    ),
+)
+
 CHANGES = (
     *WITHOUT_XLA,
+    *HOROVODRUN_IS_MPIRUN,
     *WAKE_ON_ENQUEUE,
     *MEET_WITHOUT_POLLING,
     *IN_SHARED_MEMORY,

@@ -1,7 +1,7 @@
 """Ends a job whose horovodrun was ended alone, by SIGTERM or SIGKILL: its mpirun and all ranks would go on.
 
-horovodrun turns into `/bin/sh -c "mpirun ..."`, and a shell passes no signal on to what it waits for. Supervisors, `kill PID`
-and Python's `Popen.terminate` signal that process only.
+A stock horovodrun turns into `/bin/sh -c "mpirun ..."`, and a shell passes no signal on to what it waits for. Supervisors,
+`kill PID` and Python's `Popen.terminate` signal that process only. (The one that `make setup` builds turns into mpirun itself.)
 
 Nothing but such a shell is watched. An mpirun that was started in the background, under nohup or setsid, or by a service
 manager or batch system, may rightly outlive the process that started it.
