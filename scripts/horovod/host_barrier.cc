@@ -71,11 +71,13 @@ void HostBarrier::WaitUntilOpened(uint32_t before) {
 // them sees the other.
 void HostBarrier::SleepUntilOpened(uint32_t before) {
   ++state_.sleepers;
+  int named = 0;
   while (state_.opened.load() == before && has_ended_ < 0) {
     if (Sleep(state_.opened, before)) {
       int rank = ended_();
+      named += rank >= 0;
       // A process that came and then ended does not keep the others from passing.
-      has_ended_ = state_.opened.load() == before ? rank : -1;
+      has_ended_ = named >= patience_ && state_.opened.load() == before ? rank : -1;
     }
   }
   --state_.sleepers;

@@ -19,6 +19,8 @@ constexpr std::size_t PAGE = 4096;
 constexpr std::chrono::microseconds POLLS_ON_ITS_OWN_CORE{1000};
 constexpr std::chrono::microseconds POLLS_ON_A_SHARED_CORE{0};
 constexpr int MOST_CPUS = 1 << 20;
+// Seconds in which whoever started the job may end it when a process of it has ended.
+constexpr int PATIENCE = 10;
 
 std::shared_ptr<SharedWindows> of_the_job;
 
@@ -78,7 +80,7 @@ SharedWindows::SharedWindows(MPI_Comm comm) {
   auto polls_for = EachHasACore(comm, size_) ? POLLS_ON_ITS_OWN_CORE : POLLS_ON_A_SHARED_CORE;
   if (segment_->Data() != nullptr) { // its bytes are 0, and so is the barrier's state
     barrier_.reset(new HostBarrier(reinterpret_cast<HostBarrier::State*>(segment_->Data()), size_, polls_for,
-                                   [this] { return segment_->Ended(); }));
+                                   PATIENCE, [this] { return segment_->Ended(); }));
   }
 }
 

@@ -37,7 +37,7 @@ static int Meet(Shared* shared, int rank, int size, long rounds, int polls_us, b
     }
     return -1;
   };
-  HostBarrier barrier(&shared->state, size, std::chrono::microseconds(polls_us), ended);
+  HostBarrier barrier(&shared->state, size, std::chrono::microseconds(polls_us), 2, ended);
   try {
     for (long round = 1; round <= rounds; ++round) {
       if (killed && rank == 0 && round == rounds / 2) {
