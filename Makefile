@@ -44,7 +44,7 @@ test-%: setup ## the parallel tests at np = %
 	@$(WITH_ENV) scripts/parallel-tests.sh $*
 
 launch: setup ## tests that start horovodrun and mpirun themselves
-	@$(WITH_ENV) python -m pytest -q tests/launch
+	@$(WITH_ENV) python -m pytest -q --durations=10 tests/launch
 
 hosts: setup ## two hosts between network namespaces, which root can make; skipped elsewhere, with the reason
 	@$(WITH_ENV) python -m pytest -q -rs tests/hosts
