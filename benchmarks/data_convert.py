@@ -97,7 +97,7 @@ def in_process(*what: str | Path) -> dict[str, float]:
 
 
 def measure(what: str, *paths: str) -> dict[str, float]:
-    from hvd_train.config import DataConfig
+    from hvd_train.config.schema import DataConfig
     from hvd_train.data import Dataset, convert
     from hvd_train.data.schema import SONG_FEATURES, Columns
     from hvd_train.data.songs.table import SyntheticSongs
@@ -150,7 +150,7 @@ def machine() -> dict[str, Any]:
     import pandas
     import pyarrow
 
-    from hvd_train.devices import cpu_name
+    from hvd_train.distributed.devices import cpu_name
 
     return {
         "cpu": cpu_name(),

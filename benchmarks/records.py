@@ -19,10 +19,10 @@ from typing import Any
 from pages import cpu_of, date_of
 
 from hvd_train.bench.session import machine_line
-from hvd_train.cli_bench import stoppable
-from hvd_train.launch.stop import Stopped
-from hvd_train.report import git_state, versions
-from hvd_train.rundir import write_text
+from hvd_train.cli.bench_verbs import stoppable
+from hvd_train.files.writing import write_text
+from hvd_train.processes.signals import Stopped
+from hvd_train.runs.provenance import git_state, versions
 
 # Asked before a program pins itself to one of them.
 NUM_CORES = len(os.sched_getaffinity(0))

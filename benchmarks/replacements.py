@@ -17,8 +17,8 @@ from typing import Any
 from records import check, header, run, save
 
 from hvd_train.bench.figures import spread
-from hvd_train.recipes import DEFAULT, REFERENCE, SONGS
-from hvd_train.world import open_world
+from hvd_train.config.recipes import DEFAULT, REFERENCE, SONGS
+from hvd_train.distributed.opening import open_world
 
 REPEATS = 15
 # Steps in one call, so that the call itself does not count.
@@ -51,9 +51,10 @@ def adam() -> dict[str, Callable[[], float]]:
     import numpy as np
     import tensorflow as tf
 
-    from hvd_train import fused_adam, models
+    from hvd_train import models
     from hvd_train.models.heads import HeadSpec
     from hvd_train.models.inputs import InputSpec
+    from hvd_train.optimizers import fused_adam
 
     spec, head = InputSpec(np.zeros(90), np.ones(90), (90, 1)), HeadSpec("softmax", np.zeros(90, np.float32))
     shapes = [v.shape for v in models.build(REFERENCE.model, spec, head, seed=0).trainable_variables]
@@ -99,7 +100,7 @@ def convolution(precision: str) -> dict[str, Callable[[], float]]:
     import keras
 
     from hvd_train.models.convolution import Conv1D
-    from hvd_train.precision import POLICIES
+    from hvd_train.training.precision import POLICIES
 
     first, second = REFERENCE.model.filters
     settings = {"padding": "same", "activation": "relu", "dtype": POLICIES[precision]}
@@ -170,9 +171,8 @@ def preparation(world: Any, recipe: Any, batch: int) -> dict[str, Callable[[], f
     """A forward pass of so many of the embedded songs, plain or prepared before."""
     import tensorflow as tf
 
-    from hvd_train.observer import Observer
-    from hvd_train.parts import assemble
-    from hvd_train.watch import Watch
+    from hvd_train.events import Observer, Watch
+    from hvd_train.training.setup import assemble
 
     config = recipe.replace(data={"num_songs": 20_000})
     parts = assemble(config, world, Observer(), Watch())

@@ -9,7 +9,7 @@ from typing import Any
 
 from pages import ROOT, NotMeasured, newest, table
 
-from hvd_train.published import RMSE
+from hvd_train.evaluation.published import RMSE
 
 PAGE = ROOT / "docs" / "results.md"
 

@@ -21,10 +21,10 @@ import numpy as np
 import trials
 from records import check, run
 
-from hvd_train import recipes
-from hvd_train.config import RunConfig
+from hvd_train.config import recipes
+from hvd_train.config.schema import RunConfig
 from hvd_train.data import Dataset, prepare
-from hvd_train.report import versions
+from hvd_train.runs.provenance import versions
 
 SPLIT_SEEDS = (0, 1, 2, 3, 4)
 MEMBERS = 5

@@ -24,9 +24,9 @@ import numpy as np
 import trials
 from records import check, run
 
-from hvd_train import recipes
+from hvd_train.config import recipes
 from hvd_train.data import Dataset, prepare
-from hvd_train.report import versions
+from hvd_train.runs.provenance import versions
 
 HERE = Path(__file__).parent
 NUM_SONGS = 515_345

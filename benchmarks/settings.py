@@ -24,9 +24,9 @@ from rich.table import Table
 
 from hvd_train.bench import figures
 from hvd_train.bench.session import Plan, Session
-from hvd_train.config import AUTOMATIC
-from hvd_train.recipes import REFERENCE
-from hvd_train.settings import YIELD
+from hvd_train.config.recipes import REFERENCE
+from hvd_train.config.schema import AUTOMATIC
+from hvd_train.distributed.settings import YIELD
 
 NP = 2
 AS_IT_COMES = "as it comes"

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from hvd_train.config import RunConfig
-from hvd_train.devices import cpu_name
+from hvd_train.config.schema import RunConfig
+from hvd_train.distributed.devices import cpu_name
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def run(trials: Sequence[Trial], *, jobs: int | None = None) -> list[dict[str, A
 
 def _own_core(cores: Any) -> None:
     os.sched_setaffinity(0, {cores.get()})
-    from hvd_train.world import open_world
+    from hvd_train.distributed.opening import open_world
 
     global _world
     _world = open_world(environment={})
@@ -70,8 +70,8 @@ def _own_core(cores: Any) -> None:
 def _train(trial: Trial) -> dict[str, Any]:
     import keras
 
-    from hvd_train.ensemble import join_runs, train_members
-    from hvd_train.rundir import RunDir
+    from hvd_train.runs.directory import RunDir
+    from hvd_train.training.ensemble import join_runs, train_members
 
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
@@ -95,8 +95,8 @@ def binary_accuracy(run_dir: Any, config: RunConfig) -> float | None:
     """What Keras calls accuracy when one-hot labels meet binary_crossentropy: the share of the N x K outputs on the
     right side of 0.5, on the test rows. A model that predicts nothing has 1 - 1/K. None for models that say values."""
     from hvd_train.data import Dataset, prepare
-    from hvd_train.export import load_trained
-    from hvd_train.metrics import softmax
+    from hvd_train.evaluation.metrics import softmax
+    from hvd_train.inference.export import load_trained
 
     trained = load_trained(run_dir)
     if trained.labels.point:

@@ -21,10 +21,10 @@ from typing import Any
 
 from records import check, header, run, save
 
-from hvd_train.bench import jobs
 from hvd_train.bench.trial import run_as_rank, stepper, train_batches
-from hvd_train.config import RunConfig
-from hvd_train.recipes import REFERENCE, recipe
+from hvd_train.config.recipes import REFERENCE, recipe
+from hvd_train.config.schema import RunConfig
+from hvd_train.processes import jobs
 
 NP = 2
 STEPS = 960
@@ -52,9 +52,8 @@ def threads() -> dict[int, tuple[str, int]]:
 
 def prepared(config: RunConfig, world: Any) -> tuple[Any, Any]:
     """What executes the steps, and how many steps an execution has. All ranks."""
-    from hvd_train.observer import Observer
-    from hvd_train.parts import assemble
-    from hvd_train.watch import Watch
+    from hvd_train.events import Observer, Watch
+    from hvd_train.training.setup import assemble
 
     parts = assemble(config, world, Observer(), Watch())
     world.broadcast_variables(parts.variables)
@@ -74,7 +73,7 @@ def kind_of(tid: int, name: str, horovods: set[int]) -> str:
 
 def exchange(out: str) -> None:
     """Milliseconds a step of each kind of thread, by rank. All ranks; the root writes."""
-    from hvd_train.world import open_world
+    from hvd_train.distributed.opening import open_world
 
     world = open_world(REFERENCE.distributed)
     own_name = threads()[os.getpid()][0]
@@ -99,7 +98,7 @@ def exchange(out: str) -> None:
 def operations(name: str, out: str) -> None:
     """Share of a step's time by operation, alone on one core."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    from hvd_train.world import open_world
+    from hvd_train.distributed.opening import open_world
 
     config = recipe(name).replace(data={"num_songs": 20_000}, training={"steps_per_execution": 8})
     world = open_world(config.distributed)

@@ -27,7 +27,7 @@ from typing import TextIO
 
 import psutil
 
-from hvd_train.launch.launcher import is_launcher
+from hvd_train.processes.launcher import is_launcher
 
 PID_FILE = Path("/tmp/hvd-job.pid")
 SSH_LIMIT_S = 20.0

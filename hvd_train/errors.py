@@ -1,6 +1,6 @@
 """The errors a user can meet, and the exit codes they end the program with.
 
-Each message says what was given, the rule, and the way out, in one paragraph. `hvd_train.cli` prints it without a
+Each message says what was given, the rule, and the way out, in one paragraph. `hvd_train.cli.verbs` prints it without a
 traceback. Anything that is not one of these is a defect of ours and keeps its traceback.
 """
 

@@ -31,7 +31,7 @@ from rich.table import Table
 from hvd_train.bench import figures
 from hvd_train.bench.session import Plan, Session
 from hvd_train.bench.show import new_table
-from hvd_train.recipes import REFERENCE
+from hvd_train.config.recipes import REFERENCE
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))

@@ -18,12 +18,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hvd_train import config_io
-from hvd_train.bench import figures, jobs
+from hvd_train.bench import figures
 from hvd_train.bench.trial import Solo, Spec
-from hvd_train.config import RunConfig
-from hvd_train.cores import deal, read_machine
-from hvd_train.devices import cpu_name
+from hvd_train.config import toml
+from hvd_train.config.schema import RunConfig
+from hvd_train.distributed.cores import deal, read_machine
+from hvd_train.distributed.devices import cpu_name
+from hvd_train.processes import jobs
 
 # Beside its measuring a job starts TensorFlow and compiles; on a shared machine that can take a minute.
 START_LIMIT_S = 240.0
@@ -125,7 +126,7 @@ class Session:
 
         def command(solo: Solo | None) -> list[str]:
             spec = Spec(
-                config=config_io.dumps(config),
+                config=toml.dumps(config),
                 out=str(folder / f"answer-{solo.index if solo else 0}"),
                 seconds=self.plan.seconds,
                 num_rounds=num_rounds,
@@ -231,7 +232,7 @@ def bench(
 
 def about(plan: Plan) -> dict[str, Any]:
     """Date, machine, versions, config: what a figure means nothing without."""
-    from hvd_train.report import git_state, versions
+    from hvd_train.runs.provenance import git_state, versions
 
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -18,18 +18,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hvd_train.config import DataConfig
-from hvd_train.data.convert import Report, convert, convert_table
+from hvd_train.config.schema import DataConfig
+from hvd_train.data.conversion.converter import Report, convert, convert_table
+from hvd_train.data.conversion.notes import warnings
+from hvd_train.data.conversion.spill import Progress
+from hvd_train.data.conversion.writing import write_error
 from hvd_train.data.dataset import CONVERSION_VERSION, Dataset, file_sha256, is_dataset
-from hvd_train.data.notes import warnings
 from hvd_train.data.songs.table import SYNTHETIC_VERSION, SyntheticSongs
 from hvd_train.data.sources.opening import first_bytes
 from hvd_train.data.sources.table_format import FIELDS as TABLE_FORMAT_FIELDS
-from hvd_train.data.spill import Progress
-from hvd_train.data.writing import write_error
 from hvd_train.errors import DataError
-from hvd_train.locks import NotALock, open_lock, process_name, read_note, write_note
-from hvd_train.printable import one_line
+from hvd_train.files.locks import NotALock, open_lock, process_name, read_note, write_note
+from hvd_train.text.escaping import one_line
 
 DEFAULT_LOCK_TIMEOUT_S = 1800.0
 CACHE_WAY_OUT = "Choose a directory that this user may write to: --cache-dir DIR, or $XDG_CACHE_HOME."

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train import strict, strict_arrays
-from hvd_train.config import SPLITS, Split
+from hvd_train.config.schema import SPLITS, Split
 from hvd_train.data.metadata import LABEL_COUNTS, digest, require_whole
 from hvd_train.data.schema import Schema
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.data.statistics import Statistics
 from hvd_train.errors import DataError
+from hvd_train.files import strict, strict_arrays
 
 METADATA = "metadata.json"
 FORMAT = "hvd_train dataset"

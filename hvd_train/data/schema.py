@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from hvd_train import strict
-from hvd_train.config import DataConfig, parse_layout
+from hvd_train.config.schema import DataConfig, parse_layout
 from hvd_train.errors import DataError
+from hvd_train.files import strict
 
 LabelKind = Literal["years", "integers", "classes", "values"]
 

@@ -13,7 +13,7 @@ from typing import Any, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train import strict, strict_arrays
+from hvd_train.files import strict, strict_arrays
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,16 +52,16 @@ from hvd_train.keras import agreement as _agreement  # noqa: F401  (hooks.py ins
 from hvd_train.keras import callbacks, elastic
 from hvd_train.keras import copies as _copies  # noqa: F401
 from hvd_train.keras.basics import NotInitializedError
-from hvd_train.keras.callback_metrics import MetricMismatchError
+from hvd_train.keras.callbacks.metrics import MetricMismatchError
 from hvd_train.keras.checks import ModelMismatchError
 from hvd_train.keras.compat import init
 from hvd_train.keras.ended import CollectiveEndedError
 from hvd_train.keras.environment import OtherKerasError
 from hvd_train.keras.ops import allgather, allreduce, broadcast, join, reducescatter
-from hvd_train.keras.optimizer import DistributedOptimizer, PartialDistributedOptimizer
+from hvd_train.keras.optimizers.distributed import DistributedOptimizer, PartialDistributedOptimizer
+from hvd_train.keras.optimizers.tape import DistributedGradientTape, PartialDistributedGradientTape
 from hvd_train.keras.saving import load_model
 from hvd_train.keras.sync_batch_norm import SyncBatchNormalization
-from hvd_train.keras.tape import DistributedGradientTape, PartialDistributedGradientTape
 from hvd_train.keras.together import TrainingMismatchError
 from hvd_train.keras.variables import broadcast_global_variables, broadcast_variables
 

@@ -23,8 +23,9 @@ from horovod.common.elastic import ObjectState, run_fn
 from horovod.common.exceptions import HorovodInternalError
 from horovod.tensorflow.functions import broadcast_object
 
-from hvd_train.keras import hidden, hooks
+from hvd_train.keras import hooks
 from hvd_train.keras.basics import require_initialized
+from hvd_train.keras.optimizers import hidden
 from hvd_train.keras.variables import broadcast_variables, is_built, state_of
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import horovod.tensorflow as _horovod
 import tensorflow as tf
 
-from hvd_train.keras import shared_update
 from hvd_train.keras.basics import native, require_initialized
+from hvd_train.keras.optimizers import shared_update
 
 
 def allreduce(

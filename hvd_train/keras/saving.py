@@ -10,7 +10,7 @@ import keras
 
 from hvd_train.keras import hooks
 from hvd_train.keras.basics import require_initialized, say_once
-from hvd_train.keras.optimizer import DistributedOptimizer
+from hvd_train.keras.optimizers.distributed import DistributedOptimizer
 from hvd_train.keras.plain import become
 from hvd_train.keras.sync_batch_norm import SyncBatchNormalization
 

@@ -12,8 +12,9 @@ import horovod.tensorflow as _horovod
 import keras
 import tensorflow as tf
 
-from hvd_train.keras import checks, hidden, hooks, shared_update
+from hvd_train.keras import checks, hooks
 from hvd_train.keras.basics import is_elastic, key, native, require_initialized
+from hvd_train.keras.optimizers import hidden, shared_update
 
 # Bytes in one collective: bounds the memory beside the variables themselves.
 CHUNK_BYTES = 64 * 2**20

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from hvd_train.config import ModelConfig
+from hvd_train.config.schema import ModelConfig
 from hvd_train.models.deep_cnn import deep_cnn, residual_cnn
 from hvd_train.models.expansive_cnn import expansive_cnn
 from hvd_train.models.heads import HeadSpec, head

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hvd_train import config_io
-from hvd_train.bench import jobs
-from hvd_train.config import RunConfig
-from hvd_train.devices import cpu_flags, has_bfloat16
+from hvd_train.config import toml
+from hvd_train.config.schema import RunConfig
+from hvd_train.distributed.devices import cpu_flags, has_bfloat16
 from hvd_train.errors import HvdTrainError
-from hvd_train.rundir import write_json, write_text
+from hvd_train.files.writing import write_json, write_text
+from hvd_train.processes import jobs
 from hvd_train.tune.halving import Outcome, Search, Trial
 from hvd_train.tune.space import BASE, Candidate, singles
 
@@ -83,7 +83,7 @@ class Tuning:
             out = Path(scratch) / "answer"
             try:
                 spec: dict[str, Any] = {
-                    "config": config_io.dumps(candidate.config(plan.config)),
+                    "config": toml.dumps(candidate.config(plan.config)),
                     "target": target if math.isfinite(target) else None,
                     "seconds": seconds,
                     "out": str(out),
@@ -136,5 +136,5 @@ class Tuning:
             f"# Found by hvd-train tune: {best.name}, {best.size} rank{'s' if best.size > 1 else ''}.\n"
             f"#     {launcher}hvd-train train --config {path}\n"
         )
-        write_text(path, head + config_io.dumps(best.config(self.plan.config)))
+        write_text(path, head + toml.dumps(best.config(self.plan.config)))
         return path

@@ -21,10 +21,10 @@ NUM_LOOKS = 12
 
 def main(argv: list[str]) -> None:
     spec: dict[str, Any] = json.loads(argv[0])
-    from hvd_train import config_io
-    from hvd_train.world import open_world
+    from hvd_train.config import toml
+    from hvd_train.distributed.opening import open_world
 
-    config = config_io.loads(spec["config"])
+    config = toml.loads(spec["config"])
     world = open_world(config.distributed)
     answer = trained(config, world, target=spec["target"], seconds=spec["seconds"])
     if world.is_root:
@@ -34,10 +34,9 @@ def main(argv: list[str]) -> None:
 
 def trained(config: Any, world: Any, *, target: float | None, seconds: float) -> dict[str, Any]:
     """The curve and the rate. All ranks; the root's clock decides for all."""
-    from hvd_train.evaluate import evaluate
-    from hvd_train.observer import Observer
-    from hvd_train.parts import assemble
-    from hvd_train.watch import Watch
+    from hvd_train.evaluation.loop import evaluate
+    from hvd_train.events import Observer, Watch
+    from hvd_train.training.setup import assemble
 
     parts = assemble(config, world, Observer(), Watch())
     dataset, batches = parts.dataset, parts.batches

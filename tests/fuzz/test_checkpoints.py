@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from fuzzing import change_document, damaged, flip_within, fuzz, require_clear
 
-from hvd_train import checkpoint
 from hvd_train.errors import CheckpointError
+from hvd_train.runs import checkpoint
 
 
 @dataclass

@@ -11,21 +11,21 @@ from pathlib import Path
 import tomli_w
 from fuzzing import change_document, damaged, fuzz, require_clear
 
-from hvd_train import config_io, recipes
+from hvd_train.config import recipes, toml
 from hvd_train.errors import ConfigError
 
-GOOD = config_io.dumps(recipes.recipe("leaves").replace(data={"path": Path("/songs.csv"), "missing": ("?", "NA")}))
+GOOD = toml.dumps(recipes.recipe("leaves").replace(data={"path": Path("/songs.csv"), "missing": ("?", "NA")}))
 
 
 def check_in(path: Path, data: bytes) -> str:
     path.write_bytes(data)
     try:
-        config = config_io.load(path)
+        config = toml.load(path)
     except ConfigError as error:
         require_clear(error, path)
         return "refused"
-    path.write_text(config_io.dumps(config))
-    assert config_io.load(path) == config
+    path.write_text(toml.dumps(config))
+    assert toml.load(path) == config
     values = [v for section in asdict(config).values() for v in section.values()]
     numbers = [n for v in values for n in (v if isinstance(v, tuple) else [v]) if isinstance(n, float)]
     assert all(map(math.isfinite, numbers))
@@ -38,7 +38,7 @@ def test_damaged_bytes(tmp_path: Path) -> None:
 
 
 def test_forged_documents(tmp_path: Path) -> None:
-    document = config_io.tomllib.loads(GOOD)
+    document = toml.tomllib.loads(GOOD)
 
     def make(rng: random.Random) -> bytes:
         if rng.random() < 0.02:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from fuzzing import change_document, damaged, fuzz, require_clear
 
-from hvd_train import strict
-from hvd_train.config import DataConfig
+from hvd_train.config.schema import DataConfig
 from hvd_train.data import Dataset, Schema, TableFormat, convert
-from hvd_train.data_json import note_of, read_note
-from hvd_train.metrics import Labels
+from hvd_train.evaluation.metrics import Labels
+from hvd_train.files import strict
+from hvd_train.inference.data_json import note_of, read_note
 
 
 @pytest.fixture(scope="module", params=["years", "values"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fuzzing import change_document, damaged, flip_within, fuzz, require_clear
 
-from hvd_train.config import DataConfig
+from hvd_train.config.schema import DataConfig
 from hvd_train.data import Dataset, convert
 from hvd_train.data.dataset import metadata_checksum
 from hvd_train.data.metadata import digest

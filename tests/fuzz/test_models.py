@@ -18,12 +18,12 @@ keras = pytest.importorskip("keras")
 
 import numpy as np  # noqa: E402
 
-from hvd_train import strict  # noqa: E402
 from hvd_train.data.schema import Schema  # noqa: E402
 from hvd_train.errors import CheckpointError  # noqa: E402
-from hvd_train.export import load_trained, save_model  # noqa: E402
-from hvd_train.metrics import Labels  # noqa: E402
-from hvd_train.rundir import RunDir  # noqa: E402
+from hvd_train.evaluation.metrics import Labels  # noqa: E402
+from hvd_train.files import strict  # noqa: E402
+from hvd_train.inference.export import load_trained, save_model  # noqa: E402
+from hvd_train.runs.directory import RunDir  # noqa: E402
 
 ROWS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
 SCHEMA = Schema(

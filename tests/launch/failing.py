@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hvd_train import cli, world
-from hvd_train.ranks import place_from
+from hvd_train.cli import verbs
+from hvd_train.distributed import world
+from hvd_train.distributed.ranks import place_from
 
 how, rank, argv = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 
@@ -57,14 +58,14 @@ if how != "none" and place_from(os.environ).rank == rank:
     else:
         # Everything else comes after TensorFlow is set up.
         def plant() -> None:
-            from hvd_train import parts
-            from hvd_train.epochs import EpochLoop
+            from hvd_train.training import setup
+            from hvd_train.training.loop import EpochLoop
 
             if how in ("data", "memory"):
-                once(parts, "open_dataset", fail if how == "data" else take_all_memory)
+                once(setup, "open_dataset", fail if how == "data" else take_all_memory)
                 return
             if how == "freeze-reading":
-                from hvd_train import predict
+                from hvd_train.inference import predict
 
                 once(predict, "own_chunks", freeze)
                 return
@@ -72,8 +73,8 @@ if how != "none" and place_from(os.environ).rank == rank:
             act = {"freeze": freeze, "sleep": sleep}.get(how, fail)
             once(EpochLoop, "on_train_batch_end", act, when=lambda loop, *_: loop._step + 1 >= step)
 
-        from hvd_train import guard
+        from hvd_train.runs import guard
 
         once(guard, "guarded", plant)
 
-sys.exit(cli.main(argv))
+sys.exit(verbs.main(argv))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hvd_train import checkpoint, rundir
+from hvd_train.runs import checkpoint, directory
 
 # Saves as fast as it can; every array of checkpoint n is filled with n, so a mixture would show.
 SAVER = """
@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
-from hvd_train import checkpoint
+from hvd_train.runs import checkpoint
 class Variable:
     def __init__(self, i, n): self.path, self.value = f"model/v{i}", np.full((256, 256), n, np.float32)
     shape = property(lambda self: self.value.shape)
@@ -34,7 +34,7 @@ NUM_KILLS = 25
 
 
 def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoints" / rundir.LAST
+    path = tmp_path / "checkpoints" / directory.LAST
     reached = 0
     interrupted_writes = 0
     for kill in range(NUM_KILLS):
@@ -52,7 +52,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
         assert loaded.progress.epoch in (told[-1], told[-1] + 1)
         assert all(np.all(value == loaded.progress.epoch) for value in loaded.variables)
         interrupted_writes += len(list(path.parent.glob(".*")))
-        rundir.RunDir(tmp_path).sweep()
+        directory.RunDir(tmp_path).sweep()
         assert not list(path.parent.glob(".*"))
         reached = loaded.progress.epoch
     assert interrupted_writes > 0, "no kill met a save under way: the test shows nothing; make the arrays larger"

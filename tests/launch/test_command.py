@@ -18,7 +18,7 @@ import pytest
 from bad_inputs import BAD_INPUTS, BadInput, table, write
 from processes import REPOSITORY, Finished, horovodrun, mpirun, run, started
 
-from hvd_train.cli import main
+from hvd_train.cli.verbs import main
 
 HOST = socket.gethostname()
 TINY = ["--recipe", "debug", "--num-epochs", "2", "--num-songs", "1000"]

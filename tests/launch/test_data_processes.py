@@ -15,7 +15,7 @@ import pyarrow.csv
 import pytest
 from processes import run, started
 
-from hvd_train.config import DataConfig
+from hvd_train.config.schema import DataConfig
 from hvd_train.data import Dataset, convert
 
 PREPARE = """
@@ -51,7 +51,7 @@ from pathlib import Path
 import numpy as np
 from hvd_train.config import DataConfig
 from hvd_train.data import Dataset, convert
-from hvd_train.data.convert import convert_table
+from hvd_train.data.conversion.converter import convert_table
 from hvd_train.data.songs.table import SyntheticSongs
 out = Path(sys.argv[2])
 for name, options in (("classes", {}), ("values", {"label_kind": "values"})):

@@ -9,7 +9,7 @@ from processes import BIN, run
 
 ASK = """
 import sys
-from hvd_train.launch.doctor import diagnose
+from hvd_train.doctor.doctor import diagnose
 diagnosis = diagnose(trial={trial})
 print(diagnosis.text)
 assert 'tensorflow' not in sys.modules

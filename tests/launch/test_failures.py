@@ -115,7 +115,7 @@ def test_a_signal_to_horovodrun_alone_ends_the_job(tmp_path: Path, launcher: Any
 
 def test_an_mpirun_whose_shell_rightly_ended_goes_on(tmp_path: Path) -> None:
     """In the background of a shell that is gone, even where the command is as horovodrun writes it."""
-    rank = "from hvd_train.launch.orphan import watch_horovodrun; watch_horovodrun(); import time; time.sleep(3); print('done')"
+    rank = "from hvd_train.processes.orphan import watch_horovodrun; watch_horovodrun(); import time; time.sleep(3); print('done')"
     command = f'mpirun --allow-run-as-root --tag-output -np 2 -bind-to none {sys.executable} -c "{rank}"'
     out = tmp_path / "out"
     with started(["/bin/sh", "-c", f"nohup {command} > {out} 2>&1 &"], timeout_s=60) as job:

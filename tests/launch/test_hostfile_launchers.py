@@ -9,8 +9,8 @@ import pytest
 from horovod.runner.common.util.hosts import parse_host_files, parse_hosts_and_slots
 from processes import mpirun, run
 
-from hvd_train.launch.hostfile import read_hostfile
-from hvd_train.launch.hostfile_forms import check, convert
+from hvd_train.hostfiles.forms import check, convert
+from hvd_train.hostfiles.hostfile import read_hostfile
 
 # As people write them; each with three slots on this host.
 FORMS = [

@@ -16,7 +16,7 @@ IN_PYTHON = "import time; time.sleep(60)"
 IN_C = "import ctypes; c = ctypes.CDLL(None); m = ctypes.create_string_buffer(64)\nwhile True: c.pthread_mutex_lock(m)"
 SCRIPT = """
 import sys, time
-from hvd_train.launch.stop import Stopped, stop_handler
+from hvd_train.processes.signals import Stopped, stop_handler
 
 def told(number):
     sys.stderr.write(f"told {number}\\n")
@@ -108,7 +108,7 @@ def test_what_was_there_before_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "script.py"
     path.write_text(
         "import signal, threading\n"
-        "from hvd_train.launch.stop import stop_handler\n"
+        "from hvd_train.processes.signals import stop_handler\n"
         "before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)\n"
         "for _ in range(3):\n"
         "    with stop_handler(lambda: ''): assert threading.active_count() == 2\n"

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from processes import Finished, Job, mpirun, started
 
-from hvd_train.launch.launcher import PATIENCE_S
-from hvd_train.launch.watch_member import LONGEST_STAGGER_S
+from hvd_train.processes.launcher import PATIENCE_S
+from hvd_train.watchdog.member import LONGEST_STAGGER_S
 
 JOB = Path(__file__).with_name("watched.py")
 HOST = socket.gethostname()

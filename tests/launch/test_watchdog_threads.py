@@ -15,10 +15,10 @@ from typing import NoReturn
 
 import pytest
 
-from hvd_train.launch import watch_root
-from hvd_train.launch.watch_proof import Hello, is_answer
-from hvd_train.launch.watch_rules import Limits, Verdict
-from hvd_train.launch.watchdog import Watchdog
+from hvd_train.watchdog import root as watchdog_root
+from hvd_train.watchdog.proof import Hello, is_answer
+from hvd_train.watchdog.rules import Limits, Verdict
+from hvd_train.watchdog.watchdog import Watchdog
 
 LIMITS = Limits(watchdog_s=0.5, stall_s=0, beat_s=0.05, connect_s=2.0, settle_s=0.1, failed_s=0.3)
 Verdicts = queue.Queue[tuple[int, Verdict]]
@@ -47,7 +47,7 @@ class Cluster:
         for rank in range(1, size):
             self.make(rank, size, limits).follow(address)
         root = self.ranks[0]._loop
-        assert isinstance(root, watch_root.RootLoop)
+        assert isinstance(root, watchdog_root.RootLoop)
         wait_until(lambda: len(root.judge._seen) == size)
         wait_until(lambda: all(rank._loop is None or rank._loop.judge._seen for rank in self.ranks))
         return self.ranks
@@ -172,7 +172,7 @@ def test_a_rank_that_dies_before_its_first_beat_is_missed(cluster: Cluster) -> N
 
 def test_a_dead_root_is_told_once_by_the_lowest_living_rank_first(cluster: Cluster) -> None:
     ranks = cluster.start(3)
-    assert isinstance(ranks[0]._loop, watch_root.RootLoop)
+    assert isinstance(ranks[0]._loop, watchdog_root.RootLoop)
     for _, wire in sorted(ranks[0]._loop._members.items()):
         wire._connection.shutdown(socket.SHUT_RDWR)
     said = [cluster.verdict(), cluster.verdict()]
@@ -242,7 +242,7 @@ def test_a_death_before_the_stop_is_still_told(cluster: Cluster) -> None:
 
 
 def test_strangers_are_turned_away(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_root, "STRANGER_S", 0.2)
+    monkeypatch.setattr(watchdog_root, "STRANGER_S", 0.2)
     ranks = cluster.start(2)
     address = ("127.0.0.1", ranks[0].address["port"])
     secret = ranks[0].address["secret"]
@@ -267,10 +267,10 @@ def test_strangers_that_cannot_be_taken_do_not_keep_the_loop_awake(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, waits: str
 ) -> None:
     """65 idle connections made a busy loop of it, and training slower by six times."""
-    monkeypatch.setattr(watch_root, "MOST_STRANGERS", 3)
+    monkeypatch.setattr(watchdog_root, "MOST_STRANGERS", 3)
     ranks = cluster.start(2, Limits(watchdog_s=5, stall_s=0, beat_s=0.05))
     root = ranks[0]._loop
-    assert isinstance(root, watch_root.RootLoop)
+    assert isinstance(root, watchdog_root.RootLoop)
     turns = []
     read = root.read
     monkeypatch.setattr(root, "read", lambda selector: (turns.append(1), read(selector)))

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hvd_train.launch.stop import Stopped, stop_handler
-from hvd_train.launch.watchdog import Limits, Watchdog
+from hvd_train.processes.signals import Stopped, stop_handler
+from hvd_train.watchdog.watchdog import Limits, Watchdog
 
 RANK, SIZE = (int(os.environ[f"OMPI_COMM_WORLD_{key}"]) for key in ("RANK", "SIZE"))
 DIRECTORY = Path(sys.argv[1])

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hvd_train.world import World, open_world
+from hvd_train.distributed.opening import open_world
+from hvd_train.distributed.world import World
 
 
 def pytest_configure() -> None:

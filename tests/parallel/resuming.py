@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from hvd_train import checkpoint
-from hvd_train.config import RunConfig
-from hvd_train.rundir import RunDir
-from hvd_train.train import train_and_evaluate
-from hvd_train.watch import Watch
-from hvd_train.world import World
+from hvd_train.config.schema import RunConfig
+from hvd_train.distributed.world import World
+from hvd_train.events import Watch
+from hvd_train.runs import checkpoint
+from hvd_train.runs.directory import RunDir
+from hvd_train.training.run import train_and_evaluate
 
 TIMES = ("seconds", "samples_per_s")
 

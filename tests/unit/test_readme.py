@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import tyro
 
-from hvd_train import arguments, cli_data
-from hvd_train.cli import VERBS
+from hvd_train.cli import arguments, data_verbs
+from hvd_train.cli.verbs import VERBS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KINDS = {
@@ -21,10 +21,10 @@ KINDS = {
     "bench": arguments.BenchArguments,
     "tune": arguments.TuneArguments,
     "doctor": arguments.DoctorArguments,
-    "data fetch": cli_data.FetchArguments,
-    "data convert": cli_data.ConvertArguments,
-    "data check": cli_data.CheckArguments,
-    "data describe": cli_data.DescribeArguments,
+    "data fetch": data_verbs.FetchArguments,
+    "data convert": data_verbs.ConvertArguments,
+    "data check": data_verbs.CheckArguments,
+    "data describe": data_verbs.DescribeArguments,
     "hostfile check": arguments.HostfileCheckArguments,
     "hostfile convert": arguments.HostfileConvertArguments,
 }

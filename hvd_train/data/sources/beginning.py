@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hvd_train.config.text_options import NAMED_DELIMITERS
 from hvd_train.data.sources.careful import Record, records, text_lines
 from hvd_train.data.sources.cells import Notation, kind_of
 from hvd_train.data.sources.header import Expected, find_header
@@ -20,7 +21,6 @@ from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.data.sources.text_stream import TextForm, found_encoding
 from hvd_train.errors import DataError
-from hvd_train.text_options import NAMED_DELIMITERS
 
 NUM_PROBED_ROWS = 100
 MAX_PROBED_CHARS = 1 << 20

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from hvd_train.data.exactness import extremes_of
+from hvd_train.data.conversion.exactness import extremes_of
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
 from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.data.sources.beginning import read_beginning

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from hvd_train.data.exactness import extremes_of
+from hvd_train.data.conversion.exactness import extremes_of
 from hvd_train.data.schema import NUM_SONG_COLUMNS, Columns
 from hvd_train.data.sources.base import Chunk, Table, checked_float32
 from hvd_train.data.sources.cells import Kind

@@ -13,7 +13,8 @@ from keras import layers, optimizers
 from keras_training import batches, fit, mine, small_model
 
 import hvd_train.keras as hvd
-from hvd_train.keras import basics, checks, hidden
+from hvd_train.keras import basics, checks
+from hvd_train.keras.optimizers import hidden
 
 SIZE, RANK = hvd.size(), hvd.rank()
 several = pytest.mark.skipif(SIZE == 1, reason="one rank cannot disagree")

@@ -24,7 +24,8 @@ from keras_training import (
 )
 
 import hvd_train.keras as hvd
-from hvd_train.keras import checks, gradients
+from hvd_train.keras import checks
+from hvd_train.keras.optimizers import gradients
 
 SIZE, RANK = hvd.size(), hvd.rank()
 

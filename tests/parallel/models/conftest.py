@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hvd_train.world import World
+from hvd_train.distributed.world import World
 
 
 @pytest.fixture(autouse=True)

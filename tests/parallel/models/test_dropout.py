@@ -13,16 +13,18 @@ import pytest
 import tensorflow as tf
 from resuming import assert_same_end, stopped
 
-from hvd_train import checkpoint, models, recipes
+from hvd_train import models
+from hvd_train.config import recipes
 from hvd_train.data.schema import NUM_SONG_TIMBRES
+from hvd_train.distributed.world import World
 from hvd_train.models.dropout import Dropout, random_rows
 from hvd_train.models.heads import HeadSpec
 from hvd_train.models.inputs import InputSpec
 from hvd_train.models.seeds import generator_states, part_from_root
-from hvd_train.precision import in_float32
-from hvd_train.rundir import RunDir
-from hvd_train.train import train_and_evaluate
-from hvd_train.world import World
+from hvd_train.runs import checkpoint
+from hvd_train.runs.directory import RunDir
+from hvd_train.training.precision import in_float32
+from hvd_train.training.run import train_and_evaluate
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.1, 0.5, 1 / 3])

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hvd_train.config import ObjectiveConfig
+from hvd_train.config.schema import ObjectiveConfig
 from hvd_train.data.targets import target_table
-from hvd_train.metrics import Labels, point_loss
+from hvd_train.evaluation.metrics import Labels, point_loss
 from hvd_train.models.heads import HeadSpec, head, later_logits, says
 from hvd_train.models.losses import coral_loss, corn_loss, gaussian_loss, make_loss, sparse_cross_entropy
 from hvd_train.models.seeds import Seeds
-from hvd_train.objective import standardised
+from hvd_train.training.objective import standardised
 
 K = 5
 YEARS = np.array([2000.0, 2001, 2002, 2003, 2005])

@@ -9,15 +9,15 @@ import keras
 import numpy as np
 import pytest
 
-from hvd_train import recipes
-from hvd_train.config import ModelConfig
+from hvd_train.config import recipes
+from hvd_train.config.schema import ModelConfig
 from hvd_train.data import Dataset, prepare
 from hvd_train.data.statistics import RunningStatistics
+from hvd_train.distributed.world import World
 from hvd_train.models.inputs import InputSpec, arranged_columns, positions_and_channels
 from hvd_train.models.seeds import Seeds
 from hvd_train.models.transforms import Fit, log_covariance, transformed
-from hvd_train.parts import input_spec
-from hvd_train.world import World
+from hvd_train.training.setup import input_spec
 
 
 def through(rows: np.ndarray, config: ModelConfig, spec: InputSpec) -> np.ndarray:

@@ -12,15 +12,16 @@ import keras
 import numpy as np
 import pytest
 
-from hvd_train import models, recipes
-from hvd_train.config import ModelConfig, RunConfig
+from hvd_train import models
+from hvd_train.config import recipes
+from hvd_train.config.schema import ModelConfig, RunConfig
+from hvd_train.distributed.world import World
 from hvd_train.errors import ConfigError
-from hvd_train.export import load_trained
+from hvd_train.inference.export import load_trained
 from hvd_train.models.heads import HeadSpec
 from hvd_train.models.inputs import InputSpec
-from hvd_train.rundir import RunDir
-from hvd_train.train import train_and_evaluate
-from hvd_train.world import World
+from hvd_train.runs.directory import RunDir
+from hvd_train.training.run import train_and_evaluate
 
 SMALL = recipes.DEBUG.replace(
     data={"num_songs": 1200, "num_virtual_shards": 12},

@@ -9,15 +9,14 @@ import keras
 import numpy as np
 import pytest
 
-from hvd_train import recipes
-from hvd_train.config import RunConfig
+from hvd_train.config import recipes
+from hvd_train.config.schema import RunConfig
 from hvd_train.data import own_shards
-from hvd_train.observer import Observer
-from hvd_train.parts import Parts, assemble
-from hvd_train.rundir import RunDir
-from hvd_train.train import train_and_evaluate
-from hvd_train.watch import Watch
-from hvd_train.world import World
+from hvd_train.distributed.world import World
+from hvd_train.events import Observer, Watch
+from hvd_train.runs.directory import RunDir
+from hvd_train.training.run import train_and_evaluate
+from hvd_train.training.setup import Parts, assemble
 
 DATA = {"num_songs": 1200, "num_virtual_shards": 12}
 SMALL = {"num_epochs": 1, "global_batch_size": 120}

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hvd_train import recipes
-from hvd_train.averaging import WeightAverage
-from hvd_train.config import OptimizerConfig, RunConfig, TrainingConfig
-from hvd_train.ensemble import join_runs, train_members
+from hvd_train.config import recipes
+from hvd_train.config.schema import OptimizerConfig, RunConfig, TrainingConfig
+from hvd_train.distributed.world import World
 from hvd_train.errors import CheckpointError
-from hvd_train.export import load_trained
-from hvd_train.lars import LARS, TRUST_COEFFICIENT
-from hvd_train.metrics import softmax
-from hvd_train.optimizers import make_optimizer, make_schedule
-from hvd_train.rundir import RunDir
-from hvd_train.train import train_and_evaluate
-from hvd_train.watch import Watch
-from hvd_train.world import World
+from hvd_train.evaluation.metrics import softmax
+from hvd_train.events import Watch
+from hvd_train.inference.export import load_trained
+from hvd_train.optimizers.factory import make_optimizer, make_schedule
+from hvd_train.optimizers.lars import LARS, TRUST_COEFFICIENT
+from hvd_train.runs.directory import RunDir
+from hvd_train.training.ensemble import join_runs, train_members
+from hvd_train.training.run import train_and_evaluate
+from hvd_train.training.weight_averaging import WeightAverage
 
 SMALL = recipes.DEBUG.replace(
     data={"num_songs": 1200, "num_virtual_shards": 12},
@@ -237,8 +237,8 @@ def test_labels_in_any_unit_train_alike(world: World, shared_dir: Path, loss: st
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
 def test_the_schedule_in_the_graph_is_the_arithmetic(world: World, schedule: str) -> None:
-    from hvd_train.optimizers import WarmupSchedule
-    from hvd_train.rates import RateCurve
+    from hvd_train.optimizers.factory import WarmupSchedule
+    from hvd_train.optimizers.learning_rate import RateCurve
 
     shape = {"warmup_steps": 7, "total_steps": 60, "schedule": schedule, "falls_at": (20, 59), "step_factor": 0.3}
     curve = RateCurve(0.02, **shape)

@@ -1,0 +1,245 @@
+"""The flags of each verb, as typed dataclasses; the docstring below a field is its help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from hvd_train.cli.arguments_table import TableFlags
+from hvd_train.cli.arguments_watch import WatchFlags
+from hvd_train.config import recipes, toml
+from hvd_train.config.schema import RunConfig
+from hvd_train.runs.directory import latest_run
+from hvd_train.tune.space import DIMENSIONS, Dimension
+
+RecipeName = Annotated[
+    str,
+    tyro.conf.arg(
+        help="A named RunConfig to start from. "
+        + "; ".join(f"{name}: {what}" for name, (what, _) in recipes.RECIPES.items())
+        + "."
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeArguments:
+    """Where a RunConfig starts from, and every flag that changes it."""
+
+    recipe: RecipeName = "default"
+    config: Path | None = None
+    """A TOML file over the recipe's values, such as a run's config.toml."""
+    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
+
+    def base(self) -> RunConfig:
+        """The RunConfig of --recipe and --config, or ConfigError: the other flags' defaults."""
+        base = recipes.recipe(self.recipe)
+        return toml.load(self.config, base=base) if self.config else base
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainArguments(RecipeArguments):
+    """Train on this process, or on all ranks that horovodrun, mpirun or srun started.
+
+    Examples:
+
+        hvd-train train
+
+        horovodrun -np 2 hvd-train train --data songs.csv
+
+        hvd-train train --resume runs/default-20260101-120000
+    """
+
+    run_dir: Path | None = None
+    """Where to write. By default runs/<recipe>-<time>."""
+    resume: Path | None = None
+    """Go on with this run from its last checkpoint, at any number of ranks. Without a value: the newest run in runs/."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleArguments(RecipeArguments):
+    """Train several models that differ in their seed alone, or join finished runs, and average what they say.
+
+    Members are trained one after the other by all ranks, in RUN_DIR/members; those that are finished are kept, one that
+    was interrupted goes on from its checkpoint: call it again with the same arguments. The average of the probabilities
+    (of the values, for losses that say values) is one model.keras, which evaluate and predict take like any run's.
+
+    Examples:
+
+        horovodrun -np 2 hvd-train ensemble --members 5 --recipe leaves --data leaf.csv --run-dir runs/leaves-5
+
+        hvd-train ensemble --runs runs/a runs/b runs/c --run-dir runs/abc
+    """
+
+    run_dir: Path
+    """Where to write. A new directory, or an ensemble's that was interrupted."""
+    members: int = 5
+    """How many models to train, with the seeds --seed, --seed + 1, ..."""
+    runs: tuple[Path, ...] = ()
+    """Finished runs on the same data to join, instead of training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArguments:
+    """Score a run's best model on rows, each once, beside the trivial baselines. Any number of ranks.
+
+    Example:
+
+        hvd-train evaluate runs/default-20260101-120000 --data songs.csv
+    """
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """A finished run's directory."""
+    data: Path | None = None
+    """A table with the same columns, or a dataset directory. By default the run's own data."""
+    split: Literal["train", "val", "test"] = "test"
+    """Which split of a dataset directory or of the run's own data. A table is scored whole."""
+    table: tyro.conf.OmitArgPrefixes[TableFlags] = field(default_factory=TableFlags)
+    watch: tyro.conf.OmitArgPrefixes[WatchFlags] = field(default_factory=WatchFlags)
+    json: bool = False
+    """Print JSON instead of a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictArguments:
+    """Predict every row of a table, in its order.
+
+    For years and integers a line holds the expected label, the most likely one, its probability, and the ends of the
+    90 % interval; for classes the most likely one and its probability; for real values the prediction.
+
+    Example:
+
+        hvd-train predict runs/default-20260101-120000 --data songs.csv --out predictions.csv
+    """
+
+    run_dir: Annotated[Path, tyro.conf.Positional]
+    """A finished run's directory."""
+    data: Path
+    """A table with the run's feature columns; a label column is not needed."""
+    out: Path
+    """The CSV to write, a line for each row of the table."""
+    quote_formulas: bool = False
+    """Write an apostrophe before class names that begin with = + - or @, which a spreadsheet would run as formulas."""
+    table: tyro.conf.OmitArgPrefixes[TableFlags] = field(default_factory=TableFlags)
+    watch: tyro.conf.OmitArgPrefixes[WatchFlags] = field(default_factory=WatchFlags)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchArguments(RecipeArguments):
+    """Measure how fast a recipe trains here and where the time goes. Starts its own ranks; nothing else should run.
+
+    Examples:
+
+        hvd-train bench
+
+        hvd-train bench --np 2 --measure throughput --recipe leaves --data leaf.csv
+
+        hvd-train bench --np 1 2 4 --measure scaling --local-batch-size 64
+    """
+
+    measure: tuple[Literal["throughput", "efficiency", "scaling", "allreduce"], ...] = (
+        "throughput",
+        "efficiency",
+        "scaling",
+        "allreduce",
+    )
+    """throughput: rates, step times, shares, start-up; efficiency: against as many independent processes; scaling: over --np; allreduce: by message size."""
+    np: tuple[int, ...] = ()
+    """Numbers of ranks. By default 1, 2, 4 ... up to the cores of this machine."""
+    seconds: float = 2.0
+    """Of each measurement."""
+    repeats: int = 5
+    """Measurements of each kind, by turns with the others."""
+    out: Path = Path("bench")
+    """Directory for bench.json and the pictures."""
+    hostfile: Path | None = None
+    """The hosts, for mpirun; by default this one. Independent processes run on this one alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneArguments(RecipeArguments):
+    """Search the most suitable distributed settings for a recipe here. Starts its own ranks; nothing else should run.
+
+    Examples:
+
+        hvd-train tune --recipe leaves --data leaf.csv
+
+        hvd-train tune --np 1 2 --search np batch compression --seconds 5
+    """
+
+    np: tuple[int, ...] = ()
+    """Numbers of ranks to try; the largest is where the search starts. By default 1, 2, 4 ... up to the cores of this machine."""
+    search: tuple[Dimension, ...] = DIMENSIONS
+    """What is tried."""
+    seconds: float = 10.0
+    """Of training in a trial of the first rung; each further rung's are twice as long."""
+    rungs: int = 3
+    """How often the better half goes on."""
+    out: Path = Path("tuned")
+    """Directory for tuned.toml, tune.json and the picture."""
+    hostfile: Path | None = None
+    """The hosts, for mpirun; by default this one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorArguments:
+    """Look at Python, TensorFlow, Horovod, MPI, cores, memory and network; say what is wrong and the way out."""
+
+    trial: bool = True
+    """Also start two ranks under mpirun."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostfileCheckArguments:
+    """Read a hostfile as horovodrun and mpirun users write it; say its hosts, and which launcher takes it as it is."""
+
+    hostfile: Annotated[Path, tyro.conf.Positional]
+    """The file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostfileConvertArguments:
+    """Print a hostfile in the form that one launcher takes.
+
+    Example:
+
+        hvd-train hostfile convert --for horovodrun hostfiles/lab > lab.horovodrun
+    """
+
+    hostfile: Annotated[Path, tyro.conf.Positional]
+    """The file."""
+    for_: Annotated[Literal["horovodrun", "mpirun"], tyro.conf.arg(name="for")]
+    """The launcher that is to read it."""
+
+
+def preliminary(argv: Sequence[str]) -> list[str]:
+    """The flags of `train` that decide what the defaults of the others are."""
+    kept: list[str] = []
+    for index, argument in enumerate(argv):
+        name, equals, _ = argument.partition("=")
+        if name in ("--recipe", "--config", "--resume"):
+            kept += [argument] if equals else list(argv[index : index + 2])
+    return kept
+
+
+# What a bare --resume stands for until the root has looked which run is the newest.
+NEWEST = Path("newest")
+
+
+def with_newest_run(argv: Sequence[str]) -> list[str]:
+    """A bare `--resume` means the newest run."""
+    argv = list(argv)
+    for index, argument in enumerate(argv):
+        if argument == "--resume" and (index + 1 == len(argv) or argv[index + 1].startswith("--")):
+            return [*argv[: index + 1], str(NEWEST), *argv[index + 1 :]]
+    return argv
+
+
+def run_to_resume(given: Path, base: RunConfig) -> tuple[Path, RunConfig]:
+    """The run that --resume means, and its config over `base`; CheckpointError or ConfigError where there is none. Root."""
+    run_dir = latest_run() if given == NEWEST else given
+    return run_dir, toml.load(run_dir / "config.toml", base=base)

@@ -1,0 +1,140 @@
+"""What `hvd-train bench` and `hvd-train tune` do around their measuring: refuse, tell, write, and end in good order."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from hvd_train.cli.arguments import BenchArguments, TuneArguments
+from hvd_train.distributed.ranks import Place
+from hvd_train.errors import UserError
+from hvd_train.files.writing import write_json
+from hvd_train.processes.signals import Stopped, stop_handler
+from hvd_train.runs.directory_lock import occupied
+
+T = TypeVar("T")
+
+
+# What was started is asked to end before it is killed; a second signal ends this process at once.
+END_LIMIT_S = 20.0
+
+
+def refuse_under_a_launcher(place: Place, verb: str) -> None:
+    """UserError on a rank of many: these verbs start ranks of their own."""
+    if place.size > 1:
+        raise UserError(
+            f"hvd-train {verb} starts its own ranks: run it once, without {place.launcher}, and say --np {place.size}."
+        )
+
+
+def stoppable(action: Callable[[], T]) -> T:
+    """`action`, during which a signal raises Stopped, so that what it has started is ended with it."""
+    with stop_handler(lambda: "stopped", grace_s=END_LIMIT_S) as stop:
+        try:
+            return action()
+        except Stopped:
+            stop.release()
+            raise
+
+
+def results_in(folder: Path) -> AbstractContextManager[None]:
+    """The directory for results, made and held while the block runs, or UserError."""
+    return occupied(folder, what="The directory", flag="--out")
+
+
+def bench(arguments: BenchArguments, place: Place, console: Console) -> int:
+    """Measure, show tables, write bench.json and the pictures."""
+    refuse_under_a_launcher(place, "bench")
+    require_positive(arguments.np, arguments.seconds, arguments.repeats)
+    if arguments.run.training.precision == "auto":
+        raise UserError(
+            "--precision auto would be decided anew by every job: say float32 or bfloat16 to hvd-train bench."
+        )
+    with results_in(arguments.out):
+        return _bench(arguments, console)
+
+
+def _bench(arguments: BenchArguments, console: Console) -> int:
+    from hvd_train.bench import show
+    from hvd_train.bench.session import Plan, default_sizes, with_batch
+    from hvd_train.bench.session import bench as measured
+
+    plan = Plan(
+        config=with_batch(arguments.run),
+        sizes=tuple(sorted(set(arguments.np or default_sizes()))),
+        seconds=arguments.seconds,
+        num_repeats=arguments.repeats,
+        hostfile=arguments.hostfile,
+    )
+    path = arguments.out / "bench.json"
+    known: list[str] = []
+
+    def keep(result: dict[str, Any]) -> None:
+        write_json(path, result)
+        known[:] = [name for name in arguments.measure if name in result]
+
+    try:
+        result = stoppable(lambda: measured(plan, arguments.measure, console.print, keep=keep))
+    except Stopped as stopped:
+        written = f"{path} has what was measured: {', '.join(known)}" if known else "nothing was written"
+        console.print(f"stopped by {stopped}; {written}.")
+        return stopped.exit_code
+    pictures = show.pictures(result, arguments.out)
+    for table in show.tables(result):
+        console.print(table)
+    console.print(f"Written: {', '.join(map(str, [path, *pictures]))}")
+    return 0
+
+
+def tune(arguments: TuneArguments, place: Place, console: Console) -> int:
+    """Search, show the table, write tuned.toml, tune.json and the picture; also of what is known when it is interrupted."""
+    refuse_under_a_launcher(place, "tune")
+    require_positive(arguments.np, arguments.seconds, arguments.rungs)
+    with results_in(arguments.out):
+        return _tune(arguments, console)
+
+
+def _tune(arguments: TuneArguments, console: Console) -> int:
+    from hvd_train.bench.session import default_sizes
+    from hvd_train.tune import show
+    from hvd_train.tune.search import Plan, Tuning
+
+    plan = Plan(
+        config=arguments.run,
+        sizes=tuple(sorted(set(arguments.np or default_sizes()))),
+        dimensions=arguments.search,
+        seconds=arguments.seconds,
+        num_rungs=arguments.rungs,
+        out=arguments.out,
+        hostfile=arguments.hostfile,
+    )
+    tuning, code = Tuning(plan, console.print, os.environ), 0
+    try:
+        stoppable(tuning.run)
+    except Stopped as stopped:
+        code = stopped.exit_code
+        console.print(f"stopped by {stopped}; what is known so far:")
+    tuned = tuning.write_tuned()
+    if tuned is None:
+        console.print("Nothing is known: no trial came to its end.")
+        return code or 1
+    console.print(show.table(tuning.search))
+    written = [tuned, arguments.out / "tune.json", show.picture(tuning.search, arguments.out / "tune.png")]
+    console.print(f"Written: {', '.join(map(str, written))}")
+    return code
+
+
+def require_positive(sizes: tuple[int, ...], seconds: float, repeats: int) -> None:
+    """UserError for numbers that mean nothing."""
+    if any(size < 1 for size in sizes):
+        raise UserError(f"--np {' '.join(map(str, sizes))} is not possible: a number of ranks is at least 1.")
+    if not 0 < seconds < math.inf:
+        raise UserError(f"--seconds {seconds:g} is not possible: a measurement takes some time, and comes to an end.")
+    if repeats < 1:
+        raise UserError(f"--repeats {repeats} is not possible: it is at least 1.")

@@ -1,0 +1,79 @@
+"""What `hvd-train evaluate` and `hvd-train predict` do: open the ranks, watch over them, and say what came out."""
+
+from __future__ import annotations
+
+import json
+
+from hvd_train.cli.arguments import EvaluateArguments, PredictArguments
+from hvd_train.cli.terminal import end, tell
+from hvd_train.distributed.ranks import Place
+from hvd_train.text.escaping import is_formula, one_line
+
+
+def evaluate(arguments: EvaluateArguments, place: Place) -> int:
+    """Score a run's model on rows. All ranks; the root prints."""
+    from hvd_train.distributed.opening import open_world
+    from hvd_train.runs.directory import RunDir
+
+    world = open_world(watchdog_s=arguments.watch.watchdog_s)
+    from hvd_train.cli.console import print_evaluation
+    from hvd_train.inference.predict import evaluate_run
+    from hvd_train.processes.signals import Stopped
+    from hvd_train.runs.guard import guarded, how_stopped
+
+    run_dir = RunDir(arguments.run_dir)
+    try:
+        with guarded(world, arguments.watch.limits(), hint=lambda: ""):
+            result = evaluate_run(run_dir, world, arguments.data, split=arguments.split, given=arguments.table.given())
+    except Stopped as stopped:
+        return end(place, stopped.exit_code, f"{how_stopped(stopped, place)}.")
+    if world.is_root and arguments.json:
+        tell(place, json.dumps(result, indent=2))
+    elif world.is_root:
+        print_evaluation(result)
+    world.close()
+    return 0
+
+
+def predict(arguments: PredictArguments, place: Place) -> int:
+    """Write a prediction for each row of a table. All ranks; the root writes."""
+    from hvd_train.distributed.opening import open_world
+    from hvd_train.runs.directory import RunDir
+
+    world = open_world(watchdog_s=arguments.watch.watchdog_s)
+    from hvd_train.inference.export import load_trained
+    from hvd_train.inference.predict import predict_table
+    from hvd_train.processes.signals import Stopped
+    from hvd_train.runs.guard import guarded, how_stopped
+
+    # The file is written whole at the end.
+    untouched = f"{arguments.out} was not written."
+    try:
+        with guarded(world, arguments.watch.limits(), hint=lambda: untouched):
+            trained = world.together(lambda: load_trained(RunDir(arguments.run_dir)))
+            assert trained is not None
+            num_rows = predict_table(
+                trained,
+                world,
+                arguments.data,
+                arguments.out,
+                given=arguments.table.given(),
+                quote_formulas=arguments.quote_formulas,
+                report=lambda remark: _note(remark, place),
+            )
+    except Stopped as stopped:
+        return end(place, stopped.exit_code, f"{how_stopped(stopped, place)}. {untouched}")
+    tell(place, f"{num_rows:,} rows predicted: {arguments.out}")
+    risky = [value for value in trained.schema.label_values if is_formula(value)]
+    if risky and not arguments.quote_formulas:
+        tell(
+            place,
+            f"Take care: {len(risky)} class names, such as {one_line(str(risky[0]))}, look like formulas to a spreadsheet. "
+            "They are written as they are; --quote-formulas puts an apostrophe before them.",
+        )
+    world.close()
+    return 0
+
+
+def _note(remark: str, place: Place) -> None:
+    tell(place, f"Note: {remark}.")

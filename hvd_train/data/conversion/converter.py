@@ -1,0 +1,162 @@
+"""From a table to a dataset directory, in one pass over the table and bounded memory.
+
+The table's rows go to a spill file as they are read, since the split and the labels are known only at its end; then
+from there, again in blocks, each to the file of its virtual shard. Resident are one block, one byte a row for the
+split, and the names of groups; not the rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hvd_train
+from hvd_train.config.schema import SPLITS, DataConfig
+from hvd_train.data.conversion.dealing import ShardFiles
+from hvd_train.data.conversion.exactness import extremes_of, require_held
+from hvd_train.data.conversion.notes import notes
+from hvd_train.data.conversion.spill import NO_KEY, Progress, Spill, read_into_spill
+from hvd_train.data.conversion.splits import SplitInput, assign_splits, chosen_method
+from hvd_train.data.conversion.writing import OTHER_PLACE, new_directory, write_metadata
+from hvd_train.data.dataset import CONVERSION_VERSION, FORMAT, Dataset
+from hvd_train.data.schema import Schema, choose_columns, choose_layout
+from hvd_train.data.sharding import default_num_virtual_shards
+from hvd_train.data.sources import Table, TableFormat, open_table
+from hvd_train.data.statistics import RunningStatistics
+from hvd_train.errors import DataError
+
+Report = Callable[[str], None]
+
+
+def convert(
+    source: Path,
+    out: Path,
+    config: DataConfig,
+    *,
+    force: bool = False,
+    report: Report | None = None,
+    progress: Progress | None = None,
+    way_out: str = OTHER_PLACE,
+) -> Path:
+    """Convert the table `source` into the dataset directory `out`. Raises DataError; then `out` is as it was.
+
+    `way_out` is what a message advises where nothing can be written.
+    """
+    said = TableFormat.of(config)
+    table = open_table(source, said)
+    if idle := table.table_format.idle(said.changed()):
+        table.remarks += (idle,)
+    return convert_table(table, out, config, force=force, report=report, progress=progress, way_out=way_out)
+
+
+def convert_table(
+    table: Table,
+    out: Path,
+    config: DataConfig,
+    *,
+    force: bool = False,
+    report: Report | None = None,
+    progress: Progress | None = None,
+    way_out: str = OTHER_PLACE,
+) -> Path:
+    """Convert an open table, as `convert` does."""
+    columns = choose_columns(table.columns, config, path=table.path, index=table.index_columns)
+    layout = choose_layout(len(columns.features), config, path=table.path, known=table.layout)
+    before = table.stamp()
+    with new_directory(out, force=force, way_out=way_out) as directory:
+        started = time.perf_counter()
+        spill = read_into_spill(table, columns, config, directory, progress)
+        if table.stamp() != before:
+            raise DataError(f"{table.path}: the file was changed while it was read. Convert it again.")
+        schema = Schema(
+            feature_names=columns.feature_names,
+            label_name=table.columns[spill.label_column],
+            label_kind=spill.labels.kind,
+            label_values=spill.labels.values,
+            layout=layout,
+            source_columns=table.columns,
+            is_songs=spill.is_songs,
+            feature_kinds=table.feature_kinds(columns),
+        )
+        metadata = write_dataset(directory, spill, schema, config)
+        metadata["source"] = {
+            "name": table.path.name,
+            "bytes": before[0],
+            "seconds": round(time.perf_counter() - started, 3),
+            "hvd_train": hvd_train.__version__,
+            # Outside the checksum: the same rows are the same data however they were written down.
+            "table_format": table.table_format.to_json(),
+            "remarks": [*table.remarks, *columns.remarks, *_header_remarks(spill)],
+        }
+        spill.remove()
+        unfinished = Dataset(directory, metadata | {"checksum": ""})
+        metadata |= table.facts(lambda split: unfinished.features_and_labels(split))
+        write_metadata(directory, metadata)
+    if report is not None:
+        for line in notes(metadata):
+            report(line)
+    return out
+
+
+def _header_remarks(spill: Spill) -> list[str]:
+    """What tells of a header that was read as a row: a class that is in the first row alone."""
+    if spill.table.is_named or spill.labels.kind != "classes":
+        return []
+    raw = spill.raw_labels()
+    if np.count_nonzero(raw == raw[0]) > 1:
+        return []
+    name = spill.labels.values[spill.labels.encode(raw[:1])[0]]
+    return [f"the class {name!r} is in the first row alone: if that is a header, say so by --header yes"]
+
+
+def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataConfig) -> dict[str, Any]:
+    """Deal the spilled rows to the virtual shards; the metadata, without source and checksum."""
+    given = SplitInput(
+        path=spill.table.path,
+        num_rows=spill.num_rows,
+        is_songs=spill.is_songs,
+        has_classes=spill.labels.kind == "classes",
+        labels=spill.raw_labels,
+        keys=spill.keys,
+        key_names=spill.key_names,
+        key_error=spill.row_error,
+        first_of_group=spill.first_of_group,
+    )
+    splits = assign_splits(config, given)
+    counts = np.bincount(splits, minlength=len(SPLITS))
+    num_shards = config.num_virtual_shards or default_num_virtual_shards(int(counts[0]))
+    if num_shards > counts[0]:
+        raise DataError(
+            f"{spill.table.path}: {counts[0]} train rows cannot fill {num_shards} virtual shards. "
+            "Give a smaller --num-virtual-shards or, where it was made for the batch, a smaller --global-batch-size."
+        )
+    shards = ShardFiles(directory, schema, counts, num_shards, config.split_seed)
+    statistics = RunningStatistics(schema.num_features)
+    start = 0
+    for features, raw in spill.blocks():
+        block_splits = splits[start : start + len(features)]
+        rows = spill.source_rows(start, start + len(features))
+        shards.add(features, spill.labels.encode(raw), block_splits, rows)
+        statistics.add(features[block_splits == 0] if block_splits.any() else features)
+        start += len(features)
+    values = None
+    if schema.label_kind == "values":  # as they are stored, which is what a model is trained on
+        raw_labels = spill.raw_labels()
+        require_held(spill.table.path, (schema.label_name,), extremes_of(raw_labels[:, None]), what="label")
+        values = raw_labels[splits == 0].astype(np.float32).astype(np.float64)
+    return {
+        "format": FORMAT,
+        "conversion_version": CONVERSION_VERSION,
+        "schema": schema.to_json(),
+        "num_virtual_shards": num_shards,
+        "split": chosen_method(config, given),
+        "num_unlabelled": len(spill.unlabelled),
+        "num_ungrouped": int((spill.keys() == NO_KEY).sum()),
+        "row_numbers": [schema.feature_names[i] for i in spill.row_numbers],
+        "statistics": statistics.result(values).to_json(),
+        **shards.finish(),
+    }

@@ -1,0 +1,146 @@
+"""A table's labelled rows, read once and kept on disk as they were read.
+
+They wait there for what is known only at the table's end: its labels, and which split each row belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hvd_train.config.schema import DataConfig
+from hvd_train.data.conversion.exactness import joined, require_held
+from hvd_train.data.conversion.row_numbers import RowNumbers
+from hvd_train.data.conversion.writing import write_whole
+from hvd_train.data.labels.cells import missing_cells, named, picked
+from hvd_train.data.labels.reader import LabelReader, Labels
+from hvd_train.data.schema import Columns
+from hvd_train.data.sources import Table
+from hvd_train.errors import DataError
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes of the table read so far, and all of them."""
+
+BLOCK_BYTES = 16 << 20
+NO_KEY = -1
+"""The code of a row whose cell in the split's column is missing."""
+
+
+@dataclass(eq=False)
+class Spill:
+    """Features float32, labels float64, keys int32, row after row."""
+
+    directory: Path
+    num_rows: int
+    num_features: int
+    labels: Labels
+    label_column: int
+    is_songs: bool
+    key_names: tuple[str, ...]
+    table: Table
+    key_column: int | None
+    unlabelled: NDArray[np.int64]
+    """Rows of the table that have no label and are left out, in order."""
+    row_numbers: tuple[int, ...]
+    """Features that seem to number the rows."""
+
+    def blocks(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+        """(features (n, F), raw labels (n,)) in order."""
+        rows = max(1, BLOCK_BYTES // (4 * self.num_features))
+        with (self.directory / "features").open("rb") as features, (self.directory / "labels").open("rb") as labels:
+            for start in range(0, self.num_rows, rows):
+                count = min(rows, self.num_rows - start)
+                block = np.fromfile(features, np.float32, count * self.num_features)
+                yield block.reshape(count, self.num_features), np.fromfile(labels, np.float64, count)
+
+    def raw_labels(self) -> NDArray[np.float64]:
+        return np.fromfile(self.directory / "labels", np.float64)
+
+    def keys(self) -> NDArray[np.int32]:
+        """(N,) codes of the cells in the split's column; NO_KEY where they are missing."""
+        return np.fromfile(self.directory / "keys", np.int32)
+
+    def source_rows(self, start: int, stop: int) -> NDArray[np.int64]:
+        """The rows of the table that the rows start .. stop - 1 are."""
+        rows = np.arange(start, stop, dtype=np.int64)
+        # The i-th row left out (from 0) has unlabelled[i] - i rows with a label before it.
+        before = self.unlabelled - np.arange(len(self.unlabelled))
+        return rows + np.searchsorted(before, rows, side="right")
+
+    def row_error(self, row: int, problem: str) -> DataError:
+        """The error for the cell of the split's column in row `row`."""
+        return self.table.row_error(int(self.source_rows(row, row + 1)[0]), self.key_column, problem)
+
+    def first_of_group(self, row: int) -> int:
+        """See `Table.first_of_group`; a table that knows has a label in each row."""
+        return row if len(self.unlabelled) else self.table.first_of_group(row)
+
+    def remove(self) -> None:
+        for name in ("features", "labels", "keys"):
+            (self.directory / name).unlink(missing_ok=True)
+        self.directory.rmdir()
+
+
+def read_into_spill(
+    table: Table, columns: Columns, config: DataConfig, directory: Path, progress: Progress | None
+) -> Spill:
+    """Read the whole table once."""
+    assert columns.label is not None
+    spill_dir = directory / "spill"
+    spill_dir.mkdir()
+    labels, numbers = LabelReader(table, columns.label, config), RowNumbers(len(columns.features))
+    keys: dict[str, int] = {}
+    unlabelled: list[NDArray[np.int64]] = []
+    num_read, total = 0, table.stamp()[0]
+    extremes = np.full((2, len(columns.features)), np.nan)
+    with (
+        (spill_dir / "features").open("wb", buffering=0) as feature_file,
+        (spill_dir / "labels").open("wb") as label_file,
+        (spill_dir / "keys").open("wb") as key_file,
+    ):
+        for chunk in table.chunks(columns):
+            raw, present = labels.add(chunk.labels)
+            whole = len(raw) == len(present)
+            features = chunk.features if whole else chunk.features[present]
+            write_whole(feature_file, features)
+            numbers.add(features)
+            label_file.write(raw.tobytes())
+            if chunk.keys is not None:
+                key_file.write(_key_codes(table, picked(chunk.keys, present), keys).tobytes())
+            if not whole:
+                unlabelled.append(np.flatnonzero(~present) + num_read)
+            if chunk.extremes is not None:
+                extremes = joined(extremes, chunk.extremes)
+            num_read += len(present)
+            if progress is not None:
+                progress(min(table.bytes_read(), total), total)
+    if num_read == 0:
+        raise DataError(f"{table.path}: the file holds no rows.")
+    require_held(table.path, columns.feature_names, extremes, what="column")
+    left_out = np.concatenate([np.empty(0, np.int64), *unlabelled])
+    return Spill(
+        directory=spill_dir,
+        num_rows=num_read - len(left_out),
+        num_features=len(columns.features),
+        labels=labels.result(),
+        label_column=columns.label,
+        is_songs=labels.is_songs,
+        key_names=tuple(keys),
+        table=table,
+        key_column=columns.key,
+        unlabelled=left_out,
+        row_numbers=numbers.result(),
+    )
+
+
+def _key_codes(table: Table, cells: Any, known: dict[str, int]) -> NDArray[np.int32]:
+    missing = missing_cells(cells, table.missing)
+    codes = np.full(len(missing), NO_KEY, np.int32)
+    of_present, names = named(picked(cells, ~missing))
+    codes[~missing] = np.array([known.setdefault(name, len(known)) for name in names], np.int32)[of_present]
+    return codes

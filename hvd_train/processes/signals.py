@@ -1,0 +1,152 @@
+"""Stop on SIGINT and SIGTERM, also while the main thread sits in a collective.
+
+Python runs a signal handler when the main thread comes back to Python, which in a collective that never ends is never.
+The wake-up descriptor is written by the C handler at once; a thread of ours reads it. So the main thread gets `Stopped`
+where it is in Python, and where it isn't, the thread ends the process after a moment, with a message.
+
+    with stop_handler(lambda: f"stopped; the last checkpoint is {path}", on_signal=lambda number: watchdog.stopping()) as stop:
+        try:
+            train()
+        except Stopped:
+            stop.release()      # the main thread is here and ends in its own time
+
+mpirun (Open MPI 4.1) answers Ctrl-C with SIGTERM to every rank and kills one second later; the moment is shorter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import Any
+
+from hvd_train.processes.ending import end_process
+
+# Between mpirun's SIGTERM and its SIGKILL lies one second (odls_base_sigkill_timeout).
+GRACE_S = 0.7
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked for the end. No `except Exception` catches it. `exit_code` is what a shell calls such an end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+        self.exit_code = 128 + number
+
+
+class StopHandler:
+    """Made by `install_stop_handler`."""
+
+    def __init__(
+        self,
+        message: Callable[[], str],
+        grace_s: float,
+        on_signal: Callable[[int], None] | None,
+        signals: Sequence[int],
+    ) -> None:
+        self._message, self._grace_s, self._on_signal = message, grace_s, on_signal
+        self._released = False
+        self.stopped: Stopped | None = None
+        """What was raised in the main thread, once a signal has come. A library that it interrupts may make another
+        exception of it (pybind11 makes a RuntimeError), so ask here and not by the type alone."""
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        os.set_blocking(self._reader, False)
+        self._previous_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._previous: dict[int, Any] = {number: signal.signal(number, self._raise) for number in signals}
+        self._thread = threading.Thread(target=self._listen, name="hvd_train stop", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """The main thread has heard `Stopped`: no end by force. The same signal again still ends the process."""
+        self._released = True
+
+    def uninstall(self) -> None:
+        """Put back what was there before. Only the main thread may call it."""
+        if self._writer < 0:
+            return
+        self._released = True
+        for number, previous in self._previous.items():
+            signal.signal(number, previous if previous is not None else signal.SIG_DFL)
+        signal.set_wakeup_fd(self._previous_fd)
+        os.close(self._writer)  # the thread reads the end and leaves
+        self._writer = -1
+        self._thread.join(1.0)
+
+    def _raise(self, number: int, _frame: FrameType | None) -> None:
+        if self.stopped is None:
+            self.stopped = Stopped(number)
+            raise self.stopped
+
+    def _listen(self) -> None:
+        first = 0
+        while True:
+            # Before the first signal without a limit; after it for the moment that the main thread has.
+            ready, _, _ = select.select([self._reader], [], [], self._grace_s if first and not self._released else None)
+            if not ready:
+                if not self._released:
+                    self._end(first)
+                continue
+            with contextlib.suppress(BlockingIOError):
+                data = os.read(self._reader, 256)
+                if not data:
+                    os.close(self._reader)
+                    return
+                for number in data:
+                    if number not in self._previous:
+                        continue  # another signal with a handler of Python's
+                    if number == first:
+                        self._end(first)
+                    if not first:
+                        first = number
+                        self._tell(number)
+
+    def _tell(self, number: int) -> None:
+        if self._on_signal is not None:
+            # In a thread of its own, so that nothing it waits for keeps this one from ending the process.
+            threading.Thread(target=self._on_signal, args=(number,), daemon=True).start()
+
+    def _end(self, number: int) -> None:
+        try:
+            message = self._message()
+        except Exception as error:
+            message = f"stopped by {signal.Signals(number).name} ({error})"
+        end_process(message, 128 + number)
+
+
+def install_stop_handler(
+    message: Callable[[], str],
+    *,
+    grace_s: float = GRACE_S,
+    on_signal: Callable[[int], None] | None = None,
+    signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM),
+) -> StopHandler:
+    """From now on a signal raises `Stopped` in the main thread, once.
+
+    If that has not called `release` or `uninstall` within `grace_s` seconds, or when the same signal comes again, the
+    process writes `message()` and exits with 128 + the signal's number. (Another signal after the first is not counted:
+    on Ctrl-C a rank gets SIGINT from the terminal and then SIGTERM from mpirun.) `on_signal` is called at once, in a thread of its own, with the number.
+    Any rank, main thread only (ValueError elsewhere).
+    """
+    return StopHandler(message, grace_s, on_signal, signals)
+
+
+@contextlib.contextmanager
+def stop_handler(
+    message: Callable[[], str],
+    *,
+    grace_s: float = GRACE_S,
+    on_signal: Callable[[int], None] | None = None,
+    signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM),
+) -> Iterator[StopHandler]:
+    """`install_stop_handler` for a block."""
+    handler = install_stop_handler(message, grace_s=grace_s, on_signal=on_signal, signals=signals)
+    try:
+        yield handler
+    finally:
+        handler.uninstall()

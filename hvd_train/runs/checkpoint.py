@@ -1,0 +1,208 @@
+"""Checkpoints: one file each, written by the root alone, complete or not there.
+
+A checkpoint is an uncompressed .npz (no pickles) with the variables of the model (its random generators' too) and of the
+optimizer in order, and a JSON text: the epoch and step reached, the RunConfig, the data's checksum, the state of early stopping and the run's history.
+It is written to a temporary name, synced, and renamed, so a crash at any moment leaves the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hvd_train.files import strict, strict_arrays
+from hvd_train.errors import CheckpointError
+from hvd_train.files.writing import write_atomically
+
+FORMAT = 2  # 1 had no random generators
+WAY_OUT = "Resume from a copy, or start a new run."
+WAY_OUT_OF_ANOTHER = "End the run with the version of hvd_train that began it, or start a new run."
+# Keras numbers the random generators of a process, also those of other models.
+_NUMBERED_GENERATOR = re.compile(r"\bseed_generator_\d+/")
+
+
+@dataclass
+class Progress:
+    """Where a run is: what a checkpoint holds besides variables. The same on all ranks."""
+
+    epoch: int = 0
+    """Complete epochs."""
+    step: int = 0
+    """Steps done in the epoch after those."""
+    losses: list[list[float]] = field(default_factory=list)
+    """Of those steps: what the training loss is computed from on each rank."""
+    num_steps: int = 0
+    """Steps of that epoch; 0 where none is done."""
+    best_loss: float | None = None
+    best_epoch: int = 0
+    epochs_since_best: int = 0
+    epochs_since_plateau: int = 0
+    plateau_factor: float = 1.0
+    stopped_early: bool = False
+    seconds: float = 0.0
+    """Training time so far, over all parts of the run."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """A row an epoch, as in metrics.csv."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read back. `variables` are in the order in which they were saved."""
+
+    path: Path
+    variables: list[np.ndarray]
+    names: list[str]
+    progress: Progress
+    config: str
+    data_checksum: str
+
+
+class Writer:
+    """Writes checkpoints while training goes on: a save costs the steps a copy of the variables, not the disk's time.
+
+    One thread writes in the order of the saves. Each save, and `finish`, first waits for the one before: so there is
+    never more than one copy, and what went wrong with it (a full disk) is raised there. Root only.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="hvd_train checkpoint")
+        self._pending: Future[None] | None = None
+
+    def save(
+        self, paths: list[Path], variables: list[Any], progress: Progress, *, config: str, data_checksum: str
+    ) -> None:
+        """Write the same checkpoint to each of `paths`. Returns when everything that it holds is copied."""
+        self.finish()
+        arrays = contents(variables, progress, config=config, data_checksum=data_checksum)
+
+        def write() -> None:
+            for path in paths:
+                write_arrays(path, arrays)
+
+        self._pending = self._pool.submit(write)
+
+    def finish(self) -> None:
+        """Wait until everything is on disk; raises what went wrong."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """The last save is complete when the block is left, whatever ends it; an error of its own does not hide that."""
+        try:
+            self.finish()
+        except OSError:
+            if kind is None:
+                raise
+        finally:
+            self._pool.shutdown()
+
+
+def save(path: Path, variables: list[Any], progress: Progress, *, config: str, data_checksum: str) -> None:
+    """Write a complete checkpoint to `path`, replacing an older one. Root only."""
+    write_arrays(path, contents(variables, progress, config=config, data_checksum=data_checksum))
+
+
+def contents(variables: list[Any], progress: Progress, *, config: str, data_checksum: str) -> dict[str, np.ndarray]:
+    """What a checkpoint holds, by its names in the file: copies, which no later step changes."""
+    note = {
+        "format": FORMAT,
+        "progress": asdict(progress),
+        "config": config,
+        "data_checksum": data_checksum,
+        "names": [describe(v) for v in variables],
+    }
+    # A copy: on CPUs an array of a variable can be the variable's own memory.
+    arrays = {f"v{i}": np.asarray(v).copy() for i, v in enumerate(variables)}
+    arrays["note"] = np.frombuffer(json.dumps(note).encode(), dtype=np.uint8)
+    return arrays
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """A whole .npz at `path`, or the one before."""
+    write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+
+def describe(variable: Any) -> str:
+    """Name and shape of a Keras variable, without the counters that Keras appends from one process to the next."""
+    path = _NUMBERED_GENERATOR.sub("seed_generator/", variable.path)
+    return f"{path.split('/', 1)[-1]} {tuple(variable.shape)}"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a checkpoint says about its arrays, beside its format."""
+
+    progress: Progress
+    config: str
+    data_checksum: str
+    names: list[str]
+    """Of `describe`, an array each."""
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint whole, or CheckpointError: nothing that was damaged is ever returned."""
+    try:
+        arrays = strict_arrays.read_npz(path)
+        document = json.loads(arrays.pop("note").tobytes())
+        version = strict.read(int, document.pop("format"), "format")
+        note = None if version != FORMAT else _checked(document, arrays)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path}: there is no checkpoint. A run has one after its first epoch; start without --resume."
+        ) from None
+    except PermissionError as error:
+        raise CheckpointError(f"{path}: it cannot be read ({error.strerror}).") from None
+    except Exception as error:
+        raise CheckpointError(strict.damage(path, error, WAY_OUT)) from None
+    if note is None:
+        raise CheckpointError(
+            f"{path}: written in format {version}, this version reads format {FORMAT}. {WAY_OUT_OF_ANOTHER}"
+        )
+    variables = [arrays[f"v{i}"] for i in range(len(note.names))]
+    return Checkpoint(path, variables, note.names, note.progress, note.config, note.data_checksum)
+
+
+def _checked(document: Any, arrays: dict[str, np.ndarray]) -> Note:
+    """The note, if the arrays are what it names."""
+    # A figure of the history may be infinite; the note's CRC protects it.
+    note: Note = strict.read(Note, document, "note", finite=False)
+    if sorted(arrays) != sorted(f"v{i}" for i in range(len(note.names))):
+        raise strict.Damaged(f"it holds {len(arrays)} arrays, not those of its {len(note.names)} names")
+    for index, name in enumerate(note.names):
+        shape = arrays[f"v{index}"].shape
+        if not name.endswith(f" {shape}"):
+            raise strict.Damaged(f"{name} has the shape {shape}")
+    if min(note.progress.epoch, note.progress.step) < 0:
+        raise strict.Damaged("its epoch or step is negative")
+    return note
+
+
+def restore(checkpoint: Checkpoint, variables: list[Any]) -> None:
+    """Give these Keras variables the checkpoint's values, or CheckpointError naming the first that differs."""
+    names = [describe(v) for v in variables]
+    if names != checkpoint.names:
+        pairs = zip([*names, "nothing"], [*checkpoint.names, "nothing"], strict=False)
+        here, there = next((a, b) for a, b in pairs if a != b)
+        raise CheckpointError(
+            f"{checkpoint.path} belongs to another model: it holds {there}, this run has {here}. "
+            f"Resume with the run's own config.toml, or start a new run."
+        )
+    for variable, value in zip(variables, checkpoint.variables, strict=True):
+        here_dtype = np.asarray(variable).dtype
+        if value.dtype != here_dtype:
+            raise CheckpointError(
+                f"{checkpoint.path} belongs to another model: {describe(variable)} is {value.dtype} there, and "
+                f"{here_dtype} in this run. Resume with the run's own config.toml, or start a new run."
+            )
+    for variable, value in zip(variables, checkpoint.variables, strict=True):
+        variable.assign(value)

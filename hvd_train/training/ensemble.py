@@ -1,0 +1,148 @@
+"""Several models that differ in their seed, and their average as one model.
+
+The average is of probabilities (each at its own temperature), or of values for models that say values: Lakshminarayanan
+et al. 2017, "Simple and scalable predictive uncertainty estimation using deep ensembles" (arXiv 1612.01474). All ranks
+train each member together; only the root writes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from hvd_train.config import toml
+from hvd_train.config.schema import RunConfig, require
+from hvd_train.data import Dataset
+from hvd_train.distributed.world import World
+from hvd_train.errors import CheckpointError
+from hvd_train.events import Observer, Watch
+from hvd_train.files.writing import write_json, write_text
+from hvd_train.inference.export import Trained, decoded, load_trained, save_model
+from hvd_train.inference.predict import directory_of, evaluate_split
+from hvd_train.runs.directory import RunDir, held
+from hvd_train.runs.provenance import versions
+from hvd_train.runs.report import SCORED
+from hvd_train.training.run import train_and_evaluate
+
+# A probability that every member calls zero still has a logarithm.
+LEAST_PROBABILITY = 1e-12
+HOW_TO_GO_ON = "Finished members are kept, and checkpoints: go on with the same command."
+
+
+def train_members(
+    config: RunConfig,
+    world: World,
+    run_dir: RunDir,
+    num_members: int,
+    *,
+    observe: Callable[[RunDir], Observer] = lambda _: Observer(),
+    watch: Watch | None = None,
+) -> list[RunDir]:
+    """The run directories of `num_members` finished runs with the seeds that follow the config's. All ranks.
+
+    What is finished is kept, what was interrupted goes on. Raises UserError where another ensemble is in `run_dir`.
+    """
+    require(num_members >= 1, "members", num_members, "an ensemble has at least one member")
+    with held(run_dir, world, new=False):
+        world.together(lambda: refuse_if_other(run_dir, is_own=True), on="root")
+        return _train_members(config, world, run_dir, num_members, observe=observe, watch=watch)
+
+
+def refuse_if_other(run_dir: RunDir, *, is_own: bool) -> None:
+    """UserError if something else than this ensemble (`is_own`: what was there of it before counts) is there. Root."""
+    if run_dir.last.exists() or not is_own:
+        run_dir.refuse_if_used()
+
+
+def _train_members(
+    config: RunConfig,
+    world: World,
+    run_dir: RunDir,
+    num_members: int,
+    *,
+    observe: Callable[[RunDir], Observer],
+    watch: Watch | None,
+) -> list[RunDir]:
+    members = []
+    for index in range(num_members):
+        training = dataclasses.replace(config.training, seed=config.training.seed + index)
+        member = RunDir(run_dir.path / "members" / f"seed-{training.seed}")
+        done, begun = world.broadcast((member.done.exists(), member.last.exists()))
+        if not done:
+            observer = observe(member)
+            if world.is_root:
+                observer.note(f"Member {index + 1} of {num_members}, seed {training.seed}")
+            keras.backend.clear_session()
+            chosen = dataclasses.replace(config, training=training)
+            train_and_evaluate(chosen, world, member, resume=begun, observer=observer, watch=watch)
+        members.append(member)
+    return members
+
+
+def join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, Any]:
+    """Write the average of these finished runs to `run_dir`, and score it on their data. All ranks.
+
+    Returns the scores on test as `hvd-train evaluate` does. Raises UserError where the runs are not of one kind, and
+    where `run_dir` holds a run or another ensemble.
+    """
+    is_own = all(run_dir.path in run.path.parents for run in runs)
+    with held(run_dir, world, new=False):
+        world.together(lambda: refuse_if_other(run_dir, is_own=is_own), on="root")
+        return _join_runs(runs, world, run_dir)
+
+
+def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, Any]:
+    joined = world.together(lambda: average([load_trained(run) for run in runs], runs), on="all")
+    assert joined is not None
+    config = world.together(lambda: toml.load(runs[0].config))
+    assert config is not None
+    directory = directory_of(config.data, world)
+    dataset = world.together(lambda: Dataset.open(directory))
+    assert dataset is not None
+
+    def write() -> None:
+        run_dir.create()
+        whole = decoded(joined.model.input, joined.model.output, joined.labels, "ensemble")
+        save_model(whole, joined.labels, dataset, run_dir)
+        write_text(run_dir.config, toml.dumps(config))
+
+    world.together(write, on="root")
+    scores = {split: evaluate_split(joined, world, directory, split) for split in SCORED}
+    report = {
+        "members": [str(run.path) for run in runs],
+        **{
+            key: {split: scores[split][key] for split in SCORED}
+            for key in ("metrics", "baselines", "optimum", "details")
+        },
+        "verdict": scores["test"]["verdict"],
+        "data_checksum": dataset.checksum,
+        "versions": versions(),
+    }
+    world.together(lambda: write_json(run_dir.report, report), on="root")
+    return scores["test"]
+
+
+def average(members: list[Trained], runs: list[RunDir]) -> Trained:
+    """One model of these, or CheckpointError where they were not trained for the same rows and labels."""
+    first = members[0]
+    for member, run in zip(members, runs, strict=True):
+        if member.schema != first.schema or (member.labels.point is None) != (first.labels.point is None):
+            raise CheckpointError(
+                f"{run.path} cannot be averaged with {runs[0].path}: it was trained on other columns or labels, or says "
+                f"values where the other says probabilities. Join runs on the same data with losses of one kind."
+            )
+    rows = keras.Input(first.model.input.shape[1:], name="rows")
+    said = [keras.Model(m.model.input, m.model.output, name=f"member_{i}")(rows) for i, m in enumerate(members)]
+    if first.labels.point is None:
+        shares = [keras.layers.Activation("softmax", name=f"probabilities_{i}")(s) for i, s in enumerate(said)]
+        outputs = keras.ops.log(_mean(shares) + LEAST_PROBABILITY)
+    else:
+        outputs = _mean(said)
+    return dataclasses.replace(first, model=keras.Model(rows, outputs))
+
+
+def _mean(tensors: list[Any]) -> Any:
+    return tensors[0] if len(tensors) == 1 else keras.layers.Average(name="mean_of_members")(tensors)

@@ -1,0 +1,117 @@
+"""What training makes small, from config and labels: the loss in use, the targets, the weights. numpy only.
+
+Shape letters: K labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hvd_train.config.schema import RunConfig
+from hvd_train.data import Dataset
+from hvd_train.data.balance import loss_weights
+from hvd_train.data.targets import make_target_table
+from hvd_train.errors import ConfigError
+
+SOFTMAX = ("cross-entropy", "focal")
+ORDINAL = ("coral", "corn")
+VALUE = ("mse", "mae", "huber", "gaussian")
+# From which error on huber grows linearly, in years or units of whole-numbered labels.
+HUBER_DELTA = 5.0
+
+
+def loss_in_use(config: RunConfig, label_kind: str) -> str:
+    """The loss for labels of this kind, or ConfigError where they do not go together."""
+    loss = config.objective.loss
+    if loss == "auto":
+        return "mse" if label_kind == "values" else "cross-entropy"
+    if label_kind == "values" and loss not in VALUE:
+        raise ConfigError(
+            f"loss = {loss!r} is not possible: the labels are real values. Choose {', '.join(VALUE)}, or bin them "
+            f"with --label-kind integers."
+        )
+    if label_kind == "classes" and loss not in SOFTMAX:
+        raise ConfigError(
+            f"loss = {loss!r} is not possible: the labels are names, without order or distance. Choose {' or '.join(SOFTMAX)}."
+        )
+    if (
+        loss in VALUE
+        and label_kind != "values"
+        and (config.data.targets != "one-hot" or config.objective.label_smoothing)
+    ):
+        raise ConfigError(
+            f"loss = {loss!r} is not possible with soft targets: it is trained on the label itself. Leave out --targets "
+            f"and --label-smoothing, or choose cross-entropy."
+        )
+    return loss
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a row is trained towards."""
+
+    loss: str
+    table: np.ndarray | None
+    """(K, K) shares of the labels, or (K, 1) the label itself, standardised; None for class indices and for real values."""
+    weights: np.ndarray | None
+    """(K,) of the rows' losses by label; None for equal ones."""
+    mean: float = 0.0
+    scale: float = 1.0
+    """Mean and standard deviation of the train labels, where they are numbers: a value is trained on in these."""
+    delta: float = HUBER_DELTA
+    """huber: from which error on it grows linearly, in the labels' units."""
+    standardises: bool = False
+    """Whether targets are the labels themselves, real values."""
+
+    def targets(self, labels_N: np.ndarray) -> np.ndarray:
+        """What rows of these labels are trained towards: (N, K) shares, (N, 1) or (N,) values, or (N,) class indices."""
+        if self.table is not None:
+            return np.asarray(self.table[labels_N])
+        return standardised(labels_N, self.mean, self.scale) if self.standardises else labels_N
+
+    @classmethod
+    def of(cls, dataset: Dataset, config: RunConfig) -> Objective:
+        """From the config, or ConfigError where it does not go with this kind of label. Pure."""
+        data, schema = config.data, dataset.schema
+        loss = loss_in_use(config, schema.label_kind)
+        weights = loss_weights(dataset, data)
+        is_real = schema.label_kind == "values"
+        mean, scale = mean_and_scale(dataset)
+        if is_real:
+            # Refuses targets that are made of labels.
+            table = make_target_table(schema, data) if data.targets != "one-hot" else None
+        elif loss in VALUE:
+            table = standardised(np.asarray(schema.label_values, np.float64), mean, scale)[:, None]
+        else:
+            smoothing = config.objective.label_smoothing
+            hard = loss == "cross-entropy" and data.targets == "one-hot" and not data.mixup_alpha and not smoothing
+            table = None if hard else smoothed(make_target_table(schema, data), smoothing)
+        delta = config.objective.huber_delta or (scale if is_real else HUBER_DELTA)
+        return cls(loss, table, weights, mean, scale, delta, standardises=is_real)
+
+
+def mean_and_scale(dataset: Dataset) -> tuple[float, float]:
+    """Mean and standard deviation of the train labels; 0 and 1 for names."""
+    schema = dataset.schema
+    if schema.label_kind == "values":
+        return dataset.statistics.label_mean or 0.0, dataset.statistics.label_std or 1.0
+    if schema.label_kind == "classes":
+        return 0.0, 1.0
+    share, values = (
+        dataset.label_counts("train") / dataset.num_rows("train"),
+        np.asarray(schema.label_values, np.float64),
+    )
+    mean = float((share * values).sum())
+    return mean, float(np.sqrt((share * (values - mean) ** 2).sum())) or 1.0
+
+
+def standardised(values_N: np.ndarray, mean: float, scale: float) -> np.ndarray:
+    """(N,) float32 in standard deviations from the mean, computed in float64: any unit is as good as another."""
+    return np.asarray((values_N.astype(np.float64) - mean) / scale, np.float32)
+
+
+def smoothed(table_KK: np.ndarray, share: float) -> np.ndarray:
+    """Rows with `share` of each spread evenly over all labels (Szegedy et al. 2016, arXiv 1512.00567)."""
+    return np.asarray((1 - share) * table_KK + share / table_KK.shape[1], np.float32)

@@ -1,0 +1,118 @@
+"""One rank's rows as a tf.data pipeline: resident once, gathered in each epoch's order, no Python per step.
+
+Only augmentation is drawn in numpy, batch by batch, in the pipeline's own thread; without it nothing of Python runs
+between two epochs. Shape letters: N rows of this rank, F features, K outputs, S steps, B local batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hvd_train.config.schema import DataConfig
+from hvd_train.data import Dataset, Rows
+from hvd_train.data.augment import Augmentation, Mixup
+from hvd_train.training.objective import Objective
+
+PREFETCHED_BATCHES = 4
+
+
+class TrainRows:
+    """This rank's train rows with the config's targets, weights and augmentation. `epoch` says which epoch it is."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: DataConfig,
+        rows: Rows,
+        objective: Objective,
+        *,
+        seed: int,
+        epoch: Callable[[], int],
+    ) -> None:
+        statistics, schema = dataset.statistics, dataset.schema
+        self.rows, self.objective, self._epoch = rows, objective, epoch
+        self.augmentation = Augmentation.of(
+            config, seed=seed, center=statistics.mean.astype(np.float32), scale=statistics.std.astype(np.float32)
+        )
+        self.mixup: Mixup | None = None
+        if config.mixup_alpha > 0:
+            numeric = schema.label_kind in ("years", "integers")
+            values = (
+                np.asarray(schema.label_values, np.float64)[rows.labels] if numeric else rows.labels.astype(np.float64)
+            )
+            self.mixup = Mixup(
+                values,
+                rows.row_ids,
+                rows.shard_starts,
+                seed=seed,
+                alpha=config.mixup_alpha,
+                # Names have no neighbours: a row is mixed with one of its own class.
+                distance=0.0 if schema.label_kind == "classes" else config.mixup_distance,
+            )
+
+    def targets(self, positions_B: np.ndarray) -> np.ndarray:
+        """(B, K) shares of the labels, (B, 1) or (B,) standardised values or (B,) labels of these rows."""
+        return self.objective.targets(self.rows.labels[positions_B])
+
+    def augmented(self, positions_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Features (B, F) and targets of these rows in this epoch: pure in (seed, epoch, row id)."""
+        assert self.augmentation is not None
+        epoch, rows = self._epoch(), self.rows
+        partner = None
+        if self.mixup is not None:
+            others_B, weight_B = self.mixup.pairs(epoch, positions_B)
+            partner = (rows.features[others_B], self.targets(others_B).astype(np.float32), weight_B)
+        ids_B = rows.row_ids[positions_B]
+        targets = self.targets(positions_B)
+        x_BF, y = self.augmentation.apply(rows.features[positions_B], targets, ids_B, epoch, partner=partner)
+        return np.asarray(x_BF, np.float32), np.asarray(y, targets.dtype)
+
+
+def epochs_dataset(train: TrainRows, order: Callable[[], np.ndarray], num_steps: int) -> Any:
+    """A finite tf.data.Dataset of `num_steps` batches (x (B, F), y (B,) or (B, K)[, weights (B,)]).
+
+    `order()` returns this epoch's positions into the rows, int32 (S, B). It is called once per iteration of the
+    dataset, which in `model.fit` is once per epoch.
+    """
+    rows, table, weights = train.rows, train.objective.table, train.objective.weights
+    local_batch_size = order().shape[1]
+    labels_N = tf.constant(rows.labels if table is not None else train.objective.targets(rows.labels))
+    if train.augmentation is None:
+        features_NF = tf.constant(rows.features)
+        table_KK = None if table is None else tf.constant(table)
+
+    # Plain operations: converting them by AutoGraph would write a file into TMPDIR, which a killed rank leaves there.
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def positions(_: Any) -> Any:
+        drawn = tf.numpy_function(order, [], tf.int32, stateful=True)
+        return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(drawn, (num_steps, local_batch_size)))
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def batch(positions_B: Any) -> Any:
+        labels_B = tf.gather(labels_N, positions_B)
+        if train.augmentation is not None:
+            y_type = labels_N.dtype if table is None else tf.float32
+            x, y = tf.numpy_function(train.augmented, [positions_B], (tf.float32, y_type))
+            x = tf.ensure_shape(x, (local_batch_size, rows.features.shape[1]))
+            y = tf.ensure_shape(y, (local_batch_size,) if table is None else (local_batch_size, table.shape[1]))
+        else:
+            x = tf.gather(features_NF, positions_B)
+            y = labels_B if table_KK is None else tf.gather(table_KK, labels_B)
+        return (x, y) if weights is None else (x, y, tf.gather(tf.constant(weights), labels_B))
+
+    dataset = tf.data.Dataset.from_tensors(0).flat_map(positions).map(batch).prefetch(PREFETCHED_BATCHES)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_steps))
+    return dataset.with_options(steady_options())
+
+
+def steady_options() -> Any:
+    """tf.data without its tuner: on a rank that owns one core, every epoch's end would wait for the tuner's timer."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.threading.private_threadpool_size = 1
+    options.deterministic = True
+    return options

@@ -1,0 +1,82 @@
+"""World: what the ranks can do together, at any number of ranks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hvd_train.distributed.world import World
+from hvd_train.errors import DataError, HvdTrainError, UserError
+from hvd_train.training.loop import require_equal_weights
+
+
+def test_sums_gathers_and_broadcasts(world: World) -> None:
+    rank, size = world.rank, world.size
+    total = world.allreduce_sum(np.array([[rank, 1.0], [0.5, rank**2]]))
+    assert total.tolist() == [[size * (size - 1) / 2, size], [size / 2, sum(r**2 for r in range(size))]]
+    assert total.dtype == np.float64
+    assert world.allgather({"rank": rank}) == [{"rank": r} for r in range(size)]
+    assert world.broadcast(f"from {rank}") == "from 0"
+
+
+def test_a_float64_sum_keeps_its_bits(world: World) -> None:
+    mine = np.zeros(world.size)
+    mine[world.rank] = 0.1 * (world.rank + 1)
+    assert world.allreduce_sum(mine).tolist() == [0.1 * (r + 1) for r in range(world.size)]
+
+
+def test_an_error_of_one_rank_is_raised_on_all(world: World) -> None:
+    def fail_on_last() -> int:
+        if world.rank == world.size - 1:
+            raise DataError("songs.csv, line 3: no number")
+        return world.rank
+
+    with pytest.raises(DataError, match="songs.csv, line 3: no number"):
+        world.together(fail_on_last)
+    # And the world still works afterwards.
+    assert world.together(lambda: world.rank) == world.rank
+
+
+def test_a_full_disk_on_the_root_is_a_message_on_all(world: World) -> None:
+    def write() -> None:
+        raise OSError(28, "No space left on device", "/disk/last.npz")
+
+    with pytest.raises(UserError, match="/disk/last.npz: No space left on device"):
+        world.together(write, on="root")
+
+
+def test_a_rank_s_temporary_directories_are_not_in_another_s_way(
+    world: World, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    roots = world.allgather(str(tmp_path_factory.getbasetemp().parent))
+    assert len(set(roots)) == world.size
+
+
+def test_who_takes_part(world: World) -> None:
+    assert world.together(lambda: f"rank {world.rank}", on="root") == "rank 0"
+    assert world.together(lambda: "here", on="local root") == ("here" if world.place.local_rank == 0 else None)
+
+
+def test_variables_become_the_root_s(world: World) -> None:
+    import keras
+
+    variables = [keras.Variable(np.full((2, 3), world.rank + 1.0)), keras.Variable(np.array(world.rank), dtype="int64")]
+    world.broadcast_variables(variables)
+    assert np.all(variables[0].numpy() == 1.0)
+    assert int(variables[1].numpy()) == 0
+
+
+def test_weights_that_differ_by_one_bit_are_found_and_their_ranks_named(world: World) -> None:
+    import keras
+
+    value = np.full((4, 4), 1.0, np.float32)
+    variable = keras.Variable(value)
+    require_equal_weights(world, [variable])
+    if world.size == 1:
+        return
+    if world.rank == world.size - 1:
+        value = value.copy()
+        value[3, 3] = np.nextafter(np.float32(1), np.float32(2))
+        variable.assign(value)
+    with pytest.raises(HvdTrainError, match=f"rank {world.size - 1} differ"):
+        require_equal_weights(world, [variable])

@@ -1,0 +1,176 @@
+"""What a run looks like: plain lines where nobody draws bars, each figure beside its baseline, the same in the log."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.table import Table
+
+from hvd_train.cli import console as module
+from hvd_train.cli.console import ConsoleObserver
+from hvd_train.cli.safe_console import SafeConsole
+from hvd_train.cli.terminal import end, tell
+from hvd_train.distributed.ranks import place_from
+from hvd_train.runs.directory import RunDir
+
+ROW = {
+    "epoch": 2,
+    "loss": 3.1,
+    "val_loss": 3.2,
+    "val_accuracy": 0.081,
+    "val_rmse": 9.4,
+    "samples_per_s": 41234.0,
+    "seconds": 1.25,
+}
+REPORT = SimpleNamespace(
+    metrics={"test": {"loss": 3.3, "accuracy": 0.07, "rmse": 9.5}},
+    baselines={"test": {"loss": 3.4, "accuracy": 0.074, "rmse": 10.5}},
+    optimum={"test": {"rmse": 8.7}},
+    details={
+        "test": {
+            "balanced_mae": 12.5,
+            "macro_accuracy_by_decade": 0.25,
+            "expected_calibration_error": 0.0123,
+            "decades": [
+                {"decade": 1990, "train_rows": 1234, "rows": 99, "mae": 5.5, "rmse": 7.25, "decade_accuracy": 0.5}
+            ],
+        }
+    },
+    verdict="no better than the trivial baseline in: exact accuracy",
+    published={"MLP": 8.853, "linear regression": 9.5},
+    best_epoch=2,
+    epochs=4,
+    samples_per_s=41000.0,
+    train_seconds=5.0,
+    wall_seconds=6.0,
+)
+
+
+def shown(tmp_path: Path, *, terminal: bool = False) -> tuple[str, str]:
+    """What a whole run prints, and its log."""
+    out = io.StringIO()
+    run_dir = RunDir(tmp_path / "run")
+    observer = ConsoleObserver(run_dir, SafeConsole(file=out, force_terminal=terminal, width=120))
+    observer.note("before the directory is there")
+    run_dir.create()
+    run_dir.config.touch()  # from here on the run has begun
+    observer.found({"ranks": "2 on lab1 (2)", "batch": "256 rows a step"})
+    observer.epoch_begins(2, 4, 124)
+    observer.steps_done(64, 124, 40000.0, 3.15)
+    observer.epoch_ended(ROW, best=True)
+    observer.finished(REPORT)
+    observer.close()
+    return out.getvalue(), run_dir.log.read_text()
+
+
+def test_plain_lines_without_a_terminal(tmp_path: Path) -> None:
+    out, log = shown(tmp_path)
+    assert "\x1b" not in out
+    decade = " ".join(next(line for line in log.splitlines() if "1990" in line).replace("│", " ").split())
+    assert decade.endswith("1990 1,234 99 5.5000 7.2500 50.00 %")
+    assert "calibration error 0.0123" in log
+    # 9.500 twice: the run's own and the linear one's; the best comes last.
+    assert log.index("this run") < log.index("MLP")
+    assert "ranks  2 on lab1 (2)" in out
+    assert (
+        "epoch  2/4  train loss 3.1000  validation: loss 3.2000  accuracy 8.10 %  rmse 9.4000  41,234 samples/s  1.2 s  best"
+        in out
+    )
+    assert "NO BETTER" in out
+    assert "best possible" in out
+    assert "The model is no better than the trivial baseline in: exact accuracy." in out
+    for line in ("before the directory is there", "ranks  2 on lab1 (2)", "epoch  2/4", "NO BETTER"):
+        assert line in log, line
+
+
+def test_a_bar_with_steps_and_rate_on_a_terminal(tmp_path: Path) -> None:
+    out, log = shown(tmp_path, terminal=True)
+    assert "64/124" in out
+    assert "40,000 samples/s" in out
+    assert "\x1b" not in log
+
+
+def test_long_epochs_show_a_plain_line_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PLAIN_EVERY_S", 0.0)
+    out, log = shown(tmp_path)
+    assert "epoch 2/4  step 64/124  loss 3.15  40,000 samples/s" in out
+    assert "step 64/124" not in log
+
+
+@pytest.fixture
+def parent(tmp_path: Path) -> Callable[..., Path]:
+    """A made-up folder of /proc: of a process with this command line, whose output goes to `shows`."""
+
+    def make(command: str, shows: str) -> Path:
+        folder = tmp_path / "1234"
+        (folder / "fd").mkdir(parents=True)
+        (folder / "cmdline").write_bytes(command.replace(" ", "\0").encode() + b"\0")
+        (folder / "fd" / "1").symlink_to(shows)
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("command", "shows", "drawn"),
+    [
+        ("/opt/bin/mpirun -np 2 hvd-train train", "/dev/pts/3", True),
+        ("mpiexec -np 2 hvd-train train", "/dev/tty1", True),
+        ("mpirun -np 2 hvd-train train", "/home/me/log.txt", False),
+        ("mpirun --tag-output -np 2 hvd-train train", "/dev/pts/3", False),
+        ("mpirun --timestamp-output -np 2 hvd-train train", "/dev/pts/3", False),
+        ("bash", "/dev/pts/3", False),
+        ("make test", "/dev/pts/3", False),
+        ("orted -mca ess env", "/dev/pts/3", False),
+        ("", "/dev/pts/3", False),
+    ],
+)
+def test_a_bar_is_drawn_where_mpirun_itself_shows_bytes_on_a_terminal(
+    parent: Callable[..., Path], command: str, shows: str, drawn: bool
+) -> None:
+    assert module.mpirun_shows_terminal(parent(command, shows)) == drawn
+
+
+def test_no_parent_to_look_at_is_no_terminal(tmp_path: Path) -> None:
+    assert not module.mpirun_shows_terminal(tmp_path / "gone")
+
+
+def test_under_a_launcher_the_parent_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    for drawn in (False, True):
+        monkeypatch.setattr(module, "mpirun_shows_terminal", lambda _, drawn=drawn: drawn)
+        assert module.plain_or_live().is_terminal == drawn
+
+
+def test_names_of_strangers_are_shown_not_obeyed(tmp_path: Path) -> None:
+    """Column names in notes, class names in tables: neither escape sequences nor rich's markup."""
+    name = "\x1b]0;owned\x07[/red]\x9b31m:smile:"
+    shown = r"\x1b]0;owned\x07[/red]\x9b31m:smile:"
+    for terminal in (False, True):
+        out = io.StringIO()
+        run_dir = RunDir(tmp_path / f"run-{terminal}")
+        run_dir.create()
+        run_dir.config.touch()
+        observer = ConsoleObserver(run_dir, SafeConsole(file=out, force_terminal=terminal, width=160))
+        observer.note(f"1 of 3 columns are constant in train: {name}")
+        table = Table(title=name)
+        table.add_column(name)
+        table.add_row(name)
+        observer._table(table)
+        for text in (out.getvalue(), run_dir.log.read_text()):
+            assert text.count(shown) == 4, text
+            assert not {"\x1b]", "\x07", "\x9b"} & {text[i : i + n] for i in range(len(text)) for n in (1, 2)}
+    assert "\x1b" not in run_dir.log.read_text()
+
+
+def test_what_verbs_and_errors_say_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
+    alone = place_from({})
+    tell(alone, "column \x1b[31mred\nnext line")
+    end(alone, 2, "error: \x1b[2J")
+    out = capsys.readouterr()
+    assert (out.out, out.err) == ("column \\x1b[31mred\nnext line\n", "error: \\x1b[2J\n")

@@ -1,0 +1,308 @@
+"""Headers, indices of data frames, and columns by name or number: what is meant, and what the user is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from data_helpers import all_rows, converted, frame, new_rows, write_lines, written
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hvd_train.config.schema import DataConfig
+from hvd_train.data import Dataset, convert
+from hvd_train.errors import DataError
+
+FRACTIONS = [f"{i / 7:.3f},{i % 5}.5,-{i}.25,{i % 2},{i * 1.5}" for i in range(40)]
+WHOLE = [f"{i % 2},{i},{i % 3},{i % 7},{i % 5}" for i in range(40)]
+
+
+def told(path: Path, out: Path, **options: Any) -> tuple[Dataset, str]:
+    lines: list[str] = []
+    return Dataset.open(convert(path, out, DataConfig(**options), report=lines.append)), "\n".join(lines)
+
+
+@pytest.mark.parametrize("first", ["0,1,2,3,4", "1,2,3,4,5"])
+def test_a_header_that_counts_the_columns_is_found_and_told(first: str, tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "t.csv", first, *FRACTIONS)
+    dataset, lines = told(path, tmp_path / "out", label="4")
+    assert len(all_rows(dataset)[0]) == 40
+    assert dataset.schema.label_name == "4"
+    assert "taken for the names of the columns, since they count the columns: --header no" in lines
+    assert "the label: 4 is taken for the column with that name" in lines or first.startswith("1")
+    again, lines = told(path, tmp_path / "again", header="no")
+    assert len(all_rows(again)[0]) == 41
+    assert "taken for" not in lines
+
+
+def test_a_header_that_counts_after_an_index_is_found(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "t.csv", ",0,1,2,3,4", *(f"{i},{row}" for i, row in enumerate(FRACTIONS)))
+    dataset, lines = told(path, tmp_path / "out", label="3")
+    assert dataset.schema.feature_names == ("0", "1", "2", "4")
+    assert "'column_1'" in lines
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["0,1,2,3,4", *WHOLE],  # whole numbers: may be a row
+        ["0,1,2,3,4", *FRACTIONS[:20], "0,1,2,3,4", *FRACTIONS[20:]],
+        ["0,1", *("1,2.5" for _ in FRACTIONS)],
+        ["0,2,1,3,4", *FRACTIONS],
+        ["2,3,4,5,6", *FRACTIONS],
+        ["0,1,2,3,4.0", *FRACTIONS],
+    ],
+)
+def test_a_first_row_of_numbers_stays_a_row(rows: list[str], tmp_path: Path) -> None:
+    _, lines = told(write_lines(tmp_path / "t.csv", *rows), tmp_path / "out", label_kind="values")
+    assert "taken for" not in lines
+
+
+def test_wide_tables_of_whole_numbers_may_have_counted_names(tmp_path: Path) -> None:
+    rows = [",".join(str(i * j % 7) for j in range(10)) for i in range(1, 41)]
+    path = write_lines(tmp_path / "t.csv", ",".join(map(str, range(10))), *rows)
+    assert len(all_rows(told(path, tmp_path / "out", label="9")[0])[0]) == 40
+
+
+SPECTRA = [",".join(f"{value:.3f}" for value in row) for row in np.random.default_rng(0).normal(size=(40, 12))]
+AXIS = ",".join(f"{400 + 2.5 * i}" for i in range(12))
+
+
+@pytest.mark.parametrize("first", ["sample", ""])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_header_of_wavelengths_is_found_and_told(first: str, backwards: bool, tmp_path: Path) -> None:
+    axis = ",".join(AXIS.split(",")[::-1]) if backwards else AXIS
+    rows = [f"{'ab'[i % 2]},{row}" for i, row in enumerate(SPECTRA)]
+    path = write_lines(tmp_path / "t.csv", f"{first},{axis}", *rows)
+    dataset, lines = told(path, tmp_path / "out", label="1")
+    assert dataset.schema.label_values == ("a", "b")
+    assert "since they rise or fall from column to column, as no row does" in lines
+    assert np.array_equal(new_rows(path, dataset)[0], all_rows(dataset)[0])
+
+
+def test_rows_that_rise_from_column_to_column_are_no_header(tmp_path: Path) -> None:
+    rows = [f"{i % 2}," + ",".join(f"{i + 2.5 * j}" for j in range(12)) for i in range(40)]
+    assert len(all_rows(told(write_lines(tmp_path / "t.csv", *rows), tmp_path / "out", label="1")[0])[0]) == 40
+
+
+def test_a_header_that_may_have_been_read_as_a_row_is_told(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "t.csv", "kind,7,3,12", *(f"{'ab'[i % 2]},{i},1,{i}.5" for i in range(40)))
+    _, lines = told(path, tmp_path / "out")
+    assert "the class 'kind' is in the first row alone: if that is a header, say so by --header yes" in lines
+    _, lines = told(path, tmp_path / "named", header="yes")
+    assert "first row alone" not in lines
+
+
+def test_a_first_row_of_missing_cells_is_no_header(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "t.csv", "1,?,?,NA", *(f"{i % 2},{i},{i % 3},{i % 7}" for i in range(40)))
+    dataset, _ = told(path, tmp_path / "out", missing=("?", "NA"))
+    assert len(all_rows(dataset)[0]) == 41
+
+
+def test_names_between_which_numbers_stand_are_told(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "t.csv", "a,g1,0.5", *(f"{'ab'[i % 2]},g{i},{i}" for i in range(40)))
+    _, lines = told(path, tmp_path / "out", drop=("2",))
+    assert "the first line (a, g1, 0.5) is taken for the names of the columns, although '0.5'" in lines
+
+
+def shuffled(table: pd.DataFrame) -> pd.DataFrame:
+    return table.sample(frac=0.9, random_state=0)
+
+
+INDEXED: dict[str, tuple[str, Callable[[pd.DataFrame, Path], object]]] = {
+    "csv": ("'column_1'", lambda table, path: table.to_csv(path)),
+    "csv again": ("'Unnamed: 0'", lambda table, path: table.rename_axis("Unnamed: 0").to_csv(path)),
+    "parquet": ("'__index_level_0__'", lambda table, path: shuffled(table).to_parquet(path)),
+    "parquet named": ("'song'", lambda table, path: shuffled(table).rename_axis("song").to_parquet(path)),
+    "csv of parquet": ("'__index_level_0__'", lambda table, path: table.rename_axis("__index_level_0__").to_csv(path)),
+}
+
+
+@pytest.mark.parametrize("name", INDEXED)
+def test_the_index_of_a_data_frame_is_left_out_and_told(name: str, tmp_path: Path) -> None:
+    column, write = INDEXED[name]
+    table = frame(60, 3).rename(columns={"year": "kind"})
+    path = tmp_path / f"t.{name.split()[0]}"
+    write(table, path)
+    dataset, lines = told(path, tmp_path / "out")
+    assert dataset.schema.feature_names == ("f0", "f1", "f2") if "parquet" not in name else True
+    assert set(dataset.schema.feature_names) == {"f0", "f1", "f2"}
+    assert dataset.schema.label_name == "kind"
+    assert f"left out, since they are the index of a data frame: {column}" in lines
+    asked = converted(path, tmp_path / "asked", features=("f0", column.strip("'")))
+    assert asked.schema.num_features == 2
+    assert len(new_rows(path, dataset)[0]) == len(all_rows(dataset)[0])
+    table.to_csv(tmp_path / "plain.csv", index=False)
+    assert len(new_rows(tmp_path / "plain.csv", dataset)[0]) == 60
+
+
+def test_a_parquet_file_with_damaged_words_of_pandas_is_read(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for i, damaged in enumerate((b"{", b"[]", b"[" * 100_000, b'{"index_columns": [{}, 1, "x"]}')):
+        table = pa.table(frame(60, 2)).replace_schema_metadata({b"pandas": damaged})
+        pq.write_table(table, tmp_path / "t.parquet")
+        assert converted(tmp_path / "t.parquet", tmp_path / f"{i}").schema.num_features == 2
+
+
+@pytest.mark.parametrize("start", [0, 1, 37])
+def test_a_column_that_numbers_the_rows_is_told(start: int, tmp_path: Path) -> None:
+    table = frame(300, 2)
+    table["number"] = np.arange(300) * (1 if start < 2 else 3) + start
+    table["steps"] = np.arange(300) * 0.5
+    table["random"] = np.random.default_rng(0).permutation(300)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    dataset, lines = told(tmp_path / "t.csv", tmp_path / "out")
+    assert "'number' rises by whole numbers from row to row" in lines
+    assert dataset.metadata["row_numbers"] == ["number"]
+
+
+def test_a_number_is_a_name_before_it_is_a_position_and_that_is_told(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "t.csv", "y,3,b,z", *(f"{i % 2},{i},{i}.5,0.{i}" for i in range(40)))
+    dataset, lines = told(path, tmp_path / "out", drop=("3",))
+    assert dataset.schema.feature_names == ("b", "z")
+    assert (
+        "--drop: 3 is taken for the column with that name, number 2, and not for column 3, whose name is 'b'" in lines
+    )
+    _, lines = told(path, tmp_path / "again", label="1")
+    assert "is taken for the column" not in lines
+
+
+# How new rows are read for a run that was trained on each kind of table.
+
+
+def write(table: pd.DataFrame, path: Path, kind: str) -> Path:
+    if kind == "named csv":
+        table.to_csv(path / "t.csv", index=False)
+    elif kind == "csv":
+        table.to_csv(path / "t.csv", index=False, header=False)
+    elif kind == "counted csv":
+        table.set_axis(map(str, range(len(table.columns))), axis=1).to_csv(path / "t.csv", index=False)
+    else:
+        return written(table, path, kind)
+    return path / "t.csv"
+
+
+KINDS = ("named csv", "csv", "counted csv", "parquet", "npz", "svm")
+REFUSED = {(trained, new) for trained in ("npz", "svm") for new in ("named csv", "counted csv", "parquet")}
+REFUSED |= {(named, "counted csv") for named in ("named csv", "parquet")}
+REFUSED |= {("counted csv", named) for named in ("named csv", "parquet")}
+
+
+@pytest.mark.parametrize("trained", KINDS)
+@pytest.mark.parametrize("new", KINDS)
+def test_new_rows_of_another_kind_are_read_right_or_refused(trained: str, new: str, tmp_path: Path) -> None:
+    table = frame(60, 4).fillna(0.5)
+    table.iloc[:, 1:] = (table.iloc[:, 1:].to_numpy() / 1e3 + 0.25).astype(np.float32)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    dataset = converted(write(table, tmp_path / "a", trained), tmp_path / "out", missing=("7",))
+    path = write(table.iloc[20:40], tmp_path / "b", new)
+    if (trained, new) in REFUSED:
+        with pytest.raises(DataError, match="columns are missing"):
+            new_rows(path, dataset)
+        return
+    features, labels = new_rows(path, dataset)
+    assert np.array_equal(features, table.iloc[20:40, 1:].to_numpy().astype(np.float32))
+    assert labels is not None
+    assert np.array_equal(labels, all_rows(dataset)[1][20:40])
+
+
+def test_a_label_in_the_middle_stands_apart_in_npz_and_libsvm(tmp_path: Path) -> None:
+    table = frame(60, 4).fillna(0.5)[["f0", "f1", "year", "f2", "f3"]]
+    table.to_csv(tmp_path / "t.csv", index=False)
+    dropped = converted(tmp_path / "t.csv", tmp_path / "dropped", drop=("f1",))
+    whole = converted(tmp_path / "t.csv", tmp_path / "whole")
+    expected = table[["f0", "f1", "f2", "f3"]].to_numpy().astype(np.float32)
+    for name in ("npz", "svm"):
+        path = written(table[["year", "f0", "f1", "f2", "f3"]], tmp_path, name)
+        assert np.array_equal(new_rows(path, whole)[0], expected), name
+        assert np.array_equal(new_rows(path, dropped)[0], expected[:, [0, 2, 3]]), name
+    fewer = table[["year", "f0", "f2", "f3"]]
+    assert np.array_equal(new_rows(written(fewer, tmp_path, "npz"), dropped)[0], expected[:, [0, 2, 3]])
+    with pytest.raises(DataError, match="does not tell which"):
+        new_rows(written(fewer, tmp_path, "svm"), dropped)
+
+
+def test_libsvm_counts_from_where_the_table_of_training_did(tmp_path: Path) -> None:
+    rows = [f"{i % 2} 0:{i}.5 2:{i % 7}" for i in range(40)]
+    dataset = converted(write_lines(tmp_path / "t.svm", *rows), tmp_path / "out")
+    assert dataset.table_format.index_base == "0"
+    unlisted, _ = new_rows(write_lines(tmp_path / "p.svm", "1 1:3 2:4", "0 2:1"), dataset)
+    marked, _ = new_rows(write_lines(tmp_path / "q.svm", "1 0:0 1:3 2:4", "0 2:1"), dataset)
+    assert unlisted.tolist() == marked.tolist() == [[0, 3, 4], [0, 0, 1]]
+    from_one = converted(
+        write_lines(tmp_path / "t.svm", *(f"{i % 2} 1:{i}.5 3:2" for i in range(40))), tmp_path / "one"
+    )
+    with pytest.raises(DataError, match="line 2: there is a feature 0, but features count from 1"):
+        new_rows(write_lines(tmp_path / "p.svm", "1 1:3", "0 0:1"), from_one)
+    asked = converted(tmp_path / "t.svm", tmp_path / "asked", index_base="0")
+    assert asked.schema.num_features == 4
+
+
+def test_a_libsvm_file_without_suffix_is_read_as_the_run_read_it(tmp_path: Path) -> None:
+    rows = [f"{i % 2 * 2 - 1:+d} 1:{i}.5 2:1" for i in range(40)]
+    dataset = converted(write_lines(tmp_path / "heart_scale", *rows), tmp_path / "out", format="libsvm")
+    features, labels = new_rows(tmp_path / "heart_scale", dataset)
+    assert np.array_equal(features, all_rows(dataset)[0])
+    assert np.array_equal(labels, all_rows(dataset)[1])
+    features, _ = new_rows(write_lines(tmp_path / "p.csv", "1,2.5,3"), dataset)
+    assert features.tolist() == [[2.5, 3]]
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> tuple[list[str], dict[str, Any]]:
+    """A table with some kind of first line, and options that may read it."""
+    num_columns, num_rows = draw(st.integers(2, 9)), draw(st.integers(12, 30))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    forms = [draw(st.sampled_from(["fraction", "whole", "counted"])) for _ in range(num_columns)]
+    label = draw(st.integers(0, num_columns - 1))
+    forms[label] = draw(st.sampled_from(["whole", "class", "fraction"]))
+
+    def cell(form: str, row: int) -> str:
+        if form != "class" and row and rng.random() < 0.1:
+            return "?"
+        return {"fraction": f"{rng.normal():.3f}", "whole": f"{rng.integers(9)}", "class": "abc"[row % 3]}.get(
+            form, f"{row}"
+        )
+
+    rows = [[cell(form, row) for form in forms] for row in range(num_rows)]
+    for row, cells in enumerate(rows):
+        cells[label] = cell(forms[label], row).replace("?", "1")
+    names = {
+        "none": [],
+        "words": [f"f{i}" for i in range(num_columns)],
+        "counted": [str(i + draw(st.integers(0, 1))) for i in range(num_columns)],
+        "years": [str(2000 + 5 * i) for i in range(num_columns)],
+        "index": ["", *(f"f{i}" for i in range(1, num_columns))],
+        "mixed": [f"f{i}" if i % 3 else f"{i}.5" for i in range(num_columns)],
+        "missing": ["?"] * num_columns,
+    }[draw(st.sampled_from(["none", "words", "counted", "years", "index", "mixed", "missing"]))]
+    options = {"label": str(label + 1), "header": draw(st.sampled_from(["auto", "auto", "yes", "no"]))}
+    if draw(st.booleans()) and num_columns > 2:
+        options["drop"] = (str((label + 1) % num_columns + 1),)
+    lines = [",".join(cells) for cells in ([names] if names else []) + rows]
+    return lines, options | {"missing": ("?",), "missing_labels": "drop", "num_virtual_shards": 1, "split": "random"}
+
+
+@given(texts())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_run_reads_its_own_table_as_it_was_trained_on(
+    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[list[str], dict[str, Any]]
+) -> None:
+    lines, options = drawn
+    tmp_path = tmp_path_factory.mktemp("own")
+    path = write_lines(tmp_path / "t.csv", *lines)
+    try:
+        dataset = converted(path, tmp_path / "out", **options)
+    except DataError:
+        return
+    features, labels = new_rows(path, dataset)
+    expected, expected_labels = all_rows(dataset)
+    assert np.array_equal(features, expected, equal_nan=True)
+    assert np.array_equal(labels, expected_labels)

@@ -1,0 +1,133 @@
+"""Which cores a rank gets, on any machine: every figure is made up, nothing of this machine is asked but in one test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hvd_train.distributed.cores import Machine, deal, parse_cpu_list, read_machine, read_quota
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> Machine:
+    """A cpuset of some CPUs of a machine with packages, cores, hyper-threads, NUMA nodes and perhaps a quota."""
+    num_nodes, cores, threads = draw(st.integers(1, 4)), draw(st.integers(1, 16)), draw(st.sampled_from([1, 2, 4]))
+    total = num_nodes * cores * threads
+    # Linux numbers the first hyper-threads of all cores, then the second ones.
+    where = {cpu: divmod(cpu % (num_nodes * cores), cores) for cpu in range(total)}
+    cpus = draw(st.sets(st.integers(0, total - 1), min_size=1))
+    quota = draw(st.none() | st.floats(0.1, total))
+    return Machine(tuple(sorted(cpus)), where, {cpu: node for cpu, (node, _) in where.items()}, quota)
+
+
+@given(machine=machines(), local_size=st.integers(1, 80))
+def test_parts_are_disjoint_inside_the_cpuset_and_fair(machine: Machine, local_size: int) -> None:
+    shares = [deal(machine, rank, local_size) for rank in range(local_size)]
+    assert all(share.cpus and set(share.cpus) <= set(machine.cpus) for share in shares)
+    assert all(share.num_threads >= 1 for share in shares)
+    if local_size <= len(machine.cpus):
+        assert sum(len(s.cpus) for s in shares) == len(set().union(*(s.cpus for s in shares)))
+        if machine.quota is None:
+            assert not any(s.oversubscribed for s in shares)
+            assert sum(s.num_threads for s in shares) <= len(machine.cpus)
+    else:
+        assert all(s.oversubscribed and len(s.cpus) == 1 for s in shares)
+        loads = [sum(cpu in s.cpus for s in shares) for cpu in machine.cpus]
+        assert max(loads) - min(loads) <= 1
+    if local_size <= len(machine.units()):
+        # Whole cores: no two ranks on hyper-threads of one.
+        owners = [{machine.cores[cpu] for cpu in s.cpus} for s in shares]
+        assert sum(map(len, owners)) == len(set().union(*owners)) == len(machine.units())
+        assert max(map(len, owners)) - min(map(len, owners)) <= 1
+    if machine.quota is not None:
+        assert sum(s.num_threads for s in shares) <= max(local_size, machine.quota)
+        assert all(s.oversubscribed for s in shares) or machine.quota >= local_size
+
+
+@given(num_nodes=st.integers(1, 4), ranks_per_node=st.integers(1, 4), cores_per_rank=st.integers(1, 4))
+def test_a_rank_stays_in_its_numa_node(num_nodes: int, ranks_per_node: int, cores_per_rank: int) -> None:
+    # Nodes take turns in the numbering, as on some machines.
+    total = num_nodes * ranks_per_node * cores_per_rank
+    machine = Machine(tuple(range(total)), nodes={cpu: cpu % num_nodes for cpu in range(total)})
+    for rank in range(num_nodes * ranks_per_node):
+        share = deal(machine, rank, num_nodes * ranks_per_node)
+        assert len({machine.nodes[cpu] for cpu in share.cpus}) == 1
+        assert share.num_threads == cores_per_rank
+
+
+def test_hyper_threads_count_once() -> None:
+    machine = Machine((0, 1, 2, 3), cores={0: (0, 0), 2: (0, 0), 1: (0, 1), 3: (0, 1)})
+    assert [deal(machine, r, 2).cpus for r in range(2)] == [(0, 2), (1, 3)]
+    assert deal(machine, 0, 2).num_threads == 1
+    assert deal(machine, 0, 1).num_threads == 2
+    assert [deal(machine, r, 4).cpus for r in range(4)] == [(0,), (1,), (2,), (3,)]
+    assert not deal(machine, 0, 4).oversubscribed
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "150000 100000"}, 1.5),
+        ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "max 100000"}, None),
+        (  # the least on the way up
+            {
+                "proc/self/cgroup": "0::/job/step",
+                "sys/fs/cgroup/job/cpu.max": "200000 100000",
+                "sys/fs/cgroup/job/step/cpu.max": "400000 100000",
+            },
+            2.0,
+        ),
+        (  # inside a container: the host's path, the container's own group on top
+            {"proc/self/cgroup": "0::/../../docker/abc", "sys/fs/cgroup/cpu.max": "300000 100000"},
+            3.0,
+        ),
+        (
+            {
+                "proc/self/cgroup": "5:memory:/\n4:cpu,cpuacct:/docker/abc",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            0.5,
+        ),
+        (
+            {
+                "proc/self/cgroup": "4:cpu,cpuacct:/",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
+            },
+            None,
+        ),
+    ],
+)
+def test_the_quota_of_a_cgroup(tmp_path: Path, files: dict[str, str], expected: float | None) -> None:
+    for name, text in files.items():
+        write(tmp_path / name, text)
+    assert read_quota(tmp_path) == expected
+
+
+def test_this_machine_is_read_and_a_missing_sys_is_no_error(tmp_path: Path) -> None:
+    assert set(read_machine().cpus) == os.sched_getaffinity(0)
+    bare = read_machine(tmp_path)
+    assert bare.units() == [(cpu,) for cpu in bare.cpus]
+    for cpu in bare.cpus[:2]:
+        write(tmp_path / f"sys/devices/system/cpu/cpu{cpu}/topology/physical_package_id", "0")
+        write(tmp_path / f"sys/devices/system/cpu/cpu{cpu}/topology/core_id", "7")
+    write(tmp_path / "sys/devices/system/node/node3/cpulist", "0-63")
+    read = read_machine(tmp_path)
+    assert read.units()[0] == bare.cpus[:2]
+    assert set(read.nodes.values()) == {3}
+
+
+def test_a_cpu_list() -> None:
+    assert parse_cpu_list("0-2,8,10-11\n") == [0, 1, 2, 8, 10, 11]
+    assert parse_cpu_list("") == []
