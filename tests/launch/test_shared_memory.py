@@ -1,15 +1,14 @@
-"""What ranks exchange through shared memory (scripts/horovod): who waits, what stays behind, and where it cannot be had."""
+"""What ranks exchange through shared memory (horovod/patches): who waits, what stays behind, and where it cannot be had."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from processes import REPOSITORY, mpirun, run, started
+from processes import mpirun, run, started
 
 PROGRAM = """
 import os, resource, signal, sys, time
@@ -97,25 +96,3 @@ def test_a_rank_whose_peer_has_ended_leaves_its_wait(tmp_path: Path) -> None:
         os.kill(int(processes[1]), signal.SIGKILL)  # its peers wait for 10 s to be ended
         for why in wait_for([tmp_path / f"ended.{rank}" for rank in (0, 2)], timeout_s=40):
             assert "The process of rank 1 has ended, and this rank waits for it" in why
-
-
-@pytest.fixture(scope="module")
-def barrier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    built, sources = tmp_path_factory.mktemp("barrier") / "host_barrier", REPOSITORY / "scripts" / "horovod"
-    files = [Path(__file__).with_name("host_barrier.cc"), sources / "host_barrier.cc"]
-    compiler = os.environ.get("CXX", "g++")
-    subprocess.run(
-        [compiler, "-std=c++14", "-Wall", "-Werror", f"-I{sources}", "-o", built, *files, "-pthread"], check=True
-    )
-    return built
-
-
-@pytest.mark.parametrize(("size", "rounds", "polls_us"), [(2, 20_000, 1000), (4, 5_000, 0), (5, 2_000, 50)])
-def test_nobody_passes_the_barrier_before_all_are_there(barrier: Path, size: int, rounds: int, polls_us: int) -> None:
-    run([barrier, str(size), str(rounds), str(polls_us)], timeout_s=60)
-
-
-@pytest.mark.parametrize("polls_us", [0, 1000])
-def test_a_wait_at_the_barrier_ends_where_a_process_has_ended(barrier: Path, polls_us: int) -> None:
-    done = run([barrier, "3", "1000", str(polls_us), "killed"], timeout_s=60)
-    assert done.stdout.count("The process of rank 0 has ended") == 2

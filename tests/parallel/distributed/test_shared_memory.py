@@ -1,4 +1,4 @@
-"""Means through shared memory, and Adam's update shared out over the ranks (scripts/horovod): the same numbers as without."""
+"""Means through shared memory, and Adam's update shared out over the ranks (horovod/patches): the same numbers as without."""
 
 from __future__ import annotations
 

@@ -1,0 +1,35 @@
+"""The programs of horovod/ are scripts: what they import lies beside them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "horovod"))
+
+
+@pytest.fixture(scope="session")
+def real_sdist() -> Path:
+    """Horovod's source archive, from the user's cache or downloaded."""
+    import source
+    import wheel_cache
+    from messages import BuildError
+
+    try:
+        return source.fetch_sdist(wheel_cache.sdist_dir())
+    except BuildError as error:
+        pytest.skip(f"Horovod's source cannot be had here: {str(error).strip().splitlines()[-1]}")
+
+
+@pytest.fixture(scope="session")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the C++ files that the series adds to Horovod."""
+    import series
+
+    folder = tmp_path_factory.mktemp("sources")
+    for path, content in series.added_files(series.read_series()).items():
+        (folder / Path(path).name).write_bytes(content)
+    return folder
