@@ -32,5 +32,5 @@ timeout "$limit_s" docker exec "${hosts[@]}" "$head" scripts/parallel-tests.sh 2
 # No host beside it now: all cores, as on a machine of one's own.
 docker update --cpuset-cpus "0-$(($(docker info --format '{{.NCPU}}') - 1))" "$head" >/dev/null
 timeout "$limit_s" docker exec "$head" python -m pytest -q -p no:cacheprovider tests/launch \
-    --ignore-glob='*/test_setup*' --ignore-glob='*/test_docker*' --deselect tests/launch/test_command.py::test_an_installed_package_has_all_its_files || code=$?
+    --ignore=tests/launch/setup --ignore=tests/launch/docker --deselect tests/launch/cli/test_command.py::test_an_installed_package_has_all_its_files || code=$?
 exit "$code"

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "launch"))
-
 from processes import REPOSITORY, run, started
 
 CLUSTER = REPOSITORY / "scripts" / "docker-cluster.sh"

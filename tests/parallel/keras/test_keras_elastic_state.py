@@ -1,4 +1,4 @@
-"""KerasState and the elastic callbacks, without ranks that come and go (tests/launch/test_keras_elastic.py has those)."""
+"""KerasState and the elastic callbacks, without ranks that come and go (tests/launch/keras/test_keras_elastic.py has those)."""
 
 from __future__ import annotations
 

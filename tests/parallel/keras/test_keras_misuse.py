@@ -1,4 +1,4 @@
-"""A misuse is loud, and alike on every rank. (Before hvd.init(): tests/launch/test_keras_programs.py.)"""
+"""A misuse is loud, and alike on every rank. (Before hvd.init(): tests/launch/keras/test_keras_programs.py.)"""
 
 from __future__ import annotations
 

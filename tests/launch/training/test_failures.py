@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Finished, horovodrun, mpirun, run, started
+from processes import REPOSITORY, Finished, horovodrun, mpirun, run, started
 
-FAILING = Path(__file__).with_name("failing.py")
+FAILING = REPOSITORY / "tests" / "launch" / "failing.py"
 HOST = socket.gethostname()
 # Twice the limits given to the program, and the time that mpirun takes to end the others.
 WATCHDOG_S, STALL_S = 4, 4

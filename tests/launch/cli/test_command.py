@@ -289,7 +289,7 @@ def test_an_installed_package_has_all_its_files(tmp_path: Path) -> None:
 def test_a_rank_that_freezes_while_rows_are_scored_or_predicted_is_named(
     finished: Path, tmp_path: Path, verb: str, rank: int
 ) -> None:
-    failing = Path(__file__).with_name("failing.py")
+    failing = REPOSITORY / "tests" / "launch" / "failing.py"
     flags = ["--data", finished / "songs.csv", "--watchdog-s", "3"]
     flags += ["--out", tmp_path / "out.csv"] if verb == "predict" else []
     command = [sys.executable, failing, "freeze-reading", str(rank), verb, finished / "run", *flags]

@@ -1,8 +1,0 @@
-"""Tests between hosts of their own, which only root can make: `make hosts`."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "launch"))
