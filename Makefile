@@ -55,8 +55,9 @@ bench: setup ## measure everything in docs/performance.md (half an hour; nothing
 check: setup ## a two-rank smoke run of the debug recipe
 	@$(WITH_ENV) horovodrun -np 2 hvd-train train --recipe debug --run-dir "$$(mktemp -d)/run"
 
-lint: setup ## ruff, ruff format --check, mypy, shellcheck
+lint: setup ## ruff, ruff format --check, mypy, import contracts, shellcheck
 	@$(WITH_ENV) ruff check . && ruff format --check . && mypy && shellcheck $$(scripts/shell-files.sh)
+	@$(WITH_ENV) contracts=$$(lint-imports --no-cache 2>&1) || { echo "$$contracts"; exit 1; }
 
 format: setup ## put the code into form
 	@$(WITH_ENV) ruff check --fix . ; ruff format .

@@ -4,3 +4,7 @@ jobs.py starts the measured processes and ends them; trial.py and bandwidth.py r
 session.py decides what is run in which order; figures.py makes numbers of their answers (pure), show.py tables and
 pictures. Everything that is compared is run by turns in one session: machines are faster in one hour than in another.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

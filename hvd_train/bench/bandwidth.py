@@ -33,7 +33,7 @@ def main(argv: list[str]) -> None:
 
 def by_horovod(spec: dict[str, Any]) -> dict[str, Any] | None:
     """Seconds by size; the answer on the root alone. All ranks."""
-    from hvd_train.distributed.opening import open_world
+    from hvd_train.distributed import open_world
 
     world = open_world()
     import tensorflow as tf
@@ -54,9 +54,7 @@ def by_horovod(spec: dict[str, Any]) -> dict[str, Any] | None:
 
 def by_mpi(spec: dict[str, Any]) -> dict[str, Any] | None:
     """The same by MPI alone, and the memory's speed. No TensorFlow. All ranks."""
-    from hvd_train.distributed import settings
-    from hvd_train.distributed.cores import read_machine
-    from hvd_train.distributed.ranks import place_from
+    from hvd_train.distributed import place_from, read_machine, settings
 
     settings.apply(settings.choose(place_from(os.environ), read_machine(), os.environ))
     from mpi4py import MPI

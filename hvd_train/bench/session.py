@@ -20,10 +20,8 @@ from typing import Any
 
 from hvd_train.bench import figures
 from hvd_train.bench.trial import Solo, Spec
-from hvd_train.config import toml
-from hvd_train.config.schema import RunConfig
-from hvd_train.distributed.cores import deal, read_machine
-from hvd_train.distributed.devices import cpu_name
+from hvd_train.config import RunConfig, toml
+from hvd_train.distributed import cpu_name, deal, read_machine
 from hvd_train.processes import jobs
 
 # Beside its measuring a job starts TensorFlow and compiles; on a shared machine that can take a minute.
@@ -232,7 +230,7 @@ def bench(
 
 def about(plan: Plan) -> dict[str, Any]:
     """Date, machine, versions, config: what a figure means nothing without."""
-    from hvd_train.runs.provenance import git_state, versions
+    from hvd_train.runs import git_state, versions
 
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
     if spec.solo:
         os.sched_setaffinity(0, spec.solo.cores)
     from hvd_train.config import toml
-    from hvd_train.distributed.opening import open_world
+    from hvd_train.distributed import open_world
 
     config = toml.loads(spec.config)
     world = open_world(config.distributed)
@@ -88,9 +88,9 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
     """This rank's times. All ranks (alone: every process of the gate)."""
     import tensorflow as tf
 
-    from hvd_train.distributed.world import SoloWorld
+    from hvd_train.distributed import SoloWorld
     from hvd_train.events import Observer, Watch
-    from hvd_train.training.setup import build, open_dataset, resolve, resolve_precision
+    from hvd_train.training import build, open_dataset, resolve, resolve_precision
 
     dataset = open_dataset(config, world, Observer(), Watch())
     config, batches = resolve(config, dataset, world)
@@ -136,7 +136,7 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
 def train_batches(parts: Any, world: Any) -> Any:
     """The batches of a real run, epoch after epoch without end."""
     from hvd_train.data import own_shards
-    from hvd_train.training.pipeline import TrainRows, epochs_dataset
+    from hvd_train.training import TrainRows, epochs_dataset
 
     shards = own_shards(world.rank, world.size, parts.dataset.num_virtual_shards)
     rows = parts.prepared(parts.load("train", world))
@@ -151,7 +151,7 @@ def train_batches(parts: Any, world: Any) -> Any:
 
 def stepper(model: Any, batches: Any) -> Callable[[], float]:
     """A function that runs one execution of steps, as fit() does, and returns its seconds."""
-    from hvd_train.training.pipeline import steady_options
+    from hvd_train.training import steady_options
 
     model.make_train_function()
     iterator = iter(batches.with_options(steady_options()))
@@ -237,7 +237,7 @@ def gate(spec: Spec) -> Callable[[], None]:
 
 def run_as_rank(action: Callable[[list[str]], None]) -> None:
     """A rank's program: what is wrong is said in one line and ends all ranks."""
-    from hvd_train.processes.ending import leave
+    from hvd_train.processes import leave
 
     try:
         action(sys.argv[1:])

@@ -11,10 +11,9 @@ import tyro
 
 from hvd_train.cli.arguments_table import TableFlags
 from hvd_train.cli.arguments_watch import WatchFlags
-from hvd_train.config import recipes, toml
-from hvd_train.config.schema import RunConfig
-from hvd_train.runs.directory import latest_run
-from hvd_train.tune.space import DIMENSIONS, Dimension
+from hvd_train.config import RunConfig, recipes, toml
+from hvd_train.runs import latest_run
+from hvd_train.tune import DIMENSIONS, Dimension
 
 RecipeName = Annotated[
     str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import DataConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hvd_train.config.schema import require
-from hvd_train.watchdog.rules import Limits
+from hvd_train.config import require
+from hvd_train.watchdog import Limits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from hvd_train.cli.arguments import BenchArguments, TuneArguments
-from hvd_train.distributed.ranks import Place
+from hvd_train.distributed import Place
 from hvd_train.errors import UserError
-from hvd_train.files.writing import write_json
-from hvd_train.processes.signals import Stopped, stop_handler
-from hvd_train.runs.directory_lock import occupied
+from hvd_train.files import write_json
+from hvd_train.processes import Stopped, stop_handler
+from hvd_train.runs import occupied
 
 T = TypeVar("T")
 
@@ -61,9 +61,8 @@ def bench(arguments: BenchArguments, place: Place, console: Console) -> int:
 
 
 def _bench(arguments: BenchArguments, console: Console) -> int:
-    from hvd_train.bench import show
-    from hvd_train.bench.session import Plan, default_sizes, with_batch
-    from hvd_train.bench.session import bench as measured
+    from hvd_train.bench import Plan, default_sizes, show, with_batch
+    from hvd_train.bench import bench as measured
 
     plan = Plan(
         config=with_batch(arguments.run),
@@ -101,9 +100,8 @@ def tune(arguments: TuneArguments, place: Place, console: Console) -> int:
 
 
 def _tune(arguments: TuneArguments, console: Console) -> int:
-    from hvd_train.bench.session import default_sizes
-    from hvd_train.tune import show
-    from hvd_train.tune.search import Plan, Tuning
+    from hvd_train.bench import default_sizes
+    from hvd_train.tune import Plan, Tuning, show
 
     plan = Plan(
         config=arguments.run,

@@ -27,14 +27,12 @@ from rich.progress import (
 from rich.table import Table
 
 from hvd_train.cli.safe_console import SafeConsole
-from hvd_train.distributed.ranks import place_from
+from hvd_train.distributed import place_from
 from hvd_train.evaluation import metrics
 from hvd_train.events import Observer
-from hvd_train.processes.launcher import is_launcher_command
-from hvd_train.runs.class_report import classes_table
-from hvd_train.runs.directory import RunDir
-from hvd_train.text.escaping import printable
-from hvd_train.text.numbers import shown
+from hvd_train.processes import is_launcher_command
+from hvd_train.runs import RunDir, classes_table
+from hvd_train.text import printable, shown
 
 # Without a terminal, seconds between two lines of progress inside an epoch.
 PLAIN_EVERY_S = 10.0

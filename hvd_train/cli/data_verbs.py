@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from hvd_train.config.schema import SPLITS, DataConfig
+from hvd_train.config import SPLITS, DataConfig
 
 if TYPE_CHECKING:
-    from hvd_train.data.conversion.converter import Report
-    from hvd_train.data.conversion.spill import Progress
+    from hvd_train.data import ShowProgress, Tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +71,19 @@ class Outcome:
     exit_code: int = 0
 
 
-def fetch(arguments: FetchArguments, *, report: Report | None = None, progress: Progress | None = None) -> Outcome:
+def fetch(arguments: FetchArguments, *, report: Tell | None = None, progress: ShowProgress | None = None) -> Outcome:
     """Download the songs. Raises DataError."""
-    from hvd_train.data.cache import user_cache_dir
-    from hvd_train.data.download import fetch as fetch_source
+    from hvd_train.data import fetch as fetch_source
+    from hvd_train.data import user_cache_dir
 
     directory = (arguments.cache_dir or user_cache_dir()) / "downloads"
     path = fetch_source(directory, report=report, progress=progress)
     return Outcome(f"{path}\nTrain on it: hvd-train train --data {path}", path)
 
 
-def convert(arguments: ConvertArguments, *, report: Report | None = None, progress: Progress | None = None) -> Outcome:
+def convert(
+    arguments: ConvertArguments, *, report: Tell | None = None, progress: ShowProgress | None = None
+) -> Outcome:
     """Convert a table. Raises DataError."""
     from hvd_train.data import convert as convert_table
 
@@ -94,8 +95,7 @@ def convert(arguments: ConvertArguments, *, report: Report | None = None, progre
 
 def check(arguments: CheckArguments) -> Outcome:
     """Read everything and compare checksums; exit code 1 and each damaged file by name where they differ."""
-    from hvd_train.data import Dataset
-    from hvd_train.data.dataset import read_metadata
+    from hvd_train.data import Dataset, read_metadata
 
     metadata = read_metadata(arguments.directory)
     damage = Dataset(arguments.directory, metadata).find_damage()
@@ -115,15 +115,13 @@ def check(arguments: CheckArguments) -> Outcome:
 
 
 def describe(
-    arguments: DescribeArguments, *, report: Report | None = None, progress: Progress | None = None
+    arguments: DescribeArguments, *, report: Tell | None = None, progress: ShowProgress | None = None
 ) -> Outcome:
     """Describe a table or a dataset directory. Raises DataError."""
     from dataclasses import replace
 
-    from hvd_train.data import Dataset, prepare
-    from hvd_train.data.conversion.writing import write_error
-    from hvd_train.data.description import describe as describe_dataset
-    from hvd_train.data.description import save_histogram
+    from hvd_train.data import Dataset, prepare, save_histogram, write_error
+    from hvd_train.data import describe as describe_dataset
 
     config = replace(arguments.data, path=arguments.directory or arguments.data.path)
     directory = prepare(config, report=report, progress=progress)

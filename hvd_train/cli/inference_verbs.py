@@ -6,20 +6,20 @@ import json
 
 from hvd_train.cli.arguments import EvaluateArguments, PredictArguments
 from hvd_train.cli.terminal import end, tell
-from hvd_train.distributed.ranks import Place
-from hvd_train.text.escaping import is_formula, one_line
+from hvd_train.distributed import Place
+from hvd_train.text import is_formula, one_line
 
 
 def evaluate(arguments: EvaluateArguments, place: Place) -> int:
     """Score a run's model on rows. All ranks; the root prints."""
-    from hvd_train.distributed.opening import open_world
-    from hvd_train.runs.directory import RunDir
+    from hvd_train.distributed import open_world
+    from hvd_train.runs import RunDir
 
     world = open_world(watchdog_s=arguments.watch.watchdog_s)
     from hvd_train.cli.console import print_evaluation
-    from hvd_train.inference.predict import evaluate_run
-    from hvd_train.processes.signals import Stopped
-    from hvd_train.runs.guard import guarded, how_stopped
+    from hvd_train.inference import evaluate_run
+    from hvd_train.processes import Stopped
+    from hvd_train.runs import guarded, how_stopped
 
     run_dir = RunDir(arguments.run_dir)
     try:
@@ -37,14 +37,13 @@ def evaluate(arguments: EvaluateArguments, place: Place) -> int:
 
 def predict(arguments: PredictArguments, place: Place) -> int:
     """Write a prediction for each row of a table. All ranks; the root writes."""
-    from hvd_train.distributed.opening import open_world
-    from hvd_train.runs.directory import RunDir
+    from hvd_train.distributed import open_world
+    from hvd_train.runs import RunDir
 
     world = open_world(watchdog_s=arguments.watch.watchdog_s)
-    from hvd_train.inference.export import load_trained
-    from hvd_train.inference.predict import predict_table
-    from hvd_train.processes.signals import Stopped
-    from hvd_train.runs.guard import guarded, how_stopped
+    from hvd_train.inference import load_trained, predict_table
+    from hvd_train.processes import Stopped
+    from hvd_train.runs import guarded, how_stopped
 
     # The file is written whole at the end.
     untouched = f"{arguments.out} was not written."

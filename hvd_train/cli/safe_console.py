@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from hvd_train.text.escaping import printable
+from hvd_train.text import printable
 
 
 class SafeConsole(Console):

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import tyro
 
-from hvd_train.distributed.ranks import Place
+from hvd_train.distributed import Place
 from hvd_train.errors import UserError
-from hvd_train.processes.ending import leave
-from hvd_train.text.escaping import printable
+from hvd_train.processes import leave
+from hvd_train.text import printable
 
 T = TypeVar("T")
 

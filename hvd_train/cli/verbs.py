@@ -14,10 +14,10 @@ from typing import Any
 
 from hvd_train import __version__
 from hvd_train.cli.terminal import chosen, end, parse, tell, usage_of
-from hvd_train.distributed.ranks import Place, place_from
+from hvd_train.distributed import Place, place_from
 from hvd_train.errors import HvdTrainError, MissingEnvironment
-from hvd_train.processes.memory import MEMORY_RAN_OUT, ran_out
-from hvd_train.text.encoding import take_any_text
+from hvd_train.processes import MEMORY_RAN_OUT, ran_out
+from hvd_train.text import take_any_text
 
 
 def train(argv: Sequence[str], place: Place) -> int:
@@ -29,20 +29,18 @@ def train(argv: Sequence[str], place: Place) -> int:
     if not given.resume:
         arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
 
-    from hvd_train.distributed.opening import open_world
+    from hvd_train.distributed import open_world
 
     first = start_of(argv, base, place) if given.resume else arguments.run
     world = open_world(first.distributed, watchdog_s=first.training.watchdog_s)
 
     from hvd_train.cli.console import ConsoleObserver
-    from hvd_train.distributed.rendezvous import gathering
+    from hvd_train.distributed import gathering
     from hvd_train.events import Observer
-    from hvd_train.processes.batch_job import job_of
-    from hvd_train.processes.signals import Stopped
-    from hvd_train.runs.directory import RunDir, new_run_dir
-    from hvd_train.runs.guard import guarded, how_stopped, last_checkpoint_line
-    from hvd_train.training.run import train_and_evaluate
-    from hvd_train.watchdog.rules import Limits
+    from hvd_train.processes import Stopped, job_of
+    from hvd_train.runs import RunDir, guarded, how_stopped, last_checkpoint_line, new_run_dir
+    from hvd_train.training import train_and_evaluate
+    from hvd_train.watchdog import Limits
 
     with gathering(place, "learn which run it is", limit_s=first.training.watchdog_s):
         if given.resume:
@@ -96,18 +94,17 @@ def ensemble(argv: Sequence[str], place: Place) -> int:
 
     arguments = over_recipe(EnsembleArguments, argv, place, prog="hvd-train ensemble", run_dir=tyro.MISSING)
 
-    from hvd_train.distributed.opening import open_world
+    from hvd_train.distributed import open_world
 
     training = arguments.run.training
     world = open_world(arguments.run.distributed, watchdog_s=training.watchdog_s)
 
     from hvd_train.cli.console import ConsoleObserver, print_evaluation
     from hvd_train.events import Observer
-    from hvd_train.processes.signals import Stopped
-    from hvd_train.runs.directory import RunDir
-    from hvd_train.runs.guard import guarded, how_stopped
-    from hvd_train.training.ensemble import HOW_TO_GO_ON, join_runs, train_members
-    from hvd_train.watchdog.rules import Limits
+    from hvd_train.processes import Stopped
+    from hvd_train.runs import RunDir, guarded, how_stopped
+    from hvd_train.training import HOW_TO_GO_ON, join_runs, train_members
+    from hvd_train.watchdog import Limits
 
     limits = Limits(watchdog_s=training.watchdog_s, stall_s=training.stall_s)
     observe: Callable[[RunDir], Observer] = ConsoleObserver if world.is_root else lambda _: Observer()
@@ -209,7 +206,7 @@ def hostfile(argv: Sequence[str], place: Place) -> int:
 
 def doctor(argv: Sequence[str], place: Place) -> int:
     from hvd_train.cli.arguments import DoctorArguments
-    from hvd_train.doctor.doctor import diagnose
+    from hvd_train.doctor import diagnose
 
     arguments = parse(DoctorArguments, argv, place, prog="hvd-train doctor")
     found = diagnose(trial=arguments.trial)

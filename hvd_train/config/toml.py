@@ -18,7 +18,7 @@ import tomli_w
 
 from hvd_train.config.schema import RunConfig
 from hvd_train.errors import ConfigError
-from hvd_train.files.strict import reason
+from hvd_train.files import reason
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import DataConfig
 
 _NOISE, _DROPOUT, _PARTNER, _BETA = 1, 2, 3, 4  # streams
 _WEYL = np.uint64(0x9E3779B97F4A7C15)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import DataConfig
 from hvd_train.data.dataset import Dataset
 from hvd_train.data.plan import EpochPlan, Repeats
 from hvd_train.errors import ConfigError

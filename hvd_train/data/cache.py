@@ -18,18 +18,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from hvd_train.config.schema import DataConfig
-from hvd_train.data.conversion.converter import Report, convert, convert_table
+from hvd_train.config import DataConfig
+from hvd_train.data.conversion.converter import Tell, convert, convert_table
 from hvd_train.data.conversion.notes import warnings
-from hvd_train.data.conversion.spill import Progress
+from hvd_train.data.conversion.spill import ShowProgress
 from hvd_train.data.conversion.writing import write_error
 from hvd_train.data.dataset import CONVERSION_VERSION, Dataset, file_sha256, is_dataset
 from hvd_train.data.songs.table import SYNTHETIC_VERSION, SyntheticSongs
 from hvd_train.data.sources.opening import first_bytes
 from hvd_train.data.sources.table_format import FIELDS as TABLE_FORMAT_FIELDS
 from hvd_train.errors import DataError
-from hvd_train.files.locks import NotALock, open_lock, process_name, read_note, write_note
-from hvd_train.text.escaping import one_line
+from hvd_train.files import NotALock, open_lock, process_name, read_note, write_note
+from hvd_train.text import one_line
 
 DEFAULT_LOCK_TIMEOUT_S = 1800.0
 CACHE_WAY_OUT = "Choose a directory that this user may write to: --cache-dir DIR, or $XDG_CACHE_HOME."
@@ -44,8 +44,8 @@ _CONVERSION_OPTIONS = (
 def prepare(
     config: DataConfig,
     *,
-    report: Report | None = None,
-    progress: Progress | None = None,
+    report: Tell | None = None,
+    progress: ShowProgress | None = None,
     lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
 ) -> Path:
     """The dataset directory of `config.path`: itself, or where its table, or the synthetic songs, were converted to.
@@ -137,13 +137,13 @@ def _is_given(config: DataConfig, name: str) -> bool:
     return name != "num_virtual_shards" and getattr(config, name) != getattr(DataConfig(), name)
 
 
-def _tell_warnings(directory: Path, report: Report | None) -> None:
+def _tell_warnings(directory: Path, report: Tell | None) -> None:
     if report is not None:
         for line in warnings(Dataset.open(directory).metadata):
             report(line)
 
 
-def _once(target: Path, make: Callable[[], None], report: Report | None, lock_timeout_s: float) -> bool:
+def _once(target: Path, make: Callable[[], None], report: Tell | None, lock_timeout_s: float) -> bool:
     """See that there is a whole `target`, made by this process (True) or another one.
 
     A whole one needs no lock: the cache may be read-only.
@@ -168,7 +168,7 @@ def _is_whole(directory: Path) -> bool:
     return True
 
 
-def _remove_damaged(directory: Path, report: Report | None) -> None:
+def _remove_damaged(directory: Path, report: Tell | None) -> None:
     if report is not None:
         report(f"{directory} in the cache is damaged: it is made again")
     try:
@@ -178,7 +178,7 @@ def _remove_damaged(directory: Path, report: Report | None) -> None:
 
 
 @contextmanager
-def locked(path: Path, report: Report | None, timeout_s: float) -> Iterator[None]:
+def locked(path: Path, report: Tell | None, timeout_s: float) -> Iterator[None]:
     """Hold the lock file `path`. The kernel frees it when its holder dies, however that happens."""
     deadline = time.monotonic() + timeout_s
     try:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config.schema import SPLITS, Split
+from hvd_train.config import SPLITS, Split
 from hvd_train.data.metadata import LABEL_COUNTS, digest, require_whole
 from hvd_train.data.schema import Schema
 from hvd_train.data.sources.table_format import TableFormat

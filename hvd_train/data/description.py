@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config.schema import SPLITS, DataConfig, Split
+from hvd_train.config import SPLITS, DataConfig, Split
 from hvd_train.data.balance import loss_weights, promised_shares
 from hvd_train.data.dataset import Dataset
 from hvd_train.data.duplicates import count_duplicates
-from hvd_train.text.numbers import shown
+from hvd_train.text import shown
 
 BAR_WIDTH = 50
 MAX_LISTED_LABELS = 40

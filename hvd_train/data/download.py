@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO
 
 from hvd_train.data.cache import locked
-from hvd_train.data.conversion.converter import Report
-from hvd_train.data.conversion.spill import Progress
+from hvd_train.data.conversion.converter import Tell
+from hvd_train.data.conversion.spill import ShowProgress
 from hvd_train.data.dataset import file_sha256
 from hvd_train.errors import DataError
-from hvd_train.files.writing import new_file
+from hvd_train.files import new_file
 
 ATTEMPTS_PER_URL = 2
 CONNECT_TIMEOUT_S, SILENCE_TIMEOUT_S = 15.0, 30.0
@@ -56,8 +56,8 @@ def fetch(
     directory: Path,
     *,
     source: Source = SONGS,
-    report: Report | None = None,
-    progress: Progress | None = None,
+    report: Tell | None = None,
+    progress: ShowProgress | None = None,
     lock_timeout_s: float = 1800.0,
 ) -> Path:
     """The text in `directory`, downloaded unless it is there already and right. Raises DataError."""
@@ -89,7 +89,7 @@ def _is_right(path: Path, source: Source) -> bool:
         return False
 
 
-def _download(archive: Path, source: Source, report: Report | None, progress: Progress | None) -> None:
+def _download(archive: Path, source: Source, report: Tell | None, progress: ShowProgress | None) -> None:
     """Try each address; raises DataError with what each of them said."""
     import pooch
     import requests
@@ -178,7 +178,7 @@ def _innermost(error: BaseException) -> str:
 class _ProgressBar:
     """What pooch calls while it downloads, passed on."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: ShowProgress) -> None:
         self.total, self._done, self._progress = 0, 0, progress
 
     def update(self, count: int) -> None:

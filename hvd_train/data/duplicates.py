@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config.schema import Split
+from hvd_train.config import Split
 from hvd_train.data.dataset import Dataset
 from hvd_train.data.plan import generator
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypedDict
 
-from hvd_train.config.schema import SPLITS
+from hvd_train.config import SPLITS
 from hvd_train.data.schema import Schema
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.data.statistics import Statistics

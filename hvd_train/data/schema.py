@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from hvd_train.config.schema import DataConfig, parse_layout
+from hvd_train.config import DataConfig, parse_layout
 from hvd_train.errors import DataError
 from hvd_train.files import strict
 

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import DataConfig
 from hvd_train.data.schema import Schema
 from hvd_train.errors import ConfigError
 

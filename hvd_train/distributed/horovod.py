@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from hvd_train.config.schema import DistributedConfig
+from hvd_train.config import DistributedConfig
 from hvd_train.distributed import settings
 from hvd_train.distributed.ranks import Place
 from hvd_train.distributed.rendezvous import gathering

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from hvd_train.config.schema import DistributedConfig, TrainingConfig
+from hvd_train.config import DistributedConfig, TrainingConfig
 from hvd_train.distributed import settings
 from hvd_train.distributed.cores import read_machine
 from hvd_train.distributed.devices import take_own_gpu
@@ -18,7 +18,7 @@ from hvd_train.distributed.horovod import HorovodWorld
 from hvd_train.distributed.horovod_build import added_variables
 from hvd_train.distributed.ranks import place_from
 from hvd_train.distributed.world import SoloWorld, World
-from hvd_train.processes.orphan import watch_horovodrun
+from hvd_train.processes import watch_horovodrun
 
 DEFAULT_WATCHDOG_S = TrainingConfig().watchdog_s
 

@@ -20,8 +20,8 @@ import psutil
 
 from hvd_train.distributed.ranks import LAUNCHERS, Place
 from hvd_train.errors import RankFailure
-from hvd_train.processes.ending import end_process
-from hvd_train.watchdog.rules import AwakeClock
+from hvd_train.processes import end_process
+from hvd_train.watchdog import AwakeClock
 
 # Ranks start seconds apart (an ssh, a cold file system); minutes mean that one of them never will.
 LONGEST_S = 300.0

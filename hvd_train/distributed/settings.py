@@ -12,7 +12,7 @@ import os
 from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
-from hvd_train.config.schema import DistributedConfig
+from hvd_train.config import DistributedConfig
 from hvd_train.distributed.cores import Machine, Share, deal, kept
 from hvd_train.distributed.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY
 from hvd_train.distributed.ranks import Place

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 from hvd_train.errors import RankFailure
-from hvd_train.processes.ending import end_process
+from hvd_train.processes import end_process
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hvd_train.config.schema import DistributedConfig
+from hvd_train.config import DistributedConfig
 from hvd_train.distributed import settings
 from hvd_train.distributed.ranks import Place
 from hvd_train.errors import ConfigError, UserError

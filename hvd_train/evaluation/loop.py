@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_train.data import Dataset, Rows, own_shards
-from hvd_train.distributed.world import World
+from hvd_train.distributed import World
 from hvd_train.evaluation import calibration, metrics
 from hvd_train.evaluation.details import Details
 from hvd_train.evaluation.metrics import Labels

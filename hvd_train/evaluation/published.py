@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hvd_train.data.schema import NUM_OFFICIAL_TRAIN_SONGS, NUM_SONG_TIMBRES, NUM_SONGS
+from hvd_train.data import NUM_OFFICIAL_TRAIN_SONGS, NUM_SONG_TIMBRES, NUM_SONGS
 
 # Root mean squared error in years, of single models but the last, and where it is from.
 RMSE: dict[str, tuple[float, str]] = {

@@ -1,0 +1,5 @@
+"""Reading files right or not at all, writing them atomically, and locking them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

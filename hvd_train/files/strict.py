@@ -17,7 +17,7 @@ import typing
 from pathlib import Path
 from typing import Any, Literal, Union
 
-from hvd_train.text.escaping import one_line
+from hvd_train.text import one_line
 
 # An error of a library can quote the whole file.
 LONGEST_REASON = 200

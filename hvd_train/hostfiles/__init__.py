@@ -1,0 +1,5 @@
+"""Hostfiles: read, checked, and written for another launcher."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

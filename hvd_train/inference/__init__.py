@@ -1,0 +1,5 @@
+"""A trained model as one file, and what it predicts for rows."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

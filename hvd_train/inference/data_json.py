@@ -6,9 +6,8 @@ import zipfile
 from pathlib import Path
 from typing import Any, TypedDict, Union
 
-from hvd_train.data import Dataset, Schema, TableFormat
-from hvd_train.data.dataset import file_sha256
-from hvd_train.evaluation.metrics import POINT_LOSSES, Labels
+from hvd_train.data import Dataset, Schema, TableFormat, file_sha256
+from hvd_train.evaluation import POINT_LOSSES, Labels
 from hvd_train.files import strict
 
 # A model's weights are not compressed; what grows by more than this was not written by Keras.

@@ -16,12 +16,11 @@ import numpy as np
 
 from hvd_train.data import Dataset, Schema, TableFormat
 from hvd_train.errors import CheckpointError
-from hvd_train.evaluation.metrics import Baseline, Labels
-from hvd_train.files import strict
-from hvd_train.files.writing import new_file, write_json
+from hvd_train.evaluation import Baseline, Labels
+from hvd_train.files import new_file, strict, write_json
 from hvd_train.inference.data_json import note_of, read_note, require_whole
-from hvd_train.models.heads import HeadSpec, says
-from hvd_train.runs.directory import RunDir
+from hvd_train.models import HeadSpec, says
+from hvd_train.runs import RunDir
 
 # What the model says before it is decoded; looked up by this name.
 OUTPUTS_LAYER = "outputs"

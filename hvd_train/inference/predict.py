@@ -12,19 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train.config import toml
-from hvd_train.config.schema import DataConfig, Split
+from hvd_train.config import DataConfig, Split, toml
 from hvd_train.data import Dataset, NewRows, own_shards, prepare, read_table_for_prediction
-from hvd_train.distributed.world import World
+from hvd_train.distributed import World
 from hvd_train.errors import DataError
-from hvd_train.evaluation import class_metrics, metrics
-from hvd_train.evaluation.details import Details
-from hvd_train.evaluation.loop import best_possible, evaluate_in_detail, inference
-from hvd_train.evaluation.metrics import Labels
-from hvd_train.files.writing import write_atomically
+from hvd_train.evaluation import Details, Labels, best_possible, class_metrics, evaluate_in_detail, inference, metrics
+from hvd_train.files import write_atomically
 from hvd_train.inference.export import Trained, load_trained
-from hvd_train.runs.directory import RunDir
-from hvd_train.text.escaping import without_formulas
+from hvd_train.runs import RunDir
+from hvd_train.text import without_formulas
 
 # The two ends of the 90 % interval.
 LOW, HIGH = 0.05, 0.95

@@ -12,8 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from hvd_train.config.schema import ModelConfig, parse_layout
-from hvd_train.data.schema import NUM_SONG_TIMBRES as NUM_TIMBRES
+from hvd_train.config import ModelConfig, parse_layout
+from hvd_train.data import NUM_SONG_TIMBRES as NUM_TIMBRES
 from hvd_train.models.layers import dropped, vector
 from hvd_train.models.seeds import Seeds
 from hvd_train.models.transforms import (

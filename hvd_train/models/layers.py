@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from hvd_train.config.schema import ModelConfig
+from hvd_train.config import ModelConfig
 from hvd_train.models.dense import Dense
 from hvd_train.models.dropout import Dropout
 from hvd_train.models.seeds import Seeds

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hvd_train.config.schema import ObjectiveConfig
+from hvd_train.config import ObjectiveConfig
 from hvd_train.models.heads import HeadKind, gaussian_parts
 
 HEADS: dict[str, HeadKind] = {

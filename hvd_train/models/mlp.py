@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from hvd_train.config.schema import ModelConfig
+from hvd_train.config import ModelConfig
 from hvd_train.models.layers import dense_stack
 from hvd_train.models.seeds import Seeds
 

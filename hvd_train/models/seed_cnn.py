@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from hvd_train.config.schema import ModelConfig
+from hvd_train.config import ModelConfig
 from hvd_train.models.convolution import Conv1D
 from hvd_train.models.layers import dense_stack, dropped
 from hvd_train.models.seeds import Seeds

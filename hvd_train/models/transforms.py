@@ -15,9 +15,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from hvd_train.config.schema import ModelConfig
-from hvd_train.data.schema import NUM_SONG_TIMBRES as NUM_TIMBRES
-from hvd_train.data.standard import Standard
+from hvd_train.config import ModelConfig
+from hvd_train.data import NUM_SONG_TIMBRES as NUM_TIMBRES
+from hvd_train.data import Standard
 from hvd_train.errors import ConfigError
 
 NUM_SONG_COLUMNS = NUM_TIMBRES + NUM_TIMBRES * (NUM_TIMBRES + 1) // 2

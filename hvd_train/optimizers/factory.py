@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from hvd_train.config.schema import OptimizerConfig
+from hvd_train.config import OptimizerConfig
 from hvd_train.optimizers import fused_adam
 from hvd_train.optimizers.lars import LARS
 from hvd_train.optimizers.learning_rate import (

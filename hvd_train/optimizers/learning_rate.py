@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hvd_train.config.schema import OptimizerConfig
+from hvd_train.config import OptimizerConfig
 
 # A cosine ends at this share of the rate.
 COSINE_FLOOR = 0.01

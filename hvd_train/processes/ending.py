@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import NoReturn
 
-from hvd_train.text.escaping import printable
+from hvd_train.text import printable
 
 # Seconds that writing the message may take: standard error can be a pipe that nobody empties any more.
 WRITE_LIMIT_S = 2.0

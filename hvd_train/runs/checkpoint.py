@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train.files import strict, strict_arrays
 from hvd_train.errors import CheckpointError
-from hvd_train.files.writing import write_atomically
+from hvd_train.files import strict, strict_arrays, write_atomically
 
 FORMAT = 2  # 1 had no random generators
 WAY_OUT = "Resume from a copy, or start a new run."

@@ -11,8 +11,8 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from hvd_train.files import write_text
 from hvd_train.runs.directory import RunDir
-from hvd_train.files.writing import write_text
 
 # A terminal shows so many classes; of more, the few that are recognised worst. report.json has all.
 MOST_CLASSES_SHOWN, NUM_WORST_SHOWN = 20, 10

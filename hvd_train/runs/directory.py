@@ -19,22 +19,19 @@ from __future__ import annotations
 import contextlib
 import datetime
 import itertools
-import json
-import os
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hvd_train.files.writing import write_text
 from hvd_train.errors import CheckpointError, UserError
+from hvd_train.files import write_text
+from hvd_train.processes import Job
 from hvd_train.runs.directory_lock import holder, make, occupied
-from hvd_train.processes.batch_job import Job
 
 if TYPE_CHECKING:
-    from hvd_train.distributed.world import World
+    from hvd_train.distributed import World
 
 LAST, BEST = "last.npz", "best.npz"
 # The temporary name of a file of ours.
@@ -182,13 +179,3 @@ def held(run_dir: RunDir, world: World, *, new: bool, told: Callable[[str], None
 
         world.together(take, on="root")
         yield
-
-
-
-
-
-
-
-
-
-

@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from hvd_train.errors import UserError
-from hvd_train.files.locks import open_lock, process_name, read_note, write_note
-from hvd_train.text.escaping import one_line
-from hvd_train.processes.batch_job import job_of
+from hvd_train.files import open_lock, process_name, read_note, write_note
+from hvd_train.processes import job_of
+from hvd_train.text import one_line
 
 LOCK = ".lock"
 BEAT_S = 5.0

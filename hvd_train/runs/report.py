@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import io
-import platform
-import socket
-import subprocess
-import time
-from collections import Counter
 from dataclasses import asdict, dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-import hvd_train
-from hvd_train.evaluation import metrics, published
-from hvd_train.runs.plots import errors_by_decade, learning_curve
+from hvd_train.config import Split
+from hvd_train.files import write_json, write_text
 from hvd_train.runs.class_report import write_confusion
-from hvd_train.config.schema import SPLITS, Split
-from hvd_train.distributed.ranks import Place
-from hvd_train.optimizers.learning_rate import scaled_learning_rate
 from hvd_train.runs.directory import RunDir
-from hvd_train.files.writing import write_json, write_text
-from hvd_train.distributed.settings import Settings
+from hvd_train.runs.plots import errors_by_decade, learning_curve
 
 if TYPE_CHECKING:
-    from hvd_train.training.loop import Loop
-    from hvd_train.training.setup import Parts
-    from hvd_train.distributed.world import World
-
+    pass
 
 
 SCORED: tuple[Split, ...] = ("val", "test")
@@ -116,7 +98,3 @@ def write_history(history: list[dict[str, float]], run_dir: RunDir) -> None:
     writer.writeheader()
     writer.writerows(history)
     write_text(run_dir.metrics, text.getvalue())
-
-
-
-

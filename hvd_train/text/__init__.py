@@ -1,0 +1,5 @@
+"""Text that any terminal takes, and numbers as people read them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Training: the whole program in one call, and the parts that it is made of."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

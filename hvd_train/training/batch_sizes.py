@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hvd_train.config.schema import TrainingConfig
-from hvd_train.data.sharding import in_words, nearest_divisors, nearest_multiples
+from hvd_train.config import TrainingConfig
+from hvd_train.data import in_words, nearest_divisors, nearest_multiples
 from hvd_train.errors import ConfigError
 
 # The default global batch: about this many steps an epoch, within the limits.

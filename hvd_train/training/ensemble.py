@@ -13,18 +13,14 @@ from typing import Any
 
 import keras
 
-from hvd_train.config import toml
-from hvd_train.config.schema import RunConfig, require
+from hvd_train.config import RunConfig, require, toml
 from hvd_train.data import Dataset
-from hvd_train.distributed.world import World
+from hvd_train.distributed import World
 from hvd_train.errors import CheckpointError
 from hvd_train.events import Observer, Watch
-from hvd_train.files.writing import write_json, write_text
-from hvd_train.inference.export import Trained, decoded, load_trained, save_model
-from hvd_train.inference.predict import directory_of, evaluate_split
-from hvd_train.runs.directory import RunDir, held
-from hvd_train.runs.provenance import versions
-from hvd_train.runs.report import SCORED
+from hvd_train.files import write_json, write_text
+from hvd_train.inference import Trained, decoded, directory_of, evaluate_split, load_trained, save_model
+from hvd_train.runs import SCORED, RunDir, held, versions
 from hvd_train.training.run import train_and_evaluate
 
 # A probability that every member calls zero still has a logarithm.

@@ -16,12 +16,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from hvd_train.config.schema import TrainingConfig
-from hvd_train.distributed.world import World
+from hvd_train.config import TrainingConfig
+from hvd_train.distributed import World
 from hvd_train.errors import HvdTrainError
 from hvd_train.events import Observer, Watch
-from hvd_train.models.losses import TrainLoss
-from hvd_train.runs.checkpoint import Progress
+from hvd_train.models import TrainLoss
+from hvd_train.runs import Progress
 from hvd_train.training.stopping import decide
 from hvd_train.training.weight_averaging import WeightAverage
 

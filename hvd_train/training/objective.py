@@ -9,10 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hvd_train.config.schema import RunConfig
-from hvd_train.data import Dataset
-from hvd_train.data.balance import loss_weights
-from hvd_train.data.targets import make_target_table
+from hvd_train.config import RunConfig
+from hvd_train.data import Dataset, loss_weights, make_target_table
 from hvd_train.errors import ConfigError
 
 SOFTMAX = ("cross-entropy", "focal")

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hvd_train.config.schema import DataConfig
-from hvd_train.data import Dataset, Rows
-from hvd_train.data.augment import Augmentation, Mixup
+from hvd_train.config import DataConfig
+from hvd_train.data import Augmentation, Dataset, Mixup, Rows
 from hvd_train.training.objective import Objective
 
 PREFETCHED_BATCHES = 4

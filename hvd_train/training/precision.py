@@ -16,8 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hvd_train.config.schema import RunConfig
-from hvd_train.distributed.devices import cpu_flags, has_bfloat16
+from hvd_train.config import RunConfig
+from hvd_train.distributed import cpu_flags, has_bfloat16
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 # The check: alternating rounds of some steps each; bfloat16 must win by this factor to be worth its rounding.

@@ -10,29 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train.config import toml
-from hvd_train.config.schema import RunConfig
+from hvd_train.config import RunConfig, toml
 from hvd_train.data import own_shards
-from hvd_train.distributed.world import World
+from hvd_train.distributed import World
 from hvd_train.errors import CheckpointError
-from hvd_train.evaluation import class_metrics
-from hvd_train.evaluation.loop import (
+from hvd_train.evaluation import (
     at_temperature,
     baseline_of,
     best_possible,
+    class_metrics,
     evaluate,
     evaluate_in_detail,
     fitted_temperature,
+    from_sums,
 )
-from hvd_train.evaluation.metrics import from_sums
 from hvd_train.events import Observer, Watch
-from hvd_train.files.writing import write_text
-from hvd_train.inference.export import deployed, save_model
-from hvd_train.models.seeds import part_from_root
-from hvd_train.runs import checkpoint
-from hvd_train.runs.checkpoint import Checkpoint, Progress
-from hvd_train.runs.directory import RunDir, held
-from hvd_train.runs.report import SCORED, Report, Scores, write_report
+from hvd_train.files import write_text
+from hvd_train.inference import deployed, save_model
+from hvd_train.models import part_from_root
+from hvd_train.runs import SCORED, Checkpoint, Progress, Report, RunDir, Scores, checkpoint, held, write_report
 from hvd_train.training.loop import EpochLoop, Loop, require_equal_weights, set_plateau_factor
 from hvd_train.training.pipeline import TrainRows, epochs_dataset
 from hvd_train.training.precision import in_float32

@@ -15,21 +15,14 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_train import models
-from hvd_train.config.schema import RunConfig, Split
-from hvd_train.data import Dataset, EpochPlan, Rows, own_shards, prepare
-from hvd_train.data.augment import augments
-from hvd_train.data.balance import make_plan
-from hvd_train.distributed.world import SoloWorld, World
+from hvd_train.config import RunConfig, Split
+from hvd_train.data import Dataset, EpochPlan, Rows, augments, make_plan, own_shards, prepare
+from hvd_train.distributed import SoloWorld, World
 from hvd_train.errors import DataError
-from hvd_train.evaluation.loop import Infer, inference
-from hvd_train.evaluation.metrics import Baseline, Labels
+from hvd_train.evaluation import Baseline, Infer, Labels, inference
 from hvd_train.events import Observer, Watch
-from hvd_train.models.heads import HeadSpec, says
-from hvd_train.models.inputs import InputSpec
-from hvd_train.models.losses import HEADS, TrainLoss, make_loss
-from hvd_train.models.seeds import generator_states
-from hvd_train.models.transforms import Fit
-from hvd_train.optimizers.factory import make_optimizer, make_schedule
+from hvd_train.models import HEADS, Fit, HeadSpec, InputSpec, TrainLoss, generator_states, make_loss, says
+from hvd_train.optimizers import make_optimizer, make_schedule
 from hvd_train.training.batch_sizes import BatchPlan, plan_batches, shards_for_batch
 from hvd_train.training.objective import Objective
 from hvd_train.training.pipeline import steady_options

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hvd_train.config.schema import TrainingConfig
-from hvd_train.runs.checkpoint import Progress
+from hvd_train.config import TrainingConfig
+from hvd_train.runs import Progress
 
 # The least improvement of the validation loss that counts, as a share of it.
 MIN_IMPROVEMENT = 1e-5

@@ -9,14 +9,11 @@ from dataclasses import asdict
 
 import numpy as np
 
-from hvd_train.config.schema import SPLITS
-from hvd_train.distributed.ranks import Place
-from hvd_train.distributed.settings import Settings
-from hvd_train.distributed.world import World
+from hvd_train.config import SPLITS
+from hvd_train.distributed import Place, Settings, World
 from hvd_train.evaluation import metrics, published
-from hvd_train.optimizers.learning_rate import scaled_learning_rate
-from hvd_train.runs.provenance import git_state, versions
-from hvd_train.runs.report import Report, Scores
+from hvd_train.optimizers import scaled_learning_rate
+from hvd_train.runs import Report, Scores, git_state, versions
 from hvd_train.training.loop import Loop
 from hvd_train.training.setup import Parts
 

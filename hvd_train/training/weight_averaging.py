@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from hvd_train.config.schema import TrainingConfig
+from hvd_train.config import TrainingConfig
 
 
 class WeightAverage:

@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hvd_train.config import toml
-from hvd_train.config.schema import RunConfig
-from hvd_train.distributed.devices import cpu_flags, has_bfloat16
+from hvd_train.config import RunConfig, toml
+from hvd_train.distributed import cpu_flags, has_bfloat16
 from hvd_train.errors import HvdTrainError
-from hvd_train.files.writing import write_json, write_text
+from hvd_train.files import write_json, write_text
 from hvd_train.processes import jobs
 from hvd_train.tune.halving import Outcome, Search, Trial
 from hvd_train.tune.space import BASE, Candidate, singles

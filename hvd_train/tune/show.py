@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from hvd_train.bench.show import new_table
+from hvd_train.bench import new_table
 from hvd_train.tune.halving import Search, Trial
 
 

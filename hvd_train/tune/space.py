@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from hvd_train.config.schema import RunConfig
+from hvd_train.config import RunConfig
 
 Dimension = Literal[
     "np",

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hvd_train.bench.trial import run_as_rank, stepper, train_batches
+from hvd_train.bench import run_as_rank, stepper, train_batches
 
 # How often the loss is looked at: so many times in the longest a trial may take.
 NUM_LOOKS = 12
@@ -22,7 +22,7 @@ NUM_LOOKS = 12
 def main(argv: list[str]) -> None:
     spec: dict[str, Any] = json.loads(argv[0])
     from hvd_train.config import toml
-    from hvd_train.distributed.opening import open_world
+    from hvd_train.distributed import open_world
 
     config = toml.loads(spec["config"])
     world = open_world(config.distributed)
@@ -34,9 +34,9 @@ def main(argv: list[str]) -> None:
 
 def trained(config: Any, world: Any, *, target: float | None, seconds: float) -> dict[str, Any]:
     """The curve and the rate. All ranks; the root's clock decides for all."""
-    from hvd_train.evaluation.loop import evaluate
+    from hvd_train.evaluation import evaluate
     from hvd_train.events import Observer, Watch
-    from hvd_train.training.setup import assemble
+    from hvd_train.training import assemble
 
     parts = assemble(config, world, Observer(), Watch())
     dataset, batches = parts.dataset, parts.batches

@@ -25,10 +25,8 @@ from collections.abc import Callable
 
 from hvd_train.errors import RankFailure
 from hvd_train.events import Watch
-from hvd_train.processes.ending import end_process, leave
-from hvd_train.processes.launcher import PATIENCE_S, end_launcher
-from hvd_train.processes.memory import KILLED, OomWatch
-from hvd_train.text.escaping import printable
+from hvd_train.processes import KILLED, PATIENCE_S, OomWatch, end_launcher, end_process, leave
+from hvd_train.text import printable
 from hvd_train.watchdog.loop import How, Loop
 from hvd_train.watchdog.member import MemberLoop
 from hvd_train.watchdog.root import RootLoop

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 import hvd_train
-from hvd_train.config.schema import SPLITS, DataConfig
+from hvd_train.config import SPLITS, DataConfig
 from hvd_train.data.conversion.dealing import ShardFiles
 from hvd_train.data.conversion.exactness import extremes_of, require_held
 from hvd_train.data.conversion.notes import notes
-from hvd_train.data.conversion.spill import NO_KEY, Progress, Spill, read_into_spill
+from hvd_train.data.conversion.spill import NO_KEY, ShowProgress, Spill, read_into_spill
 from hvd_train.data.conversion.splits import SplitInput, assign_splits, chosen_method
 from hvd_train.data.conversion.writing import OTHER_PLACE, new_directory, write_metadata
 from hvd_train.data.dataset import CONVERSION_VERSION, FORMAT, Dataset
@@ -29,7 +29,7 @@ from hvd_train.data.sources import Table, TableFormat, open_table
 from hvd_train.data.statistics import RunningStatistics
 from hvd_train.errors import DataError
 
-Report = Callable[[str], None]
+Tell = Callable[[str], None]
 
 
 def convert(
@@ -38,8 +38,8 @@ def convert(
     config: DataConfig,
     *,
     force: bool = False,
-    report: Report | None = None,
-    progress: Progress | None = None,
+    report: Tell | None = None,
+    progress: ShowProgress | None = None,
     way_out: str = OTHER_PLACE,
 ) -> Path:
     """Convert the table `source` into the dataset directory `out`. Raises DataError; then `out` is as it was.
@@ -59,8 +59,8 @@ def convert_table(
     config: DataConfig,
     *,
     force: bool = False,
-    report: Report | None = None,
-    progress: Progress | None = None,
+    report: Tell | None = None,
+    progress: ShowProgress | None = None,
     way_out: str = OTHER_PLACE,
 ) -> Path:
     """Convert an open table, as `convert` does."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config.schema import SPLITS
+from hvd_train.config import SPLITS
 from hvd_train.data.conversion.writing import FileWriter, npy_bytes, npy_header
 from hvd_train.data.dataset import record_dtype, shard_file
 from hvd_train.data.plan import generator

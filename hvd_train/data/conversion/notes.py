@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train.config.schema import SPLITS
+from hvd_train.config import SPLITS
 from hvd_train.data.conversion.exactness import steps_of_float32
 
 MIN_STEPS_PER_STD = 8

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import DataConfig
 from hvd_train.data.conversion.exactness import joined, require_held
 from hvd_train.data.conversion.row_numbers import RowNumbers
 from hvd_train.data.conversion.writing import write_whole
@@ -23,7 +23,7 @@ from hvd_train.data.schema import Columns
 from hvd_train.data.sources import Table
 from hvd_train.errors import DataError
 
-Progress = Callable[[int, int], None]
+ShowProgress = Callable[[int, int], None]
 """Called with the bytes of the table read so far, and all of them."""
 
 BLOCK_BYTES = 16 << 20
@@ -87,7 +87,7 @@ class Spill:
 
 
 def read_into_spill(
-    table: Table, columns: Columns, config: DataConfig, directory: Path, progress: Progress | None
+    table: Table, columns: Columns, config: DataConfig, directory: Path, progress: ShowProgress | None
 ) -> Spill:
     """Read the whole table once."""
     assert columns.label is not None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config.schema import SPLITS, DataConfig
+from hvd_train.config import SPLITS, DataConfig
 from hvd_train.data.plan import generator
 from hvd_train.data.schema import NUM_OFFICIAL_TRAIN_SONGS, NUM_SONGS
 from hvd_train.errors import DataError

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import DataConfig
 from hvd_train.data.labels.cells import MAX_EXACT, is_numeric, missing_cells, named, numbers, picked
 from hvd_train.data.schema import SONG_YEARS, YEARS, LabelKind
 from hvd_train.data.sources import Table

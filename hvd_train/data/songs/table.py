@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config.schema import SPLITS, Split
+from hvd_train.config import SPLITS, Split
 from hvd_train.data.plan import generator
 from hvd_train.data.schema import NUM_OFFICIAL_TRAIN_SONGS, SONG_FEATURES, SONG_YEARS, Columns
 from hvd_train.data.songs import exact

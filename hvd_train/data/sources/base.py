@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config.schema import Split
+from hvd_train.config import Split
 from hvd_train.data.schema import Columns
 from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.data.sources.table_format import TableFormat

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hvd_train.config.text_options import NAMED_DELIMITERS
+from hvd_train.config import NAMED_DELIMITERS
 from hvd_train.data.sources.careful import Record, records, text_lines
 from hvd_train.data.sources.cells import Notation, kind_of
 from hvd_train.data.sources.header import Expected, find_header

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hvd_train.data.sources.missing import parsed_number
-from hvd_train.text.escaping import one_line
+from hvd_train.text import one_line
 
 IsValue = Callable[[str], bool]
 """Whether a cell is a value and no name: a number, a date, what stands for a missing value."""

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hvd_train.config.schema import DataConfig
-from hvd_train.files.strict import Damaged
+from hvd_train.config import DataConfig
+from hvd_train.files import Damaged
 
 
 @dataclass(frozen=True, kw_only=True)

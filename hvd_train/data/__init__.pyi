@@ -1,0 +1,71 @@
+from .augment import Augmentation as Augmentation
+from .augment import Mixup as Mixup
+from .augment import augments as augments
+from .balance import loss_weights as loss_weights
+from .balance import make_plan as make_plan
+from .cache import prepare as prepare
+from .cache import user_cache_dir as user_cache_dir
+from .conversion.converter import Tell as Tell
+from .conversion.converter import convert as convert
+from .conversion.spill import ShowProgress as ShowProgress
+from .conversion.writing import write_error as write_error
+from .dataset import Dataset as Dataset
+from .dataset import Rows as Rows
+from .dataset import file_sha256 as file_sha256
+from .dataset import read_metadata as read_metadata
+from .description import describe as describe
+from .description import save_histogram as save_histogram
+from .download import fetch as fetch
+from .plan import EpochPlan as EpochPlan
+from .schema import NUM_OFFICIAL_TRAIN_SONGS as NUM_OFFICIAL_TRAIN_SONGS
+from .schema import NUM_SONG_TIMBRES as NUM_SONG_TIMBRES
+from .schema import NUM_SONGS as NUM_SONGS
+from .schema import Schema as Schema
+from .sharding import default_num_virtual_shards as default_num_virtual_shards
+from .sharding import in_words as in_words
+from .sharding import nearest_divisors as nearest_divisors
+from .sharding import nearest_multiples as nearest_multiples
+from .sharding import own_shards as own_shards
+from .sources import TableFormat as TableFormat
+from .standard import Standard as Standard
+from .statistics import Statistics as Statistics
+from .targets import make_target_table as make_target_table
+from .unseen import NewRows as NewRows
+from .unseen import read_table_for_prediction as read_table_for_prediction
+
+__all__ = [
+    "NUM_OFFICIAL_TRAIN_SONGS",
+    "NUM_SONGS",
+    "NUM_SONG_TIMBRES",
+    "Augmentation",
+    "Dataset",
+    "EpochPlan",
+    "Mixup",
+    "NewRows",
+    "Rows",
+    "Schema",
+    "ShowProgress",
+    "Standard",
+    "Statistics",
+    "TableFormat",
+    "Tell",
+    "augments",
+    "convert",
+    "default_num_virtual_shards",
+    "describe",
+    "fetch",
+    "file_sha256",
+    "in_words",
+    "loss_weights",
+    "make_plan",
+    "make_target_table",
+    "nearest_divisors",
+    "nearest_multiples",
+    "own_shards",
+    "prepare",
+    "read_metadata",
+    "read_table_for_prediction",
+    "save_histogram",
+    "user_cache_dir",
+    "write_error",
+]

@@ -1,0 +1,29 @@
+from . import settings as settings
+from .cores import deal as deal
+from .cores import read_machine as read_machine
+from .devices import cpu_flags as cpu_flags
+from .devices import cpu_name as cpu_name
+from .devices import has_bfloat16 as has_bfloat16
+from .opening import open_world as open_world
+from .ranks import Place as Place
+from .ranks import place_from as place_from
+from .rendezvous import gathering as gathering
+from .settings import Settings as Settings
+from .world import SoloWorld as SoloWorld
+from .world import World as World
+
+__all__ = [
+    "Place",
+    "Settings",
+    "SoloWorld",
+    "World",
+    "cpu_flags",
+    "cpu_name",
+    "deal",
+    "gathering",
+    "has_bfloat16",
+    "open_world",
+    "place_from",
+    "read_machine",
+    "settings",
+]

@@ -1,0 +1,3 @@
+from . import forms as forms
+
+__all__ = ["forms"]

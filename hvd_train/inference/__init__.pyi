@@ -1,0 +1,21 @@
+from .export import Trained as Trained
+from .export import decoded as decoded
+from .export import deployed as deployed
+from .export import load_trained as load_trained
+from .export import save_model as save_model
+from .predict import directory_of as directory_of
+from .predict import evaluate_run as evaluate_run
+from .predict import evaluate_split as evaluate_split
+from .predict import predict_table as predict_table
+
+__all__ = [
+    "Trained",
+    "decoded",
+    "deployed",
+    "directory_of",
+    "evaluate_run",
+    "evaluate_split",
+    "load_trained",
+    "predict_table",
+    "save_model",
+]

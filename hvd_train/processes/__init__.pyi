@@ -1,0 +1,33 @@
+from . import jobs as jobs
+from .batch_job import Job as Job
+from .batch_job import job_of as job_of
+from .ending import end_process as end_process
+from .ending import leave as leave
+from .launcher import PATIENCE_S as PATIENCE_S
+from .launcher import end_launcher as end_launcher
+from .launcher import is_launcher_command as is_launcher_command
+from .memory import KILLED as KILLED
+from .memory import MEMORY_RAN_OUT as MEMORY_RAN_OUT
+from .memory import OomWatch as OomWatch
+from .memory import ran_out as ran_out
+from .orphan import watch_horovodrun as watch_horovodrun
+from .signals import Stopped as Stopped
+from .signals import stop_handler as stop_handler
+
+__all__ = [
+    "KILLED",
+    "MEMORY_RAN_OUT",
+    "PATIENCE_S",
+    "Job",
+    "OomWatch",
+    "Stopped",
+    "end_launcher",
+    "end_process",
+    "is_launcher_command",
+    "job_of",
+    "jobs",
+    "leave",
+    "ran_out",
+    "stop_handler",
+    "watch_horovodrun",
+]

@@ -1,0 +1,39 @@
+from . import checkpoint as checkpoint
+from .checkpoint import Checkpoint as Checkpoint
+from .checkpoint import Progress as Progress
+from .class_report import classes_table as classes_table
+from .directory import RunDir as RunDir
+from .directory import held as held
+from .directory import latest_run as latest_run
+from .directory import new_run_dir as new_run_dir
+from .directory_lock import occupied as occupied
+from .guard import guarded as guarded
+from .guard import how_stopped as how_stopped
+from .guard import last_checkpoint_line as last_checkpoint_line
+from .provenance import git_state as git_state
+from .provenance import versions as versions
+from .report import SCORED as SCORED
+from .report import Report as Report
+from .report import Scores as Scores
+from .report import write_report as write_report
+
+__all__ = [
+    "SCORED",
+    "Checkpoint",
+    "Progress",
+    "Report",
+    "RunDir",
+    "Scores",
+    "checkpoint",
+    "classes_table",
+    "git_state",
+    "guarded",
+    "held",
+    "how_stopped",
+    "last_checkpoint_line",
+    "latest_run",
+    "new_run_dir",
+    "occupied",
+    "versions",
+    "write_report",
+]
