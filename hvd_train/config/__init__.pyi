@@ -1,5 +1,9 @@
 from . import recipes as recipes
 from . import toml as toml
+from .reference import absolute as absolute
+from .reference import is_reference as is_reference
+from .reference import require_form as require_form
+from .reference import resolve as resolve
 from .schema import SPLITS as SPLITS
 from .schema import DataConfig as DataConfig
 from .schema import DistributedConfig as DistributedConfig
@@ -24,8 +28,12 @@ __all__ = [
     "RunConfig",
     "Split",
     "TrainingConfig",
+    "absolute",
+    "is_reference",
     "parse_layout",
     "recipes",
     "require",
+    "require_form",
+    "resolve",
     "toml",
 ]

@@ -1,0 +1,44 @@
+"""References to a user's own code: well formed, resolved once, and refused with one clear message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hvd_train.config.reference import absolute, require_form, resolve
+from hvd_train.errors import ConfigError
+
+
+def test_a_file_is_loaded_once_and_by_any_path_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nets.py").write_text("class Net: pass\n")
+    monkeypatch.chdir(tmp_path)
+    net = resolve("nets.py:Net", key="model")
+    assert net is resolve(f"{tmp_path}/nets.py:Net", key="model")
+    assert absolute("nets.py:Net") == f"{tmp_path.resolve()}/nets.py:Net"
+
+
+def test_a_module_of_the_working_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_nets_of_this_test.py").write_text("wide = 3\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert resolve("my_nets_of_this_test:wide", key="model") == 3
+
+
+@pytest.mark.parametrize("text", ["nets.py:", "nets.py:a b", ":wide", "my nets:wide", "a/b:wide", "3x:wide"])
+def test_what_is_not_well_formed_is_refused_before_anything_is_imported(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"model = .* is not possible: a reference is written package\.module:name"):
+        require_form(text, key="model")
+
+
+def test_what_cannot_be_had_is_one_clear_message(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no file"):
+        resolve(f"{tmp_path}/none.py:x", key="model")
+    (tmp_path / "broken.py").write_text("import nowhere_to_be_found\n")
+    with pytest.raises(ConfigError, match=r"broken\.py cannot be imported: ModuleNotFoundError: No module named"):
+        resolve(f"{tmp_path}/broken.py:x", key="loss")
+    (tmp_path / "fine.py").write_text("y = 1\n")
+    with pytest.raises(ConfigError, match=r"has no 'x'\. It defines: y\."):
+        resolve(f"{tmp_path}/fine.py:x", key="metrics")
+    with pytest.raises(ConfigError, match="nowhere cannot be imported"):
+        resolve("nowhere:x", key="loss")
