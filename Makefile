@@ -49,11 +49,20 @@ launch: setup ## tests that start horovodrun and mpirun themselves
 hosts: setup ## two hosts between network namespaces, which root can make; skipped elsewhere, with the reason
 	@$(WITH_ENV) python -m pytest -q -rs tests/hosts
 
-bench: setup ## measure everything in docs/performance.md (half an hour; nothing else should run)
+bench: setup ## measure everything in docs/reference/performance-log.md (half an hour; nothing else should run)
 	@$(WITH_ENV) benchmarks/performance.sh
 
 check: setup ## a two-rank smoke run of the debug recipe
 	@$(WITH_ENV) horovodrun -np 2 hvd-train train --recipe debug --run-dir "$$(mktemp -d)/run"
+
+# The packages of the site are no part of the environment that trains, so they come when they are asked for.
+.PHONY: docs docs-serve
+DOCS = uv pip install --quiet --require-hashes -r requirements/docs.txt && NO_MKDOCS_2_WARNING=1 mkdocs
+docs: setup ## build the documentation into site/; a warning is an error
+	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; $(DOCS) build --quiet --strict
+
+docs-serve: setup ## show the documentation on http://127.0.0.1:8000, and follow every change
+	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; $(DOCS) serve
 
 lint: setup ## ruff, ruff format --check, mypy, import contracts, shellcheck
 	@$(WITH_ENV) ruff check . && ruff format --check . && mypy && shellcheck $$(scripts/shell-files.sh)
@@ -75,13 +84,13 @@ lock: setup ## resolve the requirements anew and write the locks
 	@$(WITH_ENV) scripts/lock.sh
 
 clean: ## remove what runs and tests left
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean ## and the environment too (the cached Horovod wheel stays)
 	rm -rf $(VENV)
 
-# --- Docker: one image, and clusters of containers (docs/docker.md) ---------------------------------------------------
+# --- Docker: one image, and clusters of containers (docs/how-to/docker.md) ---------------------------------------------------
 # Settings: NP=4 ranks, HOSTS=2 containers, DATA=/abs/songs.csv, ARGS="..." for hvd-train train; needs an engine, and
 # nothing else of this machine: `make setup` is for docker-test alone.
 HOSTS ?= 2

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure everything that docs/performance.md shows, and write its tables: `make bench`. About half an hour on 2 cores,
+# Measure everything that docs/reference/performance-log.md shows, and write the tables: `make bench`. About half an hour on 2 cores,
 # during which nothing else should run. PEERS is the folder of the peers' environments, REPEATS how often each row runs.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,8 +1,8 @@
-"""Write the tables of docs/performance.md from the results in benchmarks/results.
+"""Write the tables of the pages in docs/ that have figures from benchmarks/results.
 
-    python benchmarks/performance_tables.py            (--check: only say whether the page is up to date)
+    python benchmarks/performance_tables.py            (--check: only tell whether the pages are up to date)
 
-Each table stands between `<!-- NAME -->` and `<!-- end -->`; no figure of the page is typed by hand.
+Each table is between `<!-- NAME -->` and `<!-- end -->`. No figure of these pages is typed by hand.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from pages import ROOT, NotMeasured, cpu_of, date_of, machine_of, newest, results, table
+from pages import DOCS, NotMeasured, cpu_of, date_of, machine_of, newest, results, table
 
-PAGE = ROOT / "docs" / "performance.md"
+PAGES = (
+    DOCS / "how-to" / "performance.md",
+    DOCS / "reference" / "performance-log.md",
+    DOCS / "reference" / "dataset-directory.md",
+    DOCS / "concepts" / "synthetic-songs.md",
+)
 
 
 class Results(dict[str, dict[str, Any]]):
@@ -38,7 +43,7 @@ def ratio(figures: dict[str, float]) -> str:
 
 
 def source(result: dict[str, Any]) -> str:
-    return f"\n\n{machine_of(result)}; {date_of(result)[:10]}; `benchmarks/results/{result['file']}`."
+    return f"\n\nMeasured {date_of(result)[:10]} on {machine_of(result)} (`benchmarks/results/{result['file']}`)."
 
 
 def peers(found: dict[str, Any]) -> str:
@@ -46,7 +51,7 @@ def peers(found: dict[str, Any]) -> str:
     ordered = sorted(result["rows"].items(), key=lambda item: -item[1]["samples_per_s"]["median"])
     lines = [(name, thousands(row["samples_per_s"]), ratio(row["ours_to_it"])) for name, row in ordered]
     repeats = ordered[0][1]["samples_per_s"]["repeats"]
-    head = ("", "samples/s over both ranks", f"hvd_train is so many times as fast (median and range of {repeats})")
+    head = ("", "samples/s over both ranks", f"hvd_train against it (median and range of {repeats})")
     return table(head, lines) + source(result)
 
 
@@ -67,7 +72,7 @@ def settings(found: dict[str, Any]) -> str:
     for name, share in result["ratio"].items():
         middle = sorted(measured[name])[len(measured[name]) // 2]
         lines.append((name, f"{middle:,.0f}", f"{share['median']:.3f} ({share['min']:.3f} to {share['max']:.3f})"))
-    return table(("", "samples/s over all ranks", "of the settings as they come"), lines) + source(result)
+    return table(("", "samples/s over all ranks", "against all automatic defaults"), lines) + source(result)
 
 
 def shares(found: dict[str, Any]) -> str:
@@ -75,8 +80,15 @@ def shares(found: dict[str, Any]) -> str:
     lines = []
     for name, part in result["two ranks"].items():
         split = tuple(f"{100 * part['shares'][what]:.1f} %" for what in ("compute", "allreduce", "input"))
-        lines.append((name, f"{part['step_ms_median']:.2f} ms", *split, f"{100 * part['idle']:.1f} %"))
-    head = ("rows a rank", "a step", "compute", "allreduce and waiting", "input", "cores idle")
+        lines.append(
+            (
+                name.replace("batch", "local batch of"),
+                f"{part['step_ms_median']:.2f} ms",
+                *split,
+                f"{100 * part['idle']:.1f} %",
+            )
+        )
+    head = ("", "one step", "compute", "allreduce and waiting", "input", "cores idle")
     return table(head, lines) + source(result)
 
 
@@ -87,13 +99,13 @@ def threads(found: dict[str, Any]) -> str:
     kinds = [kind for kind in ranks[0] if kind != "step"]
     whole = sum(rank["step"] for rank in ranks)
     lines = [(kind, f"{100 * sum(rank.get(kind, 0.0) for rank in ranks) / whole:.1f} %") for kind in kinds]
-    return table(("who has the core", "of a step"), lines) + source(result)
+    return table(("threads", "share of a step"), lines) + source(result)
 
 
 def timeline(found: dict[str, Any]) -> str:
     result = found["where"]
     lines = [(f"`{name}`", f"{ms:.2f} ms") for name, ms in result["timeline_ms"].items()]
-    return table(("of the gradient that takes longest, on the root", "median"), lines) + source(result)
+    return table(("phase of the slowest gradient, on the root", "median"), lines) + source(result)
 
 
 def operations(found: dict[str, Any]) -> str:
@@ -106,7 +118,7 @@ def operations(found: dict[str, Any]) -> str:
         )
         for name, one in result["operations"].items()
     ]
-    return table(("recipe", "a step on one core", "operations, by their share"), lines) + source(result)
+    return table(("recipe", "one step on one core", "operations, by their share"), lines) + source(result)
 
 
 def replacements(found: dict[str, Any]) -> str:
@@ -125,31 +137,31 @@ def start(found: dict[str, Any]) -> str:
 
 
 def targets(found: dict[str, Any]) -> str:
-    """The aims and what was measured on each CPU, the newest first; whether one is met is computed, not judged."""
+    """The targets and what was measured on each CPU, the newest first. Whether one is met is computed, not judged."""
     of_cpu: dict[str, dict[str, Any]] = {}
     for result in results("settings"):
         of_cpu.setdefault(cpu := cpu_of(result), Results(cpu))
-    columns = [measured_aims(its) for its in of_cpu.values()]
+    columns = [measured_targets(its) for its in of_cpu.values()]
     heads = [f"{cpu}, {date_of(its['settings'])[:10]}" for cpu, its in of_cpu.items()]
     rates = [its["settings"]["matmul_flop_per_s"]["median"] / 1e9 for its in of_cpu.values()]
-    lines = [(name, f"{one.aim:.2f}", *(str(column[name]) for column in columns)) for name, one in columns[0].items()]
-    lines.append(("*its matrix products, GFLOP/s of a core*", "", *(f"*{rate:.0f}*" for rate in rates)))
+    lines = [(name, f"{one.least:.2f}", *(str(column[name]) for column in columns)) for name, one in columns[0].items()]
+    lines.append(("*its GEMM throughput, GFLOP/s of one core*", "", *(f"*{rate:.0f}*" for rate in rates)))
     noise = [ratio(its["settings"]["ratio"][CONTROL]) for its in of_cpu.values()]
     lines.append(("*noise: the same settings again*", "", *(f"*{one}*" for one in noise)))
-    return table(("hvd_train against", "aim, at least", *heads), lines)
+    return table(("hvd_train against", "target, at least", *heads), lines)
 
 
 @dataclass(frozen=True)
-class Aim:
-    """A ratio that is aimed at, what was measured, and what processes that exchange nothing make of it."""
+class Target:
+    """The least ratio that is the target, what was measured, and what processes that exchange nothing reach."""
 
-    aim: float
+    least: float
     measured: float
     independent: float | None = None
 
     def __str__(self) -> str:
         beside = "" if self.independent is None else f" ({self.independent:.2f})"
-        return f"{self.measured:.2f} {'✓' if self.measured >= self.aim else '✗'}{beside}"
+        return f"{self.measured:.2f} {'✓' if self.measured >= self.least else '✗'}{beside}"
 
 
 def typical(rates: dict[str, list[float]], name: str, other: str) -> float:
@@ -157,25 +169,25 @@ def typical(rates: dict[str, list[float]], name: str, other: str) -> float:
     return statistics.median(a / b for a, b in zip(rates[name], rates[other], strict=True))
 
 
-def measured_aims(found: dict[str, Any]) -> dict[str, Aim]:
+def measured_targets(found: dict[str, Any]) -> dict[str, Target]:
     peer, setting = found["peers"]["samples_per_s"], found["settings"]["ratio"]
 
-    def over(aim: float, name: str) -> Aim:
-        return Aim(aim, typical(peer, "hvd_train", name), typical(peer, "independent processes", name))
+    def over(least: float, name: str) -> Target:
+        return Target(least, typical(peer, "hvd_train", name), typical(peer, "independent processes", name))
 
     tuned = [n for n in setting if n.startswith(("cycle", "fusion", "response", "allreduce")) or "gradients in" in n]
     return {
-        "two independent processes": Aim(0.97, typical(peer, "hvd_train", "independent processes")),
+        "two independent processes": Target(0.97, typical(peer, "hvd_train", "independent processes")),
         "stock Horovod on TensorFlow 2.15": over(2.5, "stock Horovod, TF 2.15"),
         "MultiWorkerMirroredStrategy on 2.15": over(4.0, "MultiWorkerMirrored, TF 2.15"),
         "PyTorch DDP with gloo": over(2.3, "PyTorch DDP, gloo"),
-        "the best of the settings that were tuned by hand": Aim(0.97, 1 / max(setting[n]["median"] for n in tuned)),
-        "bfloat16 against float32": Aim(1.3, setting["bfloat16"]["median"]),
-        "32 rows a rank, against independent": Aim(
+        "the best of the settings that were tuned by hand": Target(0.97, 1 / max(setting[n]["median"] for n in tuned)),
+        "bfloat16 against float32": Target(1.3, setting["bfloat16"]["median"]),
+        "local batch of 32, against independent processes": Target(
             0.85, typical(found["settings"]["samples_per_s"], "batch 32", "batch 32, independent")
         ),
-        "4 ranks on two cores against 2": Aim(0.90, setting["4 ranks"]["median"]),
-        "one core against its matrix-product rate": Aim(0.75, found["settings"]["share_of_matmul_rate"]),
+        "4 ranks on two cores against 2": Target(0.90, setting["4 ranks"]["median"]),
+        "one core against its GEMM throughput": Target(0.75, found["settings"]["share_of_matmul_rate"]),
     }
 
 
@@ -206,9 +218,32 @@ def allreduce(found: dict[str, Any]) -> str:
     return f"{text}\n\nBoth ranks at once copy memory at {memory:.1f} GB/s together.{source(found['bench'])}"
 
 
+def synthetic_songs(found: dict[str, Any]) -> str:
+    result = found["synthetic-songs"]
+    return table(("figure", "value"), [(name, f"{value:.4g}") for name, value in result["figures"].items()])
+
+
+def data_convert(found: dict[str, Any]) -> str:
+    result = found["data-convert"]
+    convert = result["convert"]
+    generate = result["generate 515,345 synthetic songs, in memory"]
+    lines = [
+        ("conversion, MB per second, imports included (median of 3)", f"{convert['mb_per_s_median']:.1f}"),
+        ("conversion, MB per second of processor time", f"{convert['mb_per_cpu_s_median']:.1f}"),
+        ("largest resident memory of a conversion, MiB", str(convert["largest_resident_mib"])),
+        ("processor seconds to generate the songs", str(generate["cpu_s"])),
+        ("seconds to load half of train", str(result["load a rank's half of train"]["inside_s"])),
+        ("seconds to check every checksum", str(result["check every sha256"]["inside_s"])),
+    ]
+    return table((f"measured {date_of(result)[:10]}", ""), lines)
+
+
 TABLES = {
     f.__name__: f
-    for f in (peers, settings, shares, threads, timeline, operations, replacements, start, targets, scaling, allreduce)
+    for f in (
+        *(peers, settings, shares, threads, timeline, operations, replacements, start, targets, scaling, allreduce),
+        *(synthetic_songs, data_convert),
+    )
 }
 
 
@@ -216,6 +251,8 @@ def filled(page: str) -> str:
     found = Results()
 
     def block(match: re.Match[str]) -> str:
+        if match[1] not in TABLES:
+            return match[0]
         try:
             text = TABLES[match[1]](found)
         except NotMeasured:
@@ -229,12 +266,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    page = PAGE.read_text()
-    text = filled(page)
-    if check:
-        return int(text != page)
-    PAGE.write_text(text)
-    return 0
+    stale = [path for path in PAGES if filled(path.read_text()) != path.read_text()]
+    if not check:
+        for path in stale:
+            path.write_text(filled(path.read_text()))
+    return int(check and bool(stale))
 
 
 if __name__ == "__main__":

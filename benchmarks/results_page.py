@@ -1,4 +1,4 @@
-"""Makes docs/results.md, and its pictures, from the newest results in benchmarks/results. Types in no figure.
+"""Makes docs/reference/results.md from the newest results in benchmarks/results. Types in no figure.
 
 python benchmarks/results_page.py
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pages import ROOT, NotMeasured, newest, table
+from pages import DOCS, NotMeasured, newest, table
 
 from hvd_train.evaluation.published import RMSE
 
-PAGE = ROOT / "docs" / "results.md"
+PAGE = DOCS / "reference" / "results.md"
 
 
 def spread(figure: dict[str, float], percent: bool = False) -> str:
@@ -22,7 +22,7 @@ def spread(figure: dict[str, float], percent: bool = False) -> str:
 def measured(document: dict[str, Any]) -> str:
     v, m = document["versions"], document["machine"]
     keras = f"Keras {v['keras']}, TensorFlow {v.get('tensorflow-cpu', v.get('tensorflow'))}, Python {v['python']}"
-    return f"*Measured {document['date']} on {m['cores']} cores ({m['cpu']}); {keras}.*"
+    return f"*Measured {document['date']} on {m['cores']} cores ({m['cpu']}) with {keras}.*"
 
 
 def leaves() -> str:
@@ -37,13 +37,15 @@ def leaves() -> str:
             [name, spread(peer["accuracy"], True), "", "", f"{peer['accuracy']['seconds']:.0f} s, tuning included"]
         )
     rows.append(["predicting nothing", "1.01", f"{100 * (1 - 1 / 99):.2f}", "", ""])
-    text = table(["model", "accuracy, %", "what Keras calls accuracy, %", "loss", "a split took"], rows)
+    text = table(["model", "accuracy, %", "what Keras calls accuracy, %", "loss", "time per split"], rows)
     return f"""## Leaves
 
-792 leaves of 99 species, 192 numbers each; five stratified splits, four fifths to train on. Mean and deviation over the
-splits. The second column is Keras' "accuracy" of one-hot labels under binary cross-entropy: a model that predicts
-nothing has 98.99 % there, which is the figure that the earlier project reported for its leaves; its honest one was
-95.96 %. scikit-learn's models are tuned by cross-validation on the train rows of each split.
+792 leaves of 99 species, 192 numbers each. Five stratified splits, each with four fifths of the rows for training. Mean and
+standard deviation over the splits.
+
+The second column is what Keras calls accuracy for one-hot labels under binary cross-entropy. A model that predicts nothing
+has 98.99 % there. An earlier project reported this figure for its leaves, and its true accuracy was 95.96 %.
+scikit-learn's models are tuned by cross-validation on the train rows of each split.
 
 {text}
 
@@ -63,14 +65,14 @@ def songs() -> str:
         rows.append([name, spread(peer["rmse"]), spread(peer["mae"]), f"{seconds:.0f} s, tuning included"])
     base = next(iter(document["ours"].values()))["baselines"]
     rows.append(["always the mean; always the median", spread(base["rmse"]), spread(base["mae"]), ""])
-    text = table(["model", "RMSE, years", "MAE, years", "a split took"], rows)
+    text = table(["model", "RMSE, years", "MAE, years", "time per split"], rows)
     return f"""## Real songs: 3,750 of them, 54 features
 
-Five seeded random splits, four fifths to train on. Whose songs they are is not known, so songs of one artist may stand on
-both sides; that flatters every row of this table alike, and none of it says how well a song of a new artist is dated.
-Each of scikit-learn's models is tuned twice by cross-validation on the train rows of each split, once for each column
-(for MAE, gradient boosting may choose the absolute error as its loss); ours is one model, whose mean and median these
-are.
+Five seeded random splits, each with four fifths of the rows for training. The artists are not known, so songs of one artist
+may be on both sides. That flatters every row of this table alike. No row shows how well a song of a new artist is dated.
+
+Each of scikit-learn's models is tuned twice by cross-validation on the train rows of each split, once for each column. For
+MAE, gradient boosting may choose the absolute error as its loss. Ours is one model, and the columns are its mean and median.
 
 {text}
 
@@ -100,12 +102,12 @@ def synthetic() -> str:
         rows.append([name, f"{rmse:.3f}", f"{rmse / best['rmse']:.4f}", share(rmse, base["rmse"], best["rmse"]), f"{peer['mae']['test']:.3f}", "", "", "", f"{seconds:.1f} min"])  # fmt: skip
     rows.append(["trivial predictors", f"{base['rmse']:.3f}", f"{base['rmse'] / best['rmse']:.4f}", "0", f"{base['mae']:.3f}", f"{100 * base['accuracy']:.2f} %", f"{base['accuracy'] / best['accuracy']:.3f}", "0", ""])  # fmt: skip
     rows.append(["best possible", f"{best['rmse']:.3f}", "1", "1", f"{best['mae']:.3f}", f"{100 * best['accuracy']:.2f} %", "1", "1", ""])  # fmt: skip
-    heads = ["model", "RMSE", "of the best", "trivial 0 to best 1", "MAE", "exact year", "of the best", "trivial 0 to best 1", "training took"]  # fmt: skip
+    heads = ["model", "RMSE", "RMSE / best", "trivial 0 to best 1", "MAE", "exact year", "accuracy / best", "trivial 0 to best 1", "training time"]  # fmt: skip
     flags = "\n".join(f"- {name}: `hvd-train train --num-songs {document['num_songs']} {' '.join(f)}`" for name, f in document["flags"].items() if name in document["ours"])  # fmt: skip
     return f"""## Synthetic songs at full size, where the best is known
 
-463,715 songs to train and validate on, {51_630:,} to test, drawn from a distribution whose posterior over the years is
-known (docs/data.md): no model can do better, on average, than the last row.
+463,715 songs to train and validate on, {51_630:,} to test. They come from a distribution whose posterior over the years is
+known ([Synthetic songs](../concepts/synthetic-songs.md)). No model can be better, on average, than the last row.
 
 {table(heads, rows)}
 
@@ -145,11 +147,14 @@ def rare() -> str:
     ]
     return f"""## Rare years
 
-The methods for imbalance, one net (`songs`), {document["num_songs"]:,} synthetic songs. Balanced MAE is the mean over the
-years of each year's mean error; decades right, balanced, the mean over the decades of the share of songs whose most
-likely decade is the true one. Balancing buys the rare years at the price that the other columns show. The epoch that is
-kept is that of the least validation loss, which counts every song alike: where the last column says 1, the strongest
-weights never did better than at first, and the row shows a net that has hardly learnt.
+An ablation of the methods for imbalance, with one network (`songs`) and {document["num_songs"]:,} synthetic songs.
+
+- *Balanced MAE* is the mean over the years of the mean error of each year.
+- *Decades right, balanced* is the mean over the decades of the share of songs whose most likely decade is the true one.
+
+Balancing improves rare years, and the other columns show the price. The kept epoch is that of the lowest validation loss,
+which counts every song alike. Where the last column is 1, the validation loss was never lower than after the first epoch.
+Such a row shows a network that has hardly learnt.
 
 {table(heads, rows)}
 
@@ -162,9 +167,9 @@ def published() -> str:
     rows.append(["constant mean", "10.85", "the trivial predictor"])
     return f"""## YearPredictionMSD itself
 
-`hvd-train data fetch songs` says where it put the text; `horovodrun -np N hvd-train train --recipe songs --data THAT` trains
-on the official split and ends with a table of its RMSE among these. The data could not be fetched where this page was made,
-so **our number is open**. Published RMSE:
+`hvd-train data fetch songs` prints where it stored the text. `horovodrun -np N hvd-train train --recipe songs --data THAT`
+trains on the official split, and prints its RMSE among these. The data could not be fetched where this page was made, so
+**our number is open**. Published RMSE:
 
 {table(["model", "RMSE", "source"], rows)}
 """
@@ -173,8 +178,9 @@ so **our number is open**. Published RMSE:
 def page() -> str:
     head = """# Results
 
-Made by `python benchmarks/results_page.py` from the files in `benchmarks/results/`; the programs there measure again what
-stands here. Nothing is typed in but what others published.
+What the recipes reach, next to scikit-learn, the trivial baselines and the best possible figures.
+`python benchmarks/results_page.py` makes this page from the files in `benchmarks/results/`. The programs in `benchmarks/`
+measure it again. Nothing is typed in, except what others published.
 
 """
     parts = []

@@ -3,7 +3,7 @@
     python benchmarks/results_small.py leaves --data leaf.csv
     python benchmarks/results_small.py songs --data msd_subset_54.csv
 
-Writes benchmarks/results/<table>_<date>.json, from which benchmarks/results_page.py makes docs/results.md. The recipes
+Writes benchmarks/results/<table>_<date>.json, from which benchmarks/results_page.py makes docs/reference/results.md. The recipes
 were chosen on splits of other seeds (10 and up). Needs no MPI: a trial has a core of its own.
 """
 

@@ -4,7 +4,7 @@
     python benchmarks/results_synthetic.py rare         # the methods for imbalance on one net and fewer songs
 
 Each run is `horovodrun -np N hvd-train train ...` as a user types it, N the cores of this machine. Writes
-benchmarks/results/synthetic-<what>_<date>.json, from which benchmarks/results_page.py makes docs/results.md.
+benchmarks/results/synthetic-<what>_<date>.json, from which benchmarks/results_page.py makes docs/reference/results.md.
 """
 
 from __future__ import annotations

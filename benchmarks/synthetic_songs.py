@@ -2,7 +2,7 @@
 
     python benchmarks/synthetic_songs.py --out benchmarks/results
 
-Generates 515,345 songs, splits them officially, and prints the table that stands in docs/data.md.
+Generates 515,345 songs, splits them officially, and prints the table of docs/concepts/synthetic-songs.md.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ def figures(seed: int) -> dict[str, Any]:
     shares = np.bincount(years.astype(int) - SONG_YEARS[0], minlength=len(YEARS)) / NUM_SONGS
     furthest = np.abs((features[train] - mean) / std).max(0)
     found = {
-        "largest difference of a mean, in deviations": np.abs((mean - published.mean) / published.std).max(),
-        "largest relative difference of a deviation": np.abs(std / published.std - 1).max(),
+        "largest difference of a mean, in standard deviations": np.abs((mean - published.mean) / published.std).max(),
+        "largest relative difference of a standard deviation": np.abs(std / published.std - 1).max(),
         "mean absolute difference of a correlation": np.abs(correlation - published.correlation).mean(),
         "largest difference of a correlation with the year": np.abs(with_year - published.year_correlation).max(),
         "largest difference of a year's share": np.abs(shares - published.year_counts / NUM_SONGS).max(),
-        "furthest value of an average, in deviations (median over columns)": np.median(furthest[:12]),
-        "furthest value of a covariance, in deviations (median over columns)": np.median(furthest[12:]),
+        "furthest value of an average, in standard deviations (median over columns)": np.median(furthest[:12]),
+        "furthest value of a covariance, in standard deviations (median over columns)": np.median(furthest[12:]),
         "least eigenvalue of any song's covariance": least_eigenvalue(features),
         "test RMSE of the train mean": np.sqrt(np.mean((years[test] - years[train].mean()) ** 2)),
         "test RMSE of linear regression": linear_rmse(features, years, train, test),

@@ -5,4 +5,5 @@ cd "$(dirname "$0")/../requirements"
 compile() { uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --custom-compile-command "make lock" "$@"; }
 compile run.in -o run.txt
 for name in build dev; do compile "$name.in" -c run.txt -o "$name.txt"; done
+compile docs.in -c run.txt -c dev.txt -o docs.txt
 for name in mpi bootstrap; do compile "$name.in" -o "$name.txt"; done

@@ -13,7 +13,7 @@ DEBUG = DEFAULT.replace(
     training={"num_epochs": 3, "check_equal_weights": True},
 )
 
-# The net and the batch on each rank that every measurement of speed is about (docs/performance.md).
+# The net and the batch on each rank that every measurement of speed is about (docs/reference/performance-log.md).
 REFERENCE = DEFAULT.replace(
     model={"filters": (32, 32), "dense_units": (128,), "conv_dropout": 0.0, "dense_dropout": 0.0},
     training={"local_batch_size": 256},
@@ -48,7 +48,7 @@ SEED_LEAVES = LEAVES.replace(
 
 # Songs of YearPredictionMSD. Eight directions of the columns first, then what follows from them: a few hundred songs of
 # one artist are no independent rows, and a net that is free in all 91 directions learns the artists. What each choice is
-# worth: docs/results.md.
+# worth: docs/reference/results.md.
 SONGS = DEFAULT.replace(
     model={
         "name": "mlp",

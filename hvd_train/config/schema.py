@@ -368,7 +368,7 @@ class DistributedConfig(Section):
     """How ranks share a machine and exchange gradients. A variable that is set in the environment wins over a field here."""
 
     automatic: tuple[Automatic, ...] = AUTOMATIC
-    """The settings that are made by themselves; with nothing after it, none is. docs/performance.md says what each does."""
+    """The settings that are made by themselves; with nothing after it, none is. docs/how-to/performance.md says what each does."""
     threads_per_rank: int | None = None
     """TensorFlow's threads for one operation on each rank. By default as many as the rank has cores."""
     cycle_time_ms: float | None = None

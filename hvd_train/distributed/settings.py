@@ -1,7 +1,7 @@
 """The settings that make a plain `horovodrun` fast, chosen before TensorFlow and Horovod start.
 
 Pure: `choose` looks at the environment, the machine and the config and says what to set; `apply` sets it. A variable
-that the user has set is never touched. What each is worth: docs/performance.md. None but the number of threads, by
+that the user has set is never touched. What each is worth: docs/reference/performance-log.md. None but the number of threads, by
 which TensorFlow parts its sums, changes a bit of what is computed.
 """
 

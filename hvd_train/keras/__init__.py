@@ -1,6 +1,6 @@
 """Horovod's Keras interface on Keras 3: `import hvd_train.keras as hvd` for `import horovod.tensorflow.keras as hvd`.
 
-The names, arguments and meanings are Horovod 0.28.1's; docs/keras.md has what differs, and why. This package imports
+The names, arguments and meanings are Horovod 0.28.1's; docs/reference/keras.md has what differs, and why. This package imports
 TensorFlow, Keras and Horovod, and nothing else of hvd_train.
 """
 

@@ -8,7 +8,7 @@
 
     train(state)
 
-Start it with `horovodrun --gloo` and a host discovery script; docs/keras.md has the command.
+Start it with `horovodrun --gloo` and a host discovery script; docs/how-to/horovod-script.md has the command.
 """
 
 from __future__ import annotations

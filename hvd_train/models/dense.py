@@ -2,7 +2,7 @@
 
 TensorFlow's MatMul hands float32 to oneDNN's gemm, which rearranges a transposed right side first: for the reference's
 (2880, 128) kernel that is much of the product's time at 32 rows. BatchMatMul's kernels read it as it lies.
-docs/performance.md has the times. Shape letters: N rows, I inputs, U units.
+docs/reference/performance-log.md has the times. Shape letters: N rows, I inputs, U units.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The mask of a row is a pure function of the layer's seed, the count of calls (the step) and the place of the row in the
 global batch. There the batches of all ranks stand one after another, which is the order of the virtual shards at any number
 of ranks. So masks depend neither on the number of ranks nor on an interruption: a checkpoint holds the count.
-docs/performance.md has the times.
+docs/reference/performance-log.md has the times.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def _later(targets_NK: Any) -> Any:
 
 
 def sparse_cross_entropy(labels_N: Any, logits_NK: Any) -> Any:
-    """(N,): the cross-entropy of class indices, by shares: TensorFlow's operation on indices is slower (docs/performance.md)."""
+    """(N,): the cross-entropy of class indices, by shares: TensorFlow's operation on indices is slower (docs/reference/performance-log.md)."""
     indices_N = tf.cast(tf.reshape(labels_N, [-1]), tf.int32)  # Keras gives every target as float32
     shares_NK = tf.one_hot(indices_N, logits_NK.shape[-1], dtype=logits_NK.dtype)
     return tf.nn.softmax_cross_entropy_with_logits(shares_NK, logits_NK)

@@ -1,6 +1,6 @@
 """Adam with its update in one operation of TensorFlow's, which reads and writes each number once.
 
-Keras computes the same formula in ten operations over all weights; docs/performance.md has the times. Variables, arguments
+Keras computes the same formula in ten operations over all weights; docs/reference/performance-log.md has the times. Variables, arguments
 and what a checkpoint holds are Keras's own.
 """
 

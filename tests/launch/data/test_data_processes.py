@@ -234,7 +234,7 @@ def test_a_hundred_thousand_columns_in_bounded_memory(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("".join(f"{2000 + i % 5},{row}\n" for i in range(200)))
     mib, said = memory_mib(tmp_path / "t.csv", tmp_path / "out")
     assert "refused" not in said
-    assert mib < 1280  # as docs/data.md states for so many columns
+    assert mib < 1280  # as docs/reference/dataset-directory.md states for so many columns
 
 
 def test_a_table_that_grows_while_it_is_read(songs: Path, tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""The blocks of README.md and docs/ are right: Python runs, commands exist, configurations load, JSON and TOML parse."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import docs_commands
+import docs_pages
+import pytest
+
+from hvd_train.cli import main
+from hvd_train.config import toml as config_toml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BLOCKS = [block for page in docs_pages.pages() for block in docs_pages.blocks(page)]
+LANGUAGES = {"sh", "python", "text", "toml", "json", "diff", "dockerfile", "ini"}
+
+
+def of(language: str) -> list[docs_pages.Block]:
+    return [block for block in BLOCKS if block.language == language]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_every_block_names_its_language(block: docs_pages.Block) -> None:
+    assert block.language in LANGUAGES
+
+
+def test_no_block_is_indented_text() -> None:
+    """Blocks of four spaces have no language, so nothing would look at them."""
+    for page in docs_pages.pages():
+        before = ""
+        for number, line in docs_pages.prose(page):
+            is_block = line.startswith("    ") and not before.strip() and not re.match(r" *([-*]|\d+\.) ", line)
+            assert not is_block, f"{docs_pages.name_of(page)}:{number}"
+            before = line
+
+
+@pytest.mark.parametrize("block", of("sh"), ids=str)
+def test_every_command_exists(block: docs_pages.Block) -> None:
+    syntax = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True)
+    assert syntax.returncode == 0, syntax.stderr
+    found = list(docs_commands.commands(block.text))
+    assert found
+    for words in found:
+        docs_commands.check(words)
+
+
+@pytest.mark.parametrize("block", [b for b in of("sh") if b.run == "unit"], ids=str)
+def test_quick_commands_run(block: docs_pages.Block, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(docs_pages.REPOSITORY)
+    for words in docs_commands.commands(block.text):
+        given = docs_commands.ours(words)
+        assert given is not None, words
+        assert main(given) == 0
+
+
+@pytest.mark.parametrize("block", of("python"), ids=str)
+def test_python_blocks_run(block: docs_pages.Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = compile(block.text, str(block), "exec")
+    if block.run or block.not_run:
+        return
+    monkeypatch.chdir(tmp_path)
+    loaded = set(sys.modules)
+    exec(code, {"__name__": "__main__"})
+    assert not {"tensorflow", "keras"} & (set(sys.modules) - loaded), "mark it with <!-- run: launch -->"
+
+
+@pytest.mark.parametrize("block", of("toml"), ids=str)
+def test_toml_blocks_are_configurations(block: docs_pages.Block) -> None:
+    tomllib.loads(block.text)
+    config_toml.loads(block.text, source=str(block))
+
+
+@pytest.mark.parametrize("block", of("json"), ids=str)
+def test_json_blocks_parse(block: docs_pages.Block) -> None:
+    json.loads(block.text)
+
+
+def test_the_readme_shows_lines_of_the_tutorial_s_log() -> None:
+    tutorial = docs_pages.DOCS / "tutorials" / "first-run.md"
+    log = next(block for block in docs_pages.blocks(tutorial) if "[1,0]<stdout>:epoch" in block.text)
+    shown = [block for block in docs_pages.blocks(docs_pages.REPOSITORY / "README.md") if "epoch" in block.text]
+    lines = [line for block in shown if block.language == "text" for line in block.text.splitlines() if line.strip()]
+    assert len(lines) >= 5
+    known = {line.removeprefix("[1,0]<stdout>:").rstrip() for line in log.text.splitlines()}
+    assert [line for line in lines if line.rstrip() not in known | {"..."}] == []
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    first = next(block for block in docs_pages.blocks(docs_pages.REPOSITORY / "README.md") if block.language == "sh")
+    assert [words for words in docs_commands.commands(first.text)] == [["make", "train"], ["make", "test"]]
+
+
+def test_every_path_of_the_repository_that_is_named_exists() -> None:
+    """`hvd_train/...`, `tests/...` and the like in backticks."""
+    pattern = re.compile(
+        r"`((?:benchmarks|docker|docs|examples|horovod|hostfiles|hvd_train|requirements|scripts|tests)/[^`\s]*)`"
+    )
+    absent = []
+    for page in docs_pages.pages():
+        for name in pattern.findall(page.read_text()):
+            path, _, _ = name.partition("::")
+            if "NAME" not in path and not list(docs_pages.REPOSITORY.glob(path.rstrip("/"))):
+                absent.append(f"{docs_pages.name_of(page)}: {name}")
+    assert absent == []
+
+
+def test_a_program_is_there_to_check_the_syntax() -> None:
+    assert shutil.which("bash")
