@@ -12,6 +12,12 @@ WITH_ENV := set -a; . scripts/mpi.env; set +a; export PATH="$(abspath $(BIN)):$$
 # What TensorFlow announces while horovodrun looks whether it is there; no log level silences it.
 CHATTER := absl::InitializeLog|port.cc:.*oneDNN|cpu_feature_guard|^To enable the following instructions
 
+# Tests that wait more than they compute run side by side, in JOBS processes. SELECT picks tests by their markers.
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
+SELECT ?= not slow
+# The tests start Python hundreds of times: each start compiles every module again where bytecode is not written.
+PYTEST := unset PYTHONDONTWRITEBYTECODE; python -m pytest -q --durations=10
+
 .DEFAULT_GOAL := help
 .PHONY: help setup train test unit fuzz fuzz-smoke parallel launch hosts bench check lint format typecheck lock horovod-source horovod-patches clean distclean
 
@@ -27,7 +33,7 @@ train: setup ## train on NP=2 ranks under horovodrun; ARGS="--data songs.csv" fo
 test: setup unit fuzz-smoke parallel launch ## the whole test suite
 
 unit: setup ## tests without TensorFlow and MPI, in seconds
-	@$(WITH_ENV) python -m pytest -q tests/unit
+	@$(WITH_ENV) $(PYTEST) -n $(JOBS) --dist worksteal -m "$(SELECT)" tests/unit
 
 fuzz-smoke: setup ## every fuzzer for two seconds, with the same inputs each time
 	@$(WITH_ENV) python -m pytest -q tests/fuzz

@@ -9,6 +9,7 @@ its pure reading, and nothing else, in `except Exception`. numpy is not needed: 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -114,9 +115,14 @@ def _read_sequence(origin: Any, arguments: tuple[Any, ...], value: Any, name: st
     return origin(read(kind, item, f"{name}[{i}]", finite=finite) for i, (kind, item) in pairs)
 
 
+@functools.cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def _read_fields(kind: Any, value: Any, name: str, finite: bool) -> Any:
     mapping = _of(dict, value, name)
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     if typing.is_typeddict(kind):
         needed = kind.__required_keys__
     else:

@@ -9,6 +9,7 @@ a default in `hvd_train.cli.arguments_table.TableFlags`, and the source that hee
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -68,11 +69,17 @@ class TableFormat:
         return dataclasses.replace(self, **given)
 
 
+@functools.cache
+def _hints() -> dict[str, Any]:
+    """The types of the fields. Python evaluates every annotation again on each call of get_type_hints."""
+    return typing.get_type_hints(DataConfig)
+
+
 def _is_possible(name: str, value: Any) -> bool:
     default = getattr(TableFormat(), name, None)
     if default is None or not isinstance(value, type(default)) or not all(isinstance(item, str) for item in value):
         return False
-    kind = typing.get_type_hints(DataConfig)[name]
+    kind = _hints()[name]
     return typing.get_origin(kind) is not typing.Literal or value in typing.get_args(kind)
 
 

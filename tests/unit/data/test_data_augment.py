@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_train.config.schema import DataConfig
@@ -22,7 +22,6 @@ def augmentation(**options: float) -> Augmentation:
 
 
 @given(st.integers(1, 40), st.integers(0, 5), st.integers(0, 2**31 - 1))
-@settings(max_examples=30, deadline=None)
 def test_a_row_is_augmented_alike_in_any_batch(num_rows: int, epoch: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     made = augmentation(noise=0.3, feature_dropout=0.2)

@@ -162,11 +162,11 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_very_many_columns(tmp_path: Path) -> None:
-    num_columns = 20_000
+    num_columns = 8_000
     rows = [f"{2000 + i % 3}," + ",".join([f"{i}.25"] * num_columns) for i in range(12)]
     features, _ = all_rows(converted(write_lines(tmp_path / "t.csv", *rows), tmp_path / "out"))
     assert features.shape == (12, num_columns)
-    assert features[7, 19_999] == 7.25
+    assert features[7, 7_999] == 7.25
     rows[7] = rows[7] + "x"
     assert f"line 8, column {num_columns + 1}" in refused(write_lines(tmp_path / "t.csv", *rows), tmp_path / "bad")
 

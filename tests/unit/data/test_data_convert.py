@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from data_helpers import all_rows, converted, frame
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_train.config.schema import SPLITS, DataConfig
@@ -40,7 +40,6 @@ def test_statistics_equal_numpy_on_the_train_split(table: Path, tmp_path: Path) 
 @given(
     st.lists(st.integers(1, 400), min_size=1, max_size=6), st.floats(1e7, 1e8), st.floats(8, 200), st.integers(0, 99)
 )
-@settings(max_examples=40, deadline=None)
 def test_small_spreads_on_large_values_survive_merging(sizes: list[int], at: float, spread: float, seed: int) -> None:
     blocks = [
         np.random.default_rng([seed, i]).normal(at, spread, (n, 3)).astype(np.float32) for i, n in enumerate(sizes)
@@ -113,7 +112,6 @@ def test_shards_hold_every_row_once_and_sizes_differ_by_at_most_one(table: Path,
 
 
 @given(st.integers(0, 500), st.integers(1, 70), st.lists(st.integers(0, 90), max_size=12))
-@settings(max_examples=60, deadline=None)
 def test_a_deal_does_not_depend_on_how_rows_come(num_rows: int, num_shards: int, pieces: list[int]) -> None:
     whole = Deal(0, 0, num_rows, num_shards)
     expected = whole.next(num_rows)

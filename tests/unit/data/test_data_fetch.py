@@ -35,9 +35,11 @@ GOOD = zipped(TEXT)
 
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
-    """Collects such sockets in the test that left them."""
+    """Collects such sockets in the test that left them, and looks at nothing that was there before."""
+    gc.freeze()
     yield
     gc.collect()
+    gc.unfreeze()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -66,7 +68,7 @@ def server() -> Iterator[tuple[str, list[str]]]:
     requests: list[str] = []
     handler = type("OneHandler", (Handler,), {"requests": requests})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}", requests
         running.shutdown()

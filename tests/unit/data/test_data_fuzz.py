@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 from data_helpers import all_rows, converted, frame
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hvd_train.errors import DataError
@@ -73,7 +73,6 @@ def mangled(draw: st.DrawFn) -> str:
 @given(mangled())
 @example("\r\r\n\n" + "\n".join(GOOD[:12]))
 @example("\n\ufeff".join([GOOD[0], "\n".join(GOOD[1:12])]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_mangled_tables_are_refused_by_place_or_read_right(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     tmp_path = tmp_path_factory.mktemp("fuzz")
     path = tmp_path / "t.csv"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from data_helpers import all_rows, converted, frame, new_rows, write_lines, written
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvd_train.config.schema import SPLITS, DataConfig
@@ -63,7 +63,7 @@ def tables(draw: st.DrawFn) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 @given(tables())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=settings().max_examples // 5)
 def test_a_table_is_the_same_data_in_each_format(
     tmp_path_factory: pytest.TempPathFactory, drawn: tuple[pd.DataFrame, dict[str, Any]]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_train.data import EpochPlan, default_num_virtual_shards, nearest_divisors, nearest_multiples, own_shards
@@ -51,7 +51,6 @@ def plans(draw: st.DrawFn) -> tuple[EpochPlan, int, int]:
 
 
 @given(plans())
-@settings(max_examples=60, deadline=None)
 def test_each_row_at_most_once_and_the_same_batches_for_any_size(given_plan: tuple[EpochPlan, int, int]) -> None:
     plan, size, epoch = given_plan
     num_shards = len(plan.shard_sizes)
@@ -72,7 +71,6 @@ def test_each_row_at_most_once_and_the_same_batches_for_any_size(given_plan: tup
 
 
 @given(st.integers(5, 60), st.integers(1, 7), st.integers(0, 3))
-@settings(max_examples=40, deadline=None)
 def test_left_over_rows_take_turns(size: int, per_step: int, seed: int) -> None:
     plan = EpochPlan(seed, [size], min(per_step, size))
     num_epochs = 40

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from data_helpers import converted, frame
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_train.config.schema import SPLITS, DataConfig
@@ -61,7 +61,6 @@ def test_songs_are_not_split_at_random_unless_insisted() -> None:
 
 
 @given(st.integers(3, 300), st.integers(0, 3), st.floats(0.05, 0.4), st.floats(0.05, 0.4))
-@settings(max_examples=50, deadline=None)
 def test_random_shares_are_exact_and_follow_the_seed(num_rows: int, seed: int, val: float, test: float) -> None:
     config = DataConfig(split="random", split_seed=seed, val_fraction=val, test_fraction=test)
     num_val, num_test = round(num_rows * val), round(num_rows * test)
@@ -75,7 +74,6 @@ def test_random_shares_are_exact_and_follow_the_seed(num_rows: int, seed: int, v
 
 
 @given(st.lists(st.integers(1, 40), min_size=3, max_size=30), st.integers(0, 3))
-@settings(max_examples=50, deadline=None)
 def test_stratified_keeps_each_class_share_within_a_row(sizes: list[int], seed: int) -> None:
     if sum(sizes) < 40:
         sizes = [*sizes, 40]
@@ -92,7 +90,6 @@ def test_stratified_keeps_each_class_share_within_a_row(sizes: list[int], seed: 
 
 
 @given(st.lists(st.integers(1, 60), min_size=3, max_size=40), st.integers(0, 3))
-@settings(max_examples=50, deadline=None)
 def test_no_group_is_on_two_sides(sizes: list[int], seed: int) -> None:
     keys = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     try:

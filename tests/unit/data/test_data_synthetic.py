@@ -52,7 +52,7 @@ def test_they_look_like_the_published_songs() -> None:
 
 def test_a_linear_model_sees_half_of_what_can_be_seen() -> None:
     v, years = draw(MODEL, np.random.default_rng(6), 24_000)
-    best = np.sqrt(np.mean((MODEL.posterior_of_v(v) @ YEARS - years) ** 2))
+    best = np.sqrt(np.mean((MODEL.posterior_of_v(v[:8000]) @ YEARS - years[:8000]) ** 2))
     assert regression_rmse(MODEL.features(v), years) == pytest.approx(9.6, abs=0.2)
     assert best == pytest.approx(8.7, abs=0.2)
 
@@ -121,7 +121,7 @@ def test_posterior_and_best_figures_equal_brute_force() -> None:
 
 
 def test_the_posterior_is_calibrated() -> None:
-    v, years = draw(MODEL, np.random.default_rng(9), 20_000)
+    v, years = draw(MODEL, np.random.default_rng(9), 10_000)
     posterior = MODEL.posterior_of_v(v)
     hits = posterior.argmax(1) == years - 1922
     assert hits.mean() == pytest.approx(posterior.max(1).mean(), abs=0.008)

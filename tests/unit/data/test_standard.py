@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_train.config.schema import DataConfig
@@ -29,7 +29,6 @@ def column(at: float, seed: int = 0) -> np.ndarray:
 
 
 @given(st.integers(-100, 100), st.floats(-1e4, 1e4), st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
 def test_a_power_of_two_changes_no_bit(exponent: int, at: float, seed: int) -> None:
     rows = column(at, seed)
     scaled = np.ldexp(rows, exponent)
@@ -37,7 +36,6 @@ def test_a_power_of_two_changes_no_bit(exponent: int, at: float, seed: int) -> N
 
 
 @given(st.floats(-30, 30), st.floats(-100, 100), st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
 def test_any_other_factor_changes_rounding_alone(power: float, at: float, seed: int) -> None:
     rows = column(at, seed)
     scaled = (rows.astype(np.float64) * 10**power).astype(np.float32)

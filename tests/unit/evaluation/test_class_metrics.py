@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from sklearn.metrics import (
-    balanced_accuracy_score,
-    confusion_matrix,
-    f1_score,
-    precision_score,
-    recall_score,
-    roc_auc_score,
-)
 
 from hvd_train.evaluation import class_metrics
 from hvd_train.evaluation.class_metrics import ClassTally, area_under_roc, figures, log_odds
@@ -31,6 +25,12 @@ from hvd_train.runs.directory import RunDir
 
 NAMES = ("rare", "common", "[bold]odd", "never")
 TRAIN_COUNTS = np.array([10, 500, 90, 3])
+
+
+@pytest.fixture
+def sklearn_metrics() -> ModuleType:
+    """Loads in a second, which the other tests here need not wait for."""
+    return importlib.import_module("sklearn.metrics")
 
 
 class _Ranks:
@@ -98,30 +98,34 @@ def results(size: int, logits: np.ndarray, targets: np.ndarray, **limits: int) -
 
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
-def test_figures_are_scikit_learn_s() -> None:
+def test_figures_are_scikit_learn_s(sklearn_metrics: ModuleType) -> None:
     logits, targets = some_rows()
     found = results(1, logits, targets)
     predicted, probabilities = logits.argmax(axis=1), softmax(logits)
-    assert found["confusion"] == confusion_matrix(targets, predicted, labels=range(4)).tolist()
+    assert found["confusion"] == sklearn_metrics.confusion_matrix(targets, predicted, labels=range(4)).tolist()
     seen = range(3)
-    for name, score in (("recall", recall_score), ("precision", precision_score), ("f1", f1_score)):
+    for name, score in (
+        ("recall", sklearn_metrics.recall_score),
+        ("precision", sklearn_metrics.precision_score),
+        ("f1", sklearn_metrics.f1_score),
+    ):
         expected = score(targets, predicted, labels=seen, average=None, zero_division=0)
         assert [found["classes"][k][name] for k in seen] == pytest.approx(expected.tolist()), name
-    areas = [roc_auc_score(targets == k, probabilities[:, k]) for k in seen]
+    areas = [sklearn_metrics.roc_auc_score(targets == k, probabilities[:, k]) for k in seen]
     assert [row["auc"] for row in found["classes"]] == [*map(pytest.approx, areas), None]
     scores, baseline = figures(found)
     assert scores == pytest.approx(
         {
-            "balanced_accuracy": balanced_accuracy_score(targets, predicted),
-            "macro_f1": f1_score(targets, predicted, average="macro"),
+            "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(targets, predicted),
+            "macro_f1": sklearn_metrics.f1_score(targets, predicted, average="macro"),
             "auc": np.mean(areas),
         }
     )
     constant = np.full_like(targets, TRAIN_COUNTS.argmax())
     assert baseline == pytest.approx(
         {
-            "balanced_accuracy": balanced_accuracy_score(targets, constant),
-            "macro_f1": f1_score(targets, constant, average="macro"),
+            "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(targets, constant),
+            "macro_f1": sklearn_metrics.f1_score(targets, constant, average="macro"),
             "auc": 0.5,
         }
     )
@@ -135,12 +139,16 @@ def test_figures_do_not_depend_on_the_number_of_ranks(size: int, monkeypatch: py
     assert results(size, logits, targets) == alone
 
 
-def test_two_classes_have_one_area() -> None:
+def test_two_classes_have_one_area(sklearn_metrics: ModuleType) -> None:
     logits, targets = some_rows()
     some = targets < 2
     found = results(1, logits[some][:, :2], targets[some])
     areas = [row["auc"] for row in found["classes"]]
-    assert areas[0] == areas[1] == pytest.approx(roc_auc_score(targets[some], softmax(logits[some][:, :2])[:, 1]))
+    assert (
+        areas[0]
+        == areas[1]
+        == pytest.approx(sklearn_metrics.roc_auc_score(targets[some], softmax(logits[some][:, :2])[:, 1]))
+    )
 
 
 def test_many_classes_have_no_matrix_but_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +166,6 @@ def test_too_many_scores_leave_out_the_area_on_all_ranks(monkeypatch: pytest.Mon
     assert set(figures(found)[0]) == {"balanced_accuracy", "macro_f1"}
 
 
-@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30))
 def test_the_area_is_the_share_of_pairs_in_order(rows: list[tuple[int, bool]]) -> None:
     scores, positive = np.array([s for s, _ in rows], np.float32), np.array([p for _, p in rows])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import log_loss, mean_absolute_error, root_mean_squared_error
 
 from hvd_train.evaluation import metrics
 from hvd_train.evaluation.metrics import Baseline, Labels
@@ -21,6 +20,8 @@ def some_outputs(num_rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def expected(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     """The same figures by scikit-learn and numpy, from the definitions."""
+    from sklearn.metrics import log_loss, mean_absolute_error, root_mean_squared_error  # a second, which few tests need
+
     probabilities = np.exp(logits.astype(np.float64))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     years, truth = YEARS.values, YEARS.values[targets]

@@ -92,13 +92,13 @@ def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
         checkpoint.load(path)
 
 
-@pytest.mark.parametrize("position", range(128))
-def test_no_flipped_bit_of_an_array_s_header_is_read_as_other_numbers(tmp_path: Path, position: int) -> None:
+@pytest.mark.parametrize("bit", [0, *(pytest.param(bit, marks=pytest.mark.slow) for bit in range(1, 8))])
+def test_no_flipped_bit_of_an_array_s_header_is_read_as_other_numbers(tmp_path: Path, bit: int) -> None:
     """numpy reads as many bytes as the header asks for, and zipfile compares the CRC only at a member's end."""
     path = saved(tmp_path)
     content = path.read_bytes()
     start = content.index(b"\x93NUMPY")
-    for bit in range(8):
+    for position in range(128):
         flipped = bytearray(content)
         flipped[start + position] ^= 1 << bit
         path.write_bytes(flipped)
