@@ -1,46 +1,100 @@
-"""What a run tells whoever listens: an Observer hears how it goes, a Watch hears where each rank is.
+"""What a run reports: an Observer receives its events, a Watch receives the position of each rank.
 
-`hvd_train.cli.console` shows a run on a terminal, `hvd_train.watchdog` watches over the ranks. These base classes do nothing.
+The console (`hvd_train.cli`), the trackers (`hvd_train.runs.trackers`) and a user's own listeners are Observers.
+`hvd_train.watchdog` is the Watch of a job with several ranks. The base classes here do nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
 class Observer:
-    """Told by the root alone; on the other ranks nobody watches."""
+    """Receives the events of a run, on the root alone. Override what you need.
 
-    def found(self, facts: dict[str, str]) -> None:
-        """Before the first step: ranks, hosts, threads, versions, data, batch."""
+    No method may call a collective: the other ranks do not call it. Training waits for each method to return. An
+    exception ends the run, unless `is_optional`.
+    """
 
-    def note(self, text: str) -> None:
-        """Something worth knowing, a sentence."""
+    is_optional = False
+    """Whether the run goes on without this observer after it failed. The failure is reported once."""
 
-    def epoch_begins(self, epoch: int, num_epochs: int, num_steps: int) -> None:
+    def on_start(self, config: dict[str, Any], facts: dict[str, str], run_dir: Path) -> None:
+        """Before the first step. `config` is the RunConfig as nested dicts, with every automatic default resolved.
+
+        `facts` describe the run in one line each: ranks, cores, versions, data, model, batch. `run_dir` exists.
+        """
+
+    def on_message(self, text: str) -> None:
+        """A sentence for the user, for instance that the learning rate falls. Some come before `on_start`."""
+
+    def on_epoch_begin(self, epoch: int, num_epochs: int, num_steps: int) -> None:
         """Epochs count from 1."""
 
-    def steps_done(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None:
-        """Some steps of the epoch are done; the loss is this rank's, for the progress bar alone."""
+    def on_steps(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None:
+        """Some steps of the epoch are done. `loss` is the mean over the rows of the root alone, for a progress bar."""
 
-    def epoch_ended(self, row: dict[str, float], *, best: bool) -> None:
-        """A row of metrics.csv."""
+    def on_epoch_end(self, row: dict[str, float], *, best: bool) -> None:
+        """`row` is a row of metrics.csv; `best` says that no epoch before had a better validation loss."""
+
+    def on_end(self, report: Any) -> None:
+        """The run is complete. `report` is its `hvd_train.Report`."""
 
     def close(self) -> None:
-        """The run ends here, perhaps in its middle."""
+        """Called last, also when the run fails or is stopped. Called once or more."""
 
-    def finished(self, report: Any) -> None:
-        """The run came to its end."""
+
+class Observers(Observer):
+    """Passes each event to several observers, in their order."""
+
+    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        self._observers = list(observers)
+
+    def _pass_on(self, event: str, *arguments: Any, **named: Any) -> None:
+        failures = []
+        for observer in list(self._observers):
+            try:
+                getattr(observer, event)(*arguments, **named)
+            except Exception as error:
+                if not observer.is_optional:
+                    raise
+                self._observers.remove(observer)
+                failures.append(f"{type(observer).__name__} failed in {event} ({type(error).__name__}: {error}).")
+        for failure in failures:
+            self.on_message(f"{failure} The run goes on without it.")
+
+    def on_start(self, config: dict[str, Any], facts: dict[str, str], run_dir: Path) -> None:
+        self._pass_on("on_start", config, facts, run_dir)
+
+    def on_message(self, text: str) -> None:
+        self._pass_on("on_message", text)
+
+    def on_epoch_begin(self, epoch: int, num_epochs: int, num_steps: int) -> None:
+        self._pass_on("on_epoch_begin", epoch, num_epochs, num_steps)
+
+    def on_steps(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None:
+        self._pass_on("on_steps", step, num_steps, samples_per_s, loss)
+
+    def on_epoch_end(self, row: dict[str, float], *, best: bool) -> None:
+        self._pass_on("on_epoch_end", row, best=best)
+
+    def on_end(self, report: Any) -> None:
+        self._pass_on("on_end", report)
+
+    def close(self) -> None:
+        self._pass_on("close")
 
 
 class Watch:
-    """Watches nothing. What the trainer says goes unheard."""
+    """Receives where this rank is. This base class watches nothing."""
 
     def phase(self, where: str, *, waits_for_others: bool) -> None:
-        """Where this rank is, in words, and whether it then waits for the others. Costs nothing worth counting."""
+        """Where this rank is, in words, and whether it then waits for the others. The cost is negligible."""
 
     def progress(self, step: int) -> None:
         """A step was finished; `step` counts from the beginning of the run."""
 
     def close(self) -> None:
-        """This rank has come to its end in good order."""
+        """This rank has ended in good order."""

@@ -79,16 +79,16 @@ class ConsoleObserver(Observer):
         self._told = 0.0
         self._waiting_log: list[str] = []
 
-    def found(self, facts: dict[str, str]) -> None:
+    def on_start(self, config: dict[str, Any], facts: dict[str, str], run_dir: Path) -> None:
         width = max(map(len, facts))
         for name, fact in facts.items():
             self._line(f"{name:<{width}}  {fact}", style=None)
         self._line(f"{'run':<{width}}  {self.run_dir.path}")
 
-    def note(self, text: str) -> None:
+    def on_message(self, text: str) -> None:
         self._line(text)
 
-    def epoch_begins(self, epoch: int, num_epochs: int, num_steps: int) -> None:
+    def on_epoch_begin(self, epoch: int, num_epochs: int, num_steps: int) -> None:
         self._epoch, self._epochs, self._told = epoch, num_epochs, time.monotonic()
         if self.console.is_terminal:
             self._bar = Progress(
@@ -104,7 +104,7 @@ class ConsoleObserver(Observer):
             self._task = self._bar.add_task("", total=num_steps, epoch=f"{epoch}/{num_epochs}", rate="", loss="")
             self._bar.start()
 
-    def steps_done(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None:
+    def on_steps(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None:
         rate = f"{samples_per_s:,.0f} samples/s" if samples_per_s == samples_per_s else ""
         if self._bar:
             self._bar.update(self._task, completed=step, rate=rate, loss=f"loss {loss:.4g}")
@@ -114,7 +114,7 @@ class ConsoleObserver(Observer):
                 f"epoch {self._epoch}/{self._epochs}  step {step}/{num_steps}  loss {loss:.4g}  {rate}", log=False
             )
 
-    def epoch_ended(self, row: dict[str, float], *, best: bool) -> None:
+    def on_epoch_end(self, row: dict[str, float], *, best: bool) -> None:
         self.close()
         figures = "  ".join(
             f"{name} {_figure(name, row[f'val_{name}'])}" for name in metrics.TITLES if f"val_{name}" in row
@@ -124,7 +124,7 @@ class ConsoleObserver(Observer):
             f"{row['samples_per_s']:,.0f} samples/s  {row['seconds']:.1f} s{'  best' if best else ''}"
         )
 
-    def finished(self, report: Any) -> None:
+    def on_end(self, report: Any) -> None:
         self.close()
         table = results_table(
             report.metrics["test"],

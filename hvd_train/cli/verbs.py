@@ -63,7 +63,7 @@ def train(argv: Sequence[str], place: Place) -> int:
     try:
         with guarded(world, limits, hint=lambda: last_checkpoint_line(run_dir, on_root=world.is_root)) as watch:
             train_and_evaluate(
-                arguments.run, world, run_dir, resume=given.resume is not None, observer=observer, watch=watch
+                arguments.run, world, run_dir, resume=given.resume is not None, callbacks=[observer], watch=watch
             )
     except Stopped as stopped:
         observer.close()

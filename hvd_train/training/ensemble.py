@@ -70,10 +70,10 @@ def _train_members(
         if not done:
             observer = observe(member)
             if world.is_root:
-                observer.note(f"Member {index + 1} of {num_members}, seed {training.seed}")
+                observer.on_message(f"Member {index + 1} of {num_members}, seed {training.seed}")
             keras.backend.clear_session()
             chosen = dataclasses.replace(config, training=training)
-            train_and_evaluate(chosen, world, member, resume=begun, observer=observer, watch=watch)
+            train_and_evaluate(chosen, world, member, resume=begun, callbacks=[observer], watch=watch)
         members.append(member)
     return members
 

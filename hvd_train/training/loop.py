@@ -91,7 +91,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         self._timed_from: tuple[float, int] | None = None
         loop.watch.phase(f"step {self._step + 1} of epoch {epoch + 1}", waits_for_others=True)
         if loop.world.is_root:
-            loop.observer.epoch_begins(epoch + 1, loop.training.num_epochs, loop.num_steps)
+            loop.observer.on_epoch_begin(epoch + 1, loop.training.num_epochs, loop.num_steps)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         where = f"step {self._step + 1} of epoch {self.loop.progress.epoch + 1}"
@@ -119,7 +119,7 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
             loop.save(True, False)
         if loop.world.is_root and now - self._shown >= SHOW_EVERY_S:
             self._shown = now
-            loop.observer.steps_done(
+            loop.observer.on_steps(
                 self._step, loop.num_steps, self.samples_per_s, loop.loss.in_units(float(logs["loss"]))
             )
 
@@ -139,7 +139,9 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
                 loop.save(False, True)
         loop.save(True, best and not loop.average)
         if world.is_root:
-            loop.observer.epoch_ended(row, best=best)
+            loop.observer.on_epoch_end(row, best=best)
+        if logs is not None:  # what the user's callbacks see: equal on all ranks
+            logs.update({name: value for name, value in row.items() if name not in ("samples_per_s", "seconds")})
         self._apply(before, after)
         self.samples_per_s = math.nan
 
@@ -188,13 +190,13 @@ class EpochLoop(keras.callbacks.Callback):  # type: ignore[misc]
         if after.plateau_factor != before.plateau_factor:
             set_plateau_factor(self.model.optimizer, after.plateau_factor)
             if loop.world.is_root:
-                loop.observer.note(
+                loop.observer.on_message(
                     f"No better validation loss for {loop.training.plateau_patience} epochs: the rate falls to {after.plateau_factor:g} of itself."
                 )
         if after.stopped_early:
             self.model.stop_training = True
             if loop.world.is_root:
-                loop.observer.note(
+                loop.observer.on_message(
                     f"No better validation loss for {loop.training.early_stopping_patience} epochs: training ends; the best epoch was {after.best_epoch}."
                 )
 

@@ -6,6 +6,8 @@ All ranks call it with equal arguments. Who takes part in what is said at each b
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -24,11 +26,12 @@ from hvd_train.evaluation import (
     fitted_temperature,
     from_sums,
 )
-from hvd_train.events import Observer, Watch
+from hvd_train.events import Observers, Watch
 from hvd_train.files import write_text
 from hvd_train.inference import deployed, save_model
 from hvd_train.models import part_from_root
 from hvd_train.runs import SCORED, Checkpoint, Progress, Report, RunDir, Scores, checkpoint, held, write_report
+from hvd_train.training.callbacks import AgreedStop, part_callbacks
 from hvd_train.training.loop import EpochLoop, Loop, require_equal_weights, set_plateau_factor
 from hvd_train.training.pipeline import TrainRows, epochs_dataset
 from hvd_train.training.precision import in_float32
@@ -76,7 +79,7 @@ def require_place(last: Checkpoint, best: Checkpoint | None, parts: Parts) -> No
         )
 
 
-def fit(parts: Parts, world: World, loop: Loop) -> None:
+def fit(parts: Parts, world: World, loop: Loop, keras_callbacks: list[Any]) -> None:
     """Run the epochs that are left. All ranks; each step ends with one grouped allreduce."""
     config, progress = parts.config, loop.progress
     shards = own_shards(world.rank, world.size, parts.dataset.num_virtual_shards)
@@ -94,13 +97,15 @@ def fit(parts: Parts, world: World, loop: Loop) -> None:
         epoch=lambda: loop.progress.epoch,
     )
 
-    callback = EpochLoop(loop)
-    settings: dict[str, Any] = {"verbose": 0, "shuffle": False, "callbacks": [callback]}
+    callbacks = [EpochLoop(loop), *keras_callbacks, *([AgreedStop(world)] if keras_callbacks else [])]
+    settings: dict[str, Any] = {"verbose": 0, "shuffle": False, "callbacks": callbacks}
+    stopped = progress.stopped_early
     if progress.step:  # a checkpoint from the middle of an epoch: first the rest of that one
         first_step = progress.step
         rest = epochs_dataset(train, lambda: order_from(first_step), parts.plan.num_steps - first_step)
         parts.trained.fit(rest, epochs=progress.epoch + 1, initial_epoch=progress.epoch, **settings)
-    if loop.progress.epoch < config.training.num_epochs and not loop.progress.stopped_early:
+        stopped = parts.trained.stop_training
+    if loop.progress.epoch < config.training.num_epochs and not stopped:
         dataset = epochs_dataset(train, lambda: order_from(0), parts.plan.num_steps)
         parts.trained.fit(dataset, epochs=config.training.num_epochs, initial_epoch=loop.progress.epoch, **settings)
 
@@ -111,21 +116,38 @@ def train_and_evaluate(
     run_dir: RunDir,
     *,
     resume: bool = False,
-    observer: Observer | None = None,
+    callbacks: Sequence[Any] = (),
     watch: Watch | None = None,
 ) -> Report:
     """Train as `config` says, keep the best epoch, evaluate it, write everything to `run_dir`. All ranks.
 
-    Returns the report on every rank. Raises UserError alike on every rank for what the user can mend; also where another
-    program writes to `run_dir`, or a run's results are there that `resume` does not ask to go on with.
+    `callbacks` are Observers, which the root alone calls, and Keras callbacks, which each rank calls with its own
+    object (see `hvd_train.training.callbacks`). Returns the report on every rank.
+
+    Raises:
+        UserError: alike on every rank, for what the user can correct. Also where another program writes to `run_dir`,
+            or `run_dir` holds the results of a run and `resume` is false.
     """
-    observer, watch = observer or Observer(), watch or Watch()
-    with held(run_dir, world, new=not resume, told=observer.note):
-        return _train(config, world, run_dir, resume=resume, observer=observer, watch=watch)
+    observers, keras_callbacks = part_callbacks(callbacks)
+    observer, watch = Observers(observers if world.is_root else []), watch or Watch()
+    try:
+        with held(run_dir, world, new=not resume, told=observer.on_message):
+            return _train(
+                config, world, run_dir, resume=resume, observer=observer, keras_callbacks=keras_callbacks, watch=watch
+            )
+    finally:
+        observer.close()
 
 
 def _train(
-    config: RunConfig, world: World, run_dir: RunDir, *, resume: bool, observer: Observer, watch: Watch
+    config: RunConfig,
+    world: World,
+    run_dir: RunDir,
+    *,
+    resume: bool,
+    observer: Observers,
+    keras_callbacks: list[Any],
+    watch: Watch,
 ) -> Report:
     started = time.monotonic()
     parts = assemble(config, world, observer, watch)
@@ -133,7 +155,7 @@ def _train(
     text = toml.dumps(config)
     needs = world.together(lambda: check_saveable(parts.model), on="root")
     if needs and world.is_root:
-        observer.note(needs)
+        observer.on_message(needs)
     progress = begin(parts, world, run_dir if resume else None)
 
     def start_writing() -> None:
@@ -145,7 +167,7 @@ def _train(
     world.together(start_writing, on="root")
     found = facts(parts, world, world.allgather(world.place))
     if world.is_root:
-        observer.found(found)
+        observer.on_start(asdict(config), found, run_dir.path)
 
     watch.phase("the preparation of the rows", waits_for_others=False)
     validation = parts.prepared(parts.load("val", world))
@@ -175,7 +197,7 @@ def _train(
         loss=parts.loss,
     )
     with checkpoint.Writer() as writer:
-        fit(parts, world, loop)
+        fit(parts, world, loop, keras_callbacks)
         world.together(writer.finish, on="root")
     return finish(parts, world, run_dir, loop, found, started=started)
 
@@ -221,5 +243,5 @@ def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[
 
     world.together(write, on="root")
     if world.is_root:
-        loop.observer.finished(report)
+        loop.observer.on_end(report)
     return report

@@ -89,7 +89,7 @@ def open_dataset(config: RunConfig, world: World, observer: Observer, watch: Wat
     wanted = shards_for_batch(config.training, world.size)
     if data.num_virtual_shards is None and wanted is not None:
         data = replace(data, num_virtual_shards=wanted)
-    report = observer.note if world.is_root else None
+    report = observer.on_message if world.is_root else None
 
     def convert() -> Path:
         # A long conversion is no stall: it tells the watchdog that it gets on.
@@ -162,7 +162,7 @@ def resolve_precision(
     assert decided is not None
     resolved, why = decided
     if world.is_root:
-        observer.note(why)
+        observer.on_message(why)
     return resolved
 
 

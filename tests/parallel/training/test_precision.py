@@ -184,13 +184,13 @@ def test_a_user_s_network_fails_at_the_start_or_trains_and_is_said(
         run_dir = RunDir(Path(world.broadcast(str(tmp_path / layer.__name__))))
         notes: list[str] = []
         observer = Observer()
-        monkeypatch.setattr(observer, "note", notes.append)
+        monkeypatch.setattr(observer, "on_message", notes.append)
         config = CONFIG.replace(model={"name": "linear"})
         if layer is Forgets:
             with pytest.raises(ConfigError, match="predicts something else"):
-                train_and_evaluate(config, world, run_dir, observer=observer)
+                train_and_evaluate(config, world, run_dir, callbacks=[observer])
             assert not run_dir.last.exists()
         else:
-            train_and_evaluate(config, world, run_dir, observer=observer)
+            train_and_evaluate(config, world, run_dir, callbacks=[observer])
             assert any("need your own layers" in note for note in notes) == world.is_root
             keras.models.load_model(run_dir.model, custom_objects={"Twice": Twice}, compile=False)
