@@ -11,7 +11,7 @@ import docs_pages
 from hvd_train.cli import arguments, data_verbs, verbs
 from hvd_train.cli.terminal import parse
 from hvd_train.config import recipes
-from hvd_train.distributed.ranks import place_from
+from hvd_train.distributed.placement import detect_placement
 
 KINDS = {
     "train": arguments.TrainArguments,
@@ -96,7 +96,7 @@ def check_ours(given: Sequence[str]) -> None:
     if "--help" in rest or "--help-all" in rest:
         return
     rest = arguments.with_newest_run(rest)
-    parsed = parse(KINDS[verb], rest, place_from({}), prog=f"hvd-train {verb}")  # type: ignore[var-annotated]
+    parsed = parse(KINDS[verb], rest, detect_placement({}), prog=f"hvd-train {verb}")  # type: ignore[var-annotated]
     if recipe := getattr(parsed, "recipe", None):
         recipes.recipe(recipe)
 

@@ -54,9 +54,9 @@ def by_horovod(spec: dict[str, Any]) -> dict[str, Any] | None:
 
 def by_mpi(spec: dict[str, Any]) -> dict[str, Any] | None:
     """The same by MPI alone, and the memory's speed. No TensorFlow. All ranks."""
-    from hvd_train.distributed import place_from, read_machine, settings
+    from hvd_train.distributed import detect_placement, read_machine, settings
 
-    settings.apply(settings.choose(place_from(os.environ), read_machine(), os.environ))
+    settings.apply(settings.choose(detect_placement(os.environ), read_machine(), os.environ))
     from mpi4py import MPI
 
     ranks = MPI.COMM_WORLD

@@ -76,7 +76,7 @@ def main(argv: list[str]) -> None:
     marks["horovod"] = time.monotonic()
     marks["tensorflow"] = marks["horovod"] - world.init_seconds
     if spec.solo:
-        world.place = replace(world.place, rank=spec.solo.index, size=spec.solo.of)
+        world.placement = replace(world.placement, rank=spec.solo.index, size=spec.solo.of)
     answer = measure(spec, config, world, marks)
     answers = [answer] if spec.solo else world.allgather(answer)
     if spec.solo or world.is_root:
@@ -110,7 +110,7 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
             config.replace(distributed={"backward_passes_per_step": 1}, training={"steps_per_execution": steps}),
             dataset,
             batches,
-            SoloWorld(world.place, world.settings),
+            SoloWorld(world.placement, world.settings),
         )
         kinds["no allreduce"] = stepper(alone.trained, repeated)
         if shares_update(parts.trained.optimizer):
@@ -122,7 +122,7 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
     times = rounds(spec, kinds, world, gate(spec) if spec.solo else meet_ranks)
     return {
         "rank": world.rank,
-        "host": world.place.host,
+        "host": world.placement.host,
         "num_cores": len(os.sched_getaffinity(0)),
         "threads": world.settings.num_threads,
         "local_batch_size": batches.local_batch_size,

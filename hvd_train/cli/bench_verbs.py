@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from hvd_train.cli.arguments import BenchArguments, TuneArguments
-from hvd_train.distributed import Place
+from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
 from hvd_train.files import write_json
 from hvd_train.processes import Stopped, stop_handler
@@ -25,11 +25,11 @@ T = TypeVar("T")
 END_LIMIT_S = 20.0
 
 
-def refuse_under_a_launcher(place: Place, verb: str) -> None:
+def refuse_under_a_launcher(placement: Placement, verb: str) -> None:
     """UserError on a rank of many: these verbs start ranks of their own."""
-    if place.size > 1:
+    if placement.size > 1:
         raise UserError(
-            f"hvd-train {verb} starts its own ranks: run it once, without {place.launcher}, and say --np {place.size}."
+            f"hvd-train {verb} starts its own ranks: run it once, without {placement.launcher}, and say --np {placement.size}."
         )
 
 
@@ -48,9 +48,9 @@ def results_in(folder: Path) -> AbstractContextManager[None]:
     return occupied(folder, what="The directory", flag="--out")
 
 
-def bench(arguments: BenchArguments, place: Place, console: Console) -> int:
+def bench(arguments: BenchArguments, placement: Placement, console: Console) -> int:
     """Measure, show tables, write bench.json and the pictures."""
-    refuse_under_a_launcher(place, "bench")
+    refuse_under_a_launcher(placement, "bench")
     require_positive(arguments.np, arguments.seconds, arguments.repeats)
     if arguments.run.training.precision == "auto":
         raise UserError(
@@ -91,9 +91,9 @@ def _bench(arguments: BenchArguments, console: Console) -> int:
     return 0
 
 
-def tune(arguments: TuneArguments, place: Place, console: Console) -> int:
+def tune(arguments: TuneArguments, placement: Placement, console: Console) -> int:
     """Search, show the table, write tuned.toml, tune.json and the picture; also of what is known when it is interrupted."""
-    refuse_under_a_launcher(place, "tune")
+    refuse_under_a_launcher(placement, "tune")
     require_positive(arguments.np, arguments.seconds, arguments.rungs)
     with results_in(arguments.out):
         return _tune(arguments, console)

@@ -27,7 +27,7 @@ from rich.progress import (
 from rich.table import Table
 
 from hvd_train.cli.safe_console import SafeConsole
-from hvd_train.distributed import place_from
+from hvd_train.distributed import detect_placement
 from hvd_train.evaluation import metrics
 from hvd_train.events import Observer
 from hvd_train.processes import is_launcher_command
@@ -47,8 +47,8 @@ def plain_or_live() -> Console:
     every line: there a bar that redraws itself would become a heap of control characters. So under a launcher its own
     output is looked at, and a bar is drawn only where mpirun hands bytes through to a terminal.
     """
-    place = place_from(os.environ)
-    live = None if not place.launcher else mpirun_shows_terminal(Path(f"/proc/{os.getppid()}"))
+    placement = detect_placement(os.environ)
+    live = None if not placement.launcher else mpirun_shows_terminal(Path(f"/proc/{os.getppid()}"))
     console = SafeConsole(force_terminal=live)
     return console if console.is_terminal else SafeConsole(force_terminal=live, width=PLAIN_WIDTH)
 

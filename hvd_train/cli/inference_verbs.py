@@ -6,11 +6,11 @@ import json
 
 from hvd_train.cli.arguments import EvaluateArguments, PredictArguments
 from hvd_train.cli.terminal import end, tell
-from hvd_train.distributed import Place
+from hvd_train.distributed import Placement
 from hvd_train.text import is_formula, one_line
 
 
-def evaluate(arguments: EvaluateArguments, place: Place) -> int:
+def evaluate(arguments: EvaluateArguments, placement: Placement) -> int:
     """Score a run's model on rows. All ranks; the root prints."""
     from hvd_train.distributed import open_world
     from hvd_train.runs import RunDir
@@ -26,16 +26,16 @@ def evaluate(arguments: EvaluateArguments, place: Place) -> int:
         with guarded(world, arguments.watch.limits(), hint=lambda: ""):
             result = evaluate_run(run_dir, world, arguments.data, split=arguments.split, given=arguments.table.given())
     except Stopped as stopped:
-        return end(place, stopped.exit_code, f"{how_stopped(stopped, place)}.")
+        return end(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}.")
     if world.is_root and arguments.json:
-        tell(place, json.dumps(result, indent=2))
+        tell(placement, json.dumps(result, indent=2))
     elif world.is_root:
         print_evaluation(result)
     world.close()
     return 0
 
 
-def predict(arguments: PredictArguments, place: Place) -> int:
+def predict(arguments: PredictArguments, placement: Placement) -> int:
     """Write a prediction for each row of a table. All ranks; the root writes."""
     from hvd_train.distributed import open_world
     from hvd_train.runs import RunDir
@@ -58,15 +58,15 @@ def predict(arguments: PredictArguments, place: Place) -> int:
                 arguments.out,
                 given=arguments.table.given(),
                 quote_formulas=arguments.quote_formulas,
-                report=lambda remark: _note(remark, place),
+                report=lambda remark: _note(remark, placement),
             )
     except Stopped as stopped:
-        return end(place, stopped.exit_code, f"{how_stopped(stopped, place)}. {untouched}")
-    tell(place, f"{num_rows:,} rows predicted: {arguments.out}")
+        return end(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {untouched}")
+    tell(placement, f"{num_rows:,} rows predicted: {arguments.out}")
     risky = [value for value in trained.schema.label_values if is_formula(value)]
     if risky and not arguments.quote_formulas:
         tell(
-            place,
+            placement,
             f"Take care: {len(risky)} class names, such as {one_line(str(risky[0]))}, look like formulas to a spreadsheet. "
             "They are written as they are; --quote-formulas puts an apostrophe before them.",
         )
@@ -74,5 +74,5 @@ def predict(arguments: PredictArguments, place: Place) -> int:
     return 0
 
 
-def _note(remark: str, place: Place) -> None:
-    tell(place, f"Note: {remark}.")
+def _note(remark: str, placement: Placement) -> None:
+    tell(placement, f"Note: {remark}.")

@@ -14,24 +14,24 @@ from typing import Any
 
 from hvd_train import __version__
 from hvd_train.cli.terminal import chosen, end, parse, tell, usage_of
-from hvd_train.distributed import Place, place_from
+from hvd_train.distributed import Placement, detect_placement
 from hvd_train.errors import HvdTrainError, MissingEnvironment
 from hvd_train.processes import MEMORY_RAN_OUT, ran_out
 from hvd_train.text import take_any_text
 
 
-def train(argv: Sequence[str], place: Place) -> int:
+def train(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli.arguments import TrainArguments, preliminary, run_to_resume, with_newest_run
 
     argv = with_newest_run(argv)
-    given = parse(TrainArguments, preliminary(argv), place, prog="hvd-train train")
+    given = parse(TrainArguments, preliminary(argv), placement, prog="hvd-train train")
     base = given.base()
     if not given.resume:
-        arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
+        arguments = parse(TrainArguments, argv, placement, prog="hvd-train train", default=TrainArguments(run=base))
 
     from hvd_train.distributed import open_world
 
-    first = start_of(argv, base, place) if given.resume else arguments.run
+    first = start_of(argv, base, placement) if given.resume else arguments.run
     world = open_world(first.distributed, watchdog_s=first.training.watchdog_s)
 
     from hvd_train.cli.console import ConsoleObserver
@@ -42,14 +42,14 @@ def train(argv: Sequence[str], place: Place) -> int:
     from hvd_train.training import train_and_evaluate
     from hvd_train.watchdog import Limits
 
-    with gathering(place, "learn which run it is", limit_s=first.training.watchdog_s):
+    with gathering(placement, "learn which run it is", limit_s=first.training.watchdog_s):
         if given.resume:
             # The run directory is the root's: the other hosts may know nothing of it.
             given_run = given.resume
             found = world.together(lambda: run_to_resume(given_run, base), on="root")
             assert found is not None
             run_dir, base = RunDir(found[0]), found[1]
-            arguments = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
+            arguments = parse(TrainArguments, argv, placement, prog="hvd-train train", default=TrainArguments(run=base))
         else:
             wanted, recipe = arguments.run_dir, arguments.recipe
             reserved = world.together(
@@ -67,12 +67,12 @@ def train(argv: Sequence[str], place: Place) -> int:
             )
     except Stopped as stopped:
         observer.close()
-        return end(place, stopped.exit_code, f"{how_stopped(stopped, place)}. {last_checkpoint_line(run_dir)}")
+        return end(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {last_checkpoint_line(run_dir)}")
     world.close()
     return 0
 
 
-def start_of(argv: Sequence[str], base: Any, place: Place) -> Any:
+def start_of(argv: Sequence[str], base: Any, placement: Placement) -> Any:
     """The RunConfig whose distributed settings and limits a resumed run starts with: that of its flags and --config.
 
     They come before TensorFlow and MPI start, and must be the same on hosts that do not have the run's config.toml.
@@ -81,18 +81,18 @@ def start_of(argv: Sequence[str], base: Any, place: Place) -> Any:
     from hvd_train.errors import ConfigError
 
     try:
-        given = parse(TrainArguments, argv, place, prog="hvd-train train", default=TrainArguments(run=base))
+        given = parse(TrainArguments, argv, placement, prog="hvd-train train", default=TrainArguments(run=base))
     except ConfigError:  # flags that are right only beside the run's own settings
         return base
     return given.run
 
 
-def ensemble(argv: Sequence[str], place: Place) -> int:
+def ensemble(argv: Sequence[str], placement: Placement) -> int:
     import tyro
 
     from hvd_train.cli.arguments import EnsembleArguments
 
-    arguments = over_recipe(EnsembleArguments, argv, place, prog="hvd-train ensemble", run_dir=tyro.MISSING)
+    arguments = over_recipe(EnsembleArguments, argv, placement, prog="hvd-train ensemble", run_dir=tyro.MISSING)
 
     from hvd_train.distributed import open_world
 
@@ -117,55 +117,55 @@ def ensemble(argv: Sequence[str], place: Place) -> int:
             watch.phase("the joining of the runs", waits_for_others=False)
             result = join_runs(members, world, run_dir)
     except Stopped as stopped:
-        return end(place, stopped.exit_code, f"{how_stopped(stopped, place)}. {HOW_TO_GO_ON}")
+        return end(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {HOW_TO_GO_ON}")
     if world.is_root:
         print_evaluation(result)
-        tell(place, f"Written to {run_dir.path}: model.keras, report.json")
+        tell(placement, f"Written to {run_dir.path}: model.keras, report.json")
     world.close()
     return 0
 
 
-def evaluate(argv: Sequence[str], place: Place) -> int:
+def evaluate(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli import inference_verbs
     from hvd_train.cli.arguments import EvaluateArguments
 
-    return inference_verbs.evaluate(parse(EvaluateArguments, argv, place, prog="hvd-train evaluate"), place)
+    return inference_verbs.evaluate(parse(EvaluateArguments, argv, placement, prog="hvd-train evaluate"), placement)
 
 
-def predict(argv: Sequence[str], place: Place) -> int:
+def predict(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli import inference_verbs
     from hvd_train.cli.arguments import PredictArguments
 
-    return inference_verbs.predict(parse(PredictArguments, argv, place, prog="hvd-train predict"), place)
+    return inference_verbs.predict(parse(PredictArguments, argv, placement, prog="hvd-train predict"), placement)
 
 
-def over_recipe(kind: Any, argv: Sequence[str], place: Place, *, prog: str, **required: Any) -> Any:
+def over_recipe(kind: Any, argv: Sequence[str], placement: Placement, *, prog: str, **required: Any) -> Any:
     """Arguments whose `run` starts from their --recipe and --config. `required` are flags without a default."""
     from hvd_train.cli.arguments import RecipeArguments, preliminary
 
-    base = parse(RecipeArguments, preliminary(argv), place, prog=prog).base()
-    return parse(kind, argv, place, prog=prog, default=kind(run=base, **required))
+    base = parse(RecipeArguments, preliminary(argv), placement, prog=prog).base()
+    return parse(kind, argv, placement, prog=prog, default=kind(run=base, **required))
 
 
-def bench(argv: Sequence[str], place: Place) -> int:
+def bench(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli import bench_verbs
     from hvd_train.cli.arguments import BenchArguments
     from hvd_train.cli.console import plain_or_live
 
-    arguments = over_recipe(BenchArguments, argv, place, prog="hvd-train bench")
-    return bench_verbs.bench(arguments, place, plain_or_live())
+    arguments = over_recipe(BenchArguments, argv, placement, prog="hvd-train bench")
+    return bench_verbs.bench(arguments, placement, plain_or_live())
 
 
-def tune(argv: Sequence[str], place: Place) -> int:
+def tune(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli import bench_verbs
     from hvd_train.cli.arguments import TuneArguments
     from hvd_train.cli.console import plain_or_live
 
-    arguments = over_recipe(TuneArguments, argv, place, prog="hvd-train tune")
-    return bench_verbs.tune(arguments, place, plain_or_live())
+    arguments = over_recipe(TuneArguments, argv, placement, prog="hvd-train tune")
+    return bench_verbs.tune(arguments, placement, plain_or_live())
 
 
-def data(argv: Sequence[str], place: Place) -> int:
+def data(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli import data_verbs
     from hvd_train.cli.console import told_and_drawn
 
@@ -175,18 +175,18 @@ def data(argv: Sequence[str], place: Place) -> int:
         "check": ("compare a dataset directory with its checksums", data_verbs.CheckArguments, data_verbs.check),
         "describe": ("rows, labels, features and baselines of data", data_verbs.DescribeArguments, data_verbs.describe),
     }
-    name, rest = chosen("data", {verb: summary for verb, (summary, *_) in verbs.items()}, argv, place)
+    name, rest = chosen("data", {verb: summary for verb, (summary, *_) in verbs.items()}, argv, placement)
     _, kind, action = verbs[name]
-    arguments = parse(kind, rest, place, prog=f"hvd-train data {name}")
+    arguments = parse(kind, rest, placement, prog=f"hvd-train data {name}")
     if name == "check":
         outcome = action(arguments)
     else:
         with told_and_drawn() as (report, progress):
             outcome = action(arguments, report=report, progress=progress)
-    return tell(place, outcome.text, code=outcome.exit_code)
+    return tell(placement, outcome.text, code=outcome.exit_code)
 
 
-def hostfile(argv: Sequence[str], place: Place) -> int:
+def hostfile(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli.arguments import HostfileCheckArguments, HostfileConvertArguments
     from hvd_train.hostfiles import forms
 
@@ -194,26 +194,26 @@ def hostfile(argv: Sequence[str], place: Place) -> int:
         "check": "the hosts of a file, and which launcher reads it as it is",
         "convert": "write it for one launcher",
     }
-    name, rest = chosen("hostfile", verbs, argv, place)
+    name, rest = chosen("hostfile", verbs, argv, placement)
     if name == "check":
         return tell(
-            place,
-            forms.check(parse(HostfileCheckArguments, rest, place, prog="hvd-train hostfile check").hostfile),
+            placement,
+            forms.check(parse(HostfileCheckArguments, rest, placement, prog="hvd-train hostfile check").hostfile),
         )
-    arguments = parse(HostfileConvertArguments, rest, place, prog="hvd-train hostfile convert")
-    return tell(place, forms.convert(arguments.hostfile, arguments.for_).rstrip("\n"))
+    arguments = parse(HostfileConvertArguments, rest, placement, prog="hvd-train hostfile convert")
+    return tell(placement, forms.convert(arguments.hostfile, arguments.for_).rstrip("\n"))
 
 
-def doctor(argv: Sequence[str], place: Place) -> int:
+def doctor(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli.arguments import DoctorArguments
     from hvd_train.doctor import diagnose
 
-    arguments = parse(DoctorArguments, argv, place, prog="hvd-train doctor")
+    arguments = parse(DoctorArguments, argv, placement, prog="hvd-train doctor")
     found = diagnose(trial=arguments.trial)
-    return tell(place, found.text, code=found.exit_code)
+    return tell(placement, found.text, code=found.exit_code)
 
 
-VERBS: dict[str, tuple[str, Callable[[Sequence[str], Place], int]]] = {
+VERBS: dict[str, tuple[str, Callable[[Sequence[str], Placement], int]]] = {
     "train": ("train a model, alone or on all the ranks that a launcher started", train),
     "ensemble": ("train several models by seeds, or join runs, and average what they say", ensemble),
     "evaluate": ("score a run's model on rows, beside the trivial baselines", evaluate),
@@ -230,30 +230,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the `hvd-train` command; returns or ends with the exit code."""
     take_any_text()
     argv = list(sys.argv[1:] if argv is None else argv)
-    place = place_from(os.environ)
+    placement = detect_placement(os.environ)
     if not argv or argv[0] in ("-h", "--help"):
-        return tell(place, usage(), code=0 if argv else 2)
+        return tell(placement, usage(), code=0 if argv else 2)
     if argv[0] == "--version":
-        return tell(place, __version__)
+        return tell(placement, __version__)
     if argv[0] not in VERBS:
-        return end(place, 2, f"error: {argv[0]!r} is not something hvd-train does. It does: {', '.join(VERBS)}.")
+        return end(placement, 2, f"error: {argv[0]!r} is not something hvd-train does. It does: {', '.join(VERBS)}.")
     try:
-        return VERBS[argv[0]][1](argv[1:], place)
+        return VERBS[argv[0]][1](argv[1:], placement)
     except MissingEnvironment as error:
-        return end(place, error.exit_code, f"error: {error}", everywhere=True)
+        return end(placement, error.exit_code, f"error: {error}", everywhere=True)
     except HvdTrainError as error:
-        return end(place, error.exit_code, f"error: {error}")
+        return end(placement, error.exit_code, f"error: {error}")
     except SystemExit as exit_:  # tyro's: the message is out, on the root alone
-        return end(place, int(exit_.code or 0))
+        return end(placement, int(exit_.code or 0))
     except KeyboardInterrupt:
-        return end(place, 130, "stopped")
+        return end(placement, 130, "stopped")
     except BrokenPipeError:  # whoever read our output has seen enough
         os._exit(141)
     except Exception as error:
         if why := ran_out(error):
-            return end(place, MEMORY_RAN_OUT, f"error: {why}", everywhere=True)
-        told = f"{traceback.format_exc()}error: {place} failed: {type(error).__name__}: {error}"
-        return end(place, 1, told, everywhere=True)
+            return end(placement, MEMORY_RAN_OUT, f"error: {why}", everywhere=True)
+        told = f"{traceback.format_exc()}error: {placement} failed: {type(error).__name__}: {error}"
+        return end(placement, 1, told, everywhere=True)
 
 
 def usage() -> str:

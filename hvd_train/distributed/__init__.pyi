@@ -5,25 +5,25 @@ from .devices import cpu_flags as cpu_flags
 from .devices import cpu_name as cpu_name
 from .devices import has_bfloat16 as has_bfloat16
 from .opening import open_world as open_world
-from .ranks import Place as Place
-from .ranks import place_from as place_from
+from .placement import Placement as Placement
+from .placement import detect_placement as detect_placement
 from .rendezvous import gathering as gathering
 from .settings import Settings as Settings
 from .world import SoloWorld as SoloWorld
 from .world import World as World
 
 __all__ = [
-    "Place",
+    "Placement",
     "Settings",
     "SoloWorld",
     "World",
     "cpu_flags",
     "cpu_name",
     "deal",
+    "detect_placement",
     "gathering",
     "has_bfloat16",
     "open_world",
-    "place_from",
     "read_machine",
     "settings",
 ]

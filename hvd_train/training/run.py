@@ -165,7 +165,7 @@ def _train(
         run_dir.done.unlink(missing_ok=True)
 
     world.together(start_writing, on="root")
-    found = facts(parts, world, world.allgather(world.place))
+    found = facts(parts, world, world.allgather(world.placement))
     if world.is_root:
         observer.on_start(asdict(config), found, run_dir.path)
 

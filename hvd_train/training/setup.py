@@ -99,11 +99,11 @@ def open_dataset(config: RunConfig, world: World, observer: Observer, watch: Wat
     watch.phase("the wait for the data", waits_for_others=True)
     converted = world.together(convert, on="local root")
     watch.phase("the opening of the data", waits_for_others=True)
-    found = world.allgather((world.place.host, converted))
+    found = world.allgather((world.placement.host, converted))
     directories = {host: directory for host, directory in found if directory is not None}
-    dataset = world.together(lambda: Dataset.open(directories[world.place.host]))
+    dataset = world.together(lambda: Dataset.open(directories[world.placement.host]))
     assert dataset is not None
-    checksums = world.allgather((dataset.checksum, world.place.host))
+    checksums = world.allgather((dataset.checksum, world.placement.host))
     others = sorted({host for checksum, host in checksums if checksum != checksums[0][0]})
     if others:
         raise DataError(
@@ -143,7 +143,7 @@ def resolve_precision(
 
     def train_step(candidate: RunConfig) -> Callable[[], None]:
         one_step = candidate.replace(training={"steps_per_execution": 1}, distributed={"backward_passes_per_step": 1})
-        parts = build(one_step, dataset, batches, SoloWorld(world.place, world.settings), spec)
+        parts = build(one_step, dataset, batches, SoloWorld(world.placement, world.settings), spec)
         # The same few rows again and again: only the time counts.
         rows = parts.prepared(dataset.load("train", range(1)))
         chosen = np.arange(batches.local_batch_size) % len(rows.labels)

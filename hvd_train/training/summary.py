@@ -10,7 +10,7 @@ from dataclasses import asdict
 import numpy as np
 
 from hvd_train.config import SPLITS
-from hvd_train.distributed import Place, Settings, World
+from hvd_train.distributed import Placement, Settings, World
 from hvd_train.evaluation import metrics, published
 from hvd_train.optimizers import scaled_learning_rate
 from hvd_train.runs import Report, Scores, git_state, versions
@@ -18,9 +18,9 @@ from hvd_train.training.loop import Loop
 from hvd_train.training.setup import Parts
 
 
-def facts(parts: Parts, world: World, places: list[Place]) -> dict[str, str]:
+def facts(parts: Parts, world: World, placements: list[Placement]) -> dict[str, str]:
     """What was found, one line each, for the terminal, the log and the report. Pure."""
-    hosts = Counter(place.host for place in places)
+    hosts = Counter(placement.host for placement in placements)
     dataset, batches, chosen = parts.dataset, parts.batches, world.settings
     schema = dataset.schema
     rows = ", ".join(f"{dataset.num_rows(split):,} {split}" for split in ("train", "val", "test"))
@@ -119,7 +119,7 @@ def report_of(
         data_checksum=parts.dataset.checksum,
         rows={split: parts.dataset.num_rows(split) for split in SPLITS},
         versions=versions(),
-        hosts=dict(Counter(world.allgather(world.place.host))),
+        hosts=dict(Counter(world.allgather(world.placement.host))),
         size=world.size,
         seed=parts.config.training.seed,
         git=git_state(),

@@ -16,7 +16,7 @@ from typing import Any
 
 from hvd_train.cli import verbs
 from hvd_train.distributed import world
-from hvd_train.distributed.ranks import place_from
+from hvd_train.distributed.placement import detect_placement
 
 how, rank, argv = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 
@@ -52,7 +52,7 @@ def sleep() -> None:
     time.sleep(1000)
 
 
-if how != "none" and place_from(os.environ).rank == rank:
+if how != "none" and detect_placement(os.environ).rank == rank:
     if how == "before-init":
         once(world, "open_world", fail)
     else:

@@ -54,7 +54,7 @@ def test_a_rank_s_temporary_directories_are_not_in_another_s_way(
 
 def test_who_takes_part(world: World) -> None:
     assert world.together(lambda: f"rank {world.rank}", on="root") == "rank 0"
-    assert world.together(lambda: "here", on="local root") == ("here" if world.place.local_rank == 0 else None)
+    assert world.together(lambda: "here", on="local root") == ("here" if world.placement.local_rank == 0 else None)
 
 
 def test_variables_become_the_root_s(world: World) -> None:

@@ -11,18 +11,18 @@ import psutil
 import pytest
 
 from hvd_train.distributed import rendezvous as module
-from hvd_train.distributed.ranks import Place
+from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.rendezvous import Look, Seen, View, job_key, mark, marked, waited_too_long
 
-ONE_HOST = Place(0, 3, 0, 3, "vm", "mpirun")
-TWO_HOSTS = Place(0, 4, 0, 2, "a", "mpirun")
+ONE_HOST = Placement(0, 3, 0, 3, "vm", "mpirun")
+TWO_HOSTS = Placement(0, 4, 0, 2, "a", "mpirun")
 STOPPED = Seen(7, psutil.STATUS_STOPPED, 0.0)
 IDLE = Seen(7, psutil.STATUS_SLEEPING, 61.0)
 AT_WORK = Seen(7, psutil.STATUS_RUNNING, 0.0)
 
 
-def why(place: Place, view: View, waited_s: float) -> str | None:
-    return waited_too_long(place, view, waited_s=waited_s, limit_s=60, longest_s=300)
+def why(placement: Placement, view: View, waited_s: float) -> str | None:
+    return waited_too_long(placement, view, waited_s=waited_s, limit_s=60, longest_s=300)
 
 
 def view(
@@ -104,7 +104,7 @@ def test_the_ranks_of_this_job_are_found_among_all_processes(monkeypatch: pytest
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()
-        look = Look(Place(0, 2, 0, 2, "vm", "mpirun"), job_key(job), job)
+        look = Look(Placement(0, 2, 0, 2, "vm", "mpirun"), job_key(job), job)
         monkeypatch.setattr(module, "marked", lambda *_: frozenset({0}))
         first = look.view(0.0).absent[1]
         assert first is not None

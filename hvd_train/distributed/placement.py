@@ -1,4 +1,4 @@
-"""Who am I? A process's place among the ranks, read from what its launcher put into the environment.
+"""Which rank is this process? Its placement among the ranks, read from what its launcher put into the environment.
 
 Pure functions of a mapping: nothing is started or imported, so this holds before `hvd.init()` and in `--help`.
 """
@@ -27,7 +27,7 @@ LAUNCHERS = (
 
 
 @dataclass(frozen=True)
-class Place:
+class Placement:
     """One process among the ranks of a run."""
 
     rank: int
@@ -45,8 +45,8 @@ class Place:
         return f"rank {self.rank} on host {self.host}"
 
 
-def place_from(environment: Mapping[str, str], *, host: str | None = None) -> Place:
-    """The place that the launcher gave this process; rank 0 of 1 when nothing launched it."""
+def detect_placement(environment: Mapping[str, str], *, host: str | None = None) -> Placement:
+    """The placement that the launcher gave this process; rank 0 of 1 when nothing launched it."""
     host = host or socket.gethostname()
     for launcher, *keys in LAUNCHERS:
         rank, size, local_rank, local_size = (environment.get(key, "") for key in keys)
@@ -57,8 +57,8 @@ def place_from(environment: Mapping[str, str], *, host: str | None = None) -> Pl
         if rank.isdecimal() and size.isdecimal() and int(rank) < int(size):
             known_local = local_rank.isdecimal() and local_size.isdecimal()
             local = (int(local_rank), int(local_size)) if known_local else (0, 1)
-            return Place(int(rank), int(size), *local, host=host, launcher=launcher)
-    return Place(0, 1, 0, 1, host=host, launcher="")
+            return Placement(int(rank), int(size), *local, host=host, launcher=launcher)
+    return Placement(0, 1, 0, 1, host=host, launcher="")
 
 
 def _first_count(tasks_per_node: str) -> str:

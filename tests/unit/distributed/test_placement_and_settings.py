@@ -11,7 +11,7 @@ from hvd_train.config.schema import AUTOMATIC, DistributedConfig
 from hvd_train.distributed import settings
 from hvd_train.distributed.cores import Machine
 from hvd_train.distributed.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY, added_variables
-from hvd_train.distributed.ranks import Place, place_from
+from hvd_train.distributed.placement import Placement, detect_placement
 from hvd_train.distributed.world import SoloWorld
 from hvd_train.errors import ConfigError
 
@@ -30,23 +30,23 @@ MPIEXEC = {"PMI_RANK": "2", "PMI_SIZE": "3", "MPI_LOCALRANKID": "0", "MPI_LOCALN
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ({}, Place(0, 1, 0, 1, "h", "")),
-        (MPIRUN, Place(3, 4, 1, 2, "h", "mpirun")),
-        (GLOO, Place(1, 2, 1, 2, "h", "horovodrun --gloo")),
-        (SRUN, Place(5, 6, 1, 2, "h", "srun")),
-        (MPIEXEC, Place(2, 3, 0, 1, "h", "mpiexec")),
+        ({}, Placement(0, 1, 0, 1, "h", "")),
+        (MPIRUN, Placement(3, 4, 1, 2, "h", "mpirun")),
+        (GLOO, Placement(1, 2, 1, 2, "h", "horovodrun --gloo")),
+        (SRUN, Placement(5, 6, 1, 2, "h", "srun")),
+        (MPIEXEC, Placement(2, 3, 0, 1, "h", "mpiexec")),
         # mpirun inside a Slurm job: the job script's own variables do not count.
-        (SRUN | MPIRUN, Place(3, 4, 1, 2, "h", "mpirun")),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Place(0, 1, 0, 1, "h", "")),
-        ({"OMPI_COMM_WORLD_RANK": "x", "OMPI_COMM_WORLD_SIZE": "2"}, Place(0, 1, 0, 1, "h", "")),
+        (SRUN | MPIRUN, Placement(3, 4, 1, 2, "h", "mpirun")),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Placement(0, 1, 0, 1, "h", "")),
+        ({"OMPI_COMM_WORLD_RANK": "x", "OMPI_COMM_WORLD_SIZE": "2"}, Placement(0, 1, 0, 1, "h", "")),
     ],
 )
-def test_place(environment: dict[str, str], expected: Place) -> None:
-    assert place_from(environment, host="h") == expected
+def test_place(environment: dict[str, str], expected: Placement) -> None:
+    assert detect_placement(environment, host="h") == expected
 
 
-def place(local_rank: int = 0, local_size: int = 2, size: int = 2) -> Place:
-    return Place(local_rank, size, local_rank, local_size, "h", "mpirun")
+def placement(local_rank: int = 0, local_size: int = 2, size: int = 2) -> Placement:
+    return Placement(local_rank, size, local_rank, local_size, "h", "mpirun")
 
 
 def machine(*cpus: int, quota: float | None = None) -> Machine:
@@ -54,7 +54,7 @@ def machine(*cpus: int, quota: float | None = None) -> Machine:
 
 
 def test_one_rank_keeps_all_cores_and_starts_nothing_of_mpi() -> None:
-    chosen = settings.choose(Place(0, 1, 0, 1, "h", ""), machine(0, 1, 2), {}, prefix="/env")
+    chosen = settings.choose(Placement(0, 1, 0, 1, "h", ""), machine(0, 1, 2), {}, prefix="/env")
     assert chosen.cores is None
     assert chosen.num_threads == 3
     of_tensorflow = {"TF_NUM_INTEROP_THREADS", "TF_CPP_MIN_LOG_LEVEL", settings.MAKE_PRIMITIVES_ANEW}
@@ -62,7 +62,7 @@ def test_one_rank_keeps_all_cores_and_starts_nothing_of_mpi() -> None:
 
 
 def test_ranks_share_the_cores_and_get_the_measured_settings() -> None:
-    chosen = settings.choose(place(1), machine(0, 1, 2, 3), {}, prefix="/env")
+    chosen = settings.choose(placement(1), machine(0, 1, 2, 3), {}, prefix="/env")
     assert (chosen.cores, chosen.num_threads, chosen.oversubscribed) == ((2, 3), 2, False)
     assert chosen.variables == dict.fromkeys(THREADS, "2") | {
         "TF_NUM_INTEROP_THREADS": "1",
@@ -78,7 +78,7 @@ def test_ranks_share_the_cores_and_get_the_measured_settings() -> None:
 
 def test_the_user_s_own_variables_win() -> None:
     own = {"HOROVOD_CYCLE_TIME": "3", "OMP_NUM_THREADS": "7", "TF_NUM_INTRAOP_THREADS": "5", "HOROVOD_AUTOTUNE": "0"}
-    chosen = settings.choose(place(), machine(0, 1), own, config=DistributedConfig(autotune=True, cycle_time_ms=9))
+    chosen = settings.choose(placement(), machine(0, 1), own, config=DistributedConfig(autotune=True, cycle_time_ms=9))
     assert chosen.kept == own
     assert chosen.num_threads == 5
     assert not set(chosen.variables) & set(own)
@@ -92,7 +92,7 @@ def test_the_user_s_own_variables_win() -> None:
 
 def test_with_everything_off_nothing_is_set() -> None:
     off = DistributedConfig(automatic=())
-    for somewhere in (place(1), dataclasses.replace(place(), launcher="srun"), Place(0, 1, 0, 1, "h", "")):
+    for somewhere in (placement(1), dataclasses.replace(placement(), launcher="srun"), Placement(0, 1, 0, 1, "h", "")):
         chosen = settings.choose(somewhere, machine(0, 1, 2, 3), {}, prefix="/env", config=off)
         assert (chosen.cores, chosen.num_threads, chosen.variables, chosen.kept) == (None, None, {}, {})
         assert chosen.switched_off == AUTOMATIC
@@ -100,7 +100,7 @@ def test_with_everything_off_nothing_is_set() -> None:
 
 @pytest.mark.parametrize("name", AUTOMATIC)
 def test_each_can_be_switched_off_by_itself(name: str) -> None:
-    srun = dataclasses.replace(place(1), launcher="srun")
+    srun = dataclasses.replace(placement(1), launcher="srun")
     groups = 2  # so that mpi-yield is needed
     config = DistributedConfig(gradient_groups=groups)
     whole = settings.choose(srun, machine(0, 1, 2, 3), {}, prefix="/env", config=config)
@@ -131,7 +131,7 @@ def test_the_config_s_own_settings_become_variables() -> None:
     config = DistributedConfig(
         threads_per_rank=3, cycle_time_ms=1.5, fusion_threshold_mb=0.5, allreduce="ring", autotune=True
     )
-    variables = settings.choose(place(), machine(0, 1), {}, config=config).variables
+    variables = settings.choose(placement(), machine(0, 1), {}, config=config).variables
     assert variables["TF_NUM_INTRAOP_THREADS"] == "3"
     assert variables["HOROVOD_CYCLE_TIME"] == "1.5"
     assert variables["HOROVOD_FUSION_THRESHOLD"] == str(2**19)
@@ -142,15 +142,15 @@ def test_the_config_s_own_settings_become_variables() -> None:
 
 @pytest.mark.parametrize("own", [{"HOROVOD_CYCLE_TIME": "2"}, {"HOROVOD_AUTOTUNE": "1"}])
 def test_horovod_s_cycles_are_the_user_s_where_the_user_says_how_long(own: dict[str, str]) -> None:
-    variables = settings.choose(place(), machine(0, 1), own).variables
+    variables = settings.choose(placement(), machine(0, 1), own).variables
     assert "HOROVOD_IDLE_CYCLE_TIME" not in variables
     assert ("HOROVOD_FUSION_THRESHOLD" in variables) == ("HOROVOD_AUTOTUNE" not in own)
-    given = settings.choose(place(), machine(0, 1), {}, config=DistributedConfig(cycle_time_ms=2)).variables
+    given = settings.choose(placement(), machine(0, 1), {}, config=DistributedConfig(cycle_time_ms=2)).variables
     assert "HOROVOD_IDLE_CYCLE_TIME" not in given
 
 
 def test_the_autotuner_searches_what_would_be_set() -> None:
-    variables = settings.choose(place(), machine(0, 1), {}, config=DistributedConfig(autotune=True)).variables
+    variables = settings.choose(placement(), machine(0, 1), {}, config=DistributedConfig(autotune=True)).variables
     assert {name for name in variables if name.startswith("HOROVOD")} == {
         "HOROVOD_AUTOTUNE",
         SHARED_MEMORY,
@@ -159,7 +159,7 @@ def test_the_autotuner_searches_what_would_be_set() -> None:
 
 def test_an_autotuner_that_the_environment_switches_off_takes_nothing_away() -> None:
     asked = DistributedConfig(autotune=True)
-    chosen = settings.choose(place(), machine(0, 1), {"HOROVOD_AUTOTUNE": "0"}, config=asked)
+    chosen = settings.choose(placement(), machine(0, 1), {"HOROVOD_AUTOTUNE": "0"}, config=asked)
     assert {"HOROVOD_CYCLE_TIME", "HOROVOD_IDLE_CYCLE_TIME", "HOROVOD_FUSION_THRESHOLD"} <= set(chosen.variables)
     assert chosen.kept == {"HOROVOD_AUTOTUNE": "0"}
 
@@ -188,12 +188,12 @@ TWO_OF_FOUR = Machine((2, 3), launcher_cpus=(0, 1, 2, 3))
 def test_mpi_steps_aside_where_something_else_needs_the_core(
     here: Machine, environment: dict[str, str], config: dict[str, object], steps_aside: bool
 ) -> None:
-    chosen = settings.choose(place(), here, environment, config=DistributedConfig(**config))  # type: ignore[arg-type]
+    chosen = settings.choose(placement(), here, environment, config=DistributedConfig(**config))  # type: ignore[arg-type]
     assert (settings.YIELD in chosen.variables) == steps_aside
 
 
 def test_a_horovod_that_does_not_sleep_is_not_told_to_and_steps_aside() -> None:
-    variables = settings.choose(place(), machine(0, 1), {}, added=(SHARED_MEMORY,)).variables
+    variables = settings.choose(placement(), machine(0, 1), {}, added=(SHARED_MEMORY,)).variables
     assert "HOROVOD_IDLE_CYCLE_TIME" not in variables
     assert variables[settings.YIELD] == "1"
 
@@ -213,29 +213,29 @@ def test_what_horovod_can_do_stands_in_its_library(tmp_path: Path) -> None:
 
 
 def test_gradients_go_through_shared_memory_on_one_host_unless_another_way_is_chosen() -> None:
-    def shares(place_: Place, environment: dict[str, str], **config: object) -> bool:
-        chosen = settings.choose(place_, machine(0, 1), environment, config=DistributedConfig(**config))  # type: ignore[arg-type]
+    def shares(placement_: Placement, environment: dict[str, str], **config: object) -> bool:
+        chosen = settings.choose(placement_, machine(0, 1), environment, config=DistributedConfig(**config))  # type: ignore[arg-type]
         return SHARED_MEMORY in chosen.variables
 
-    assert shares(place(), {})
-    assert not shares(Place(0, 4, 0, 2, "h", "mpirun"), {})  # two hosts
-    assert not shares(place(), {}, allreduce="ring")
-    assert not shares(place(), {"OMPI_MCA_coll_tuned_allreduce_algorithm": "4"})
-    assert not shares(place(), {"HOROVOD_CPU_OPERATIONS": "gloo"})
-    chosen = settings.choose(place(), machine(0, 1), {SHARED_MEMORY: "0"})
+    assert shares(placement(), {})
+    assert not shares(Placement(0, 4, 0, 2, "h", "mpirun"), {})  # two hosts
+    assert not shares(placement(), {}, allreduce="ring")
+    assert not shares(placement(), {"OMPI_MCA_coll_tuned_allreduce_algorithm": "4"})
+    assert not shares(placement(), {"HOROVOD_CPU_OPERATIONS": "gloo"})
+    chosen = settings.choose(placement(), machine(0, 1), {SHARED_MEMORY: "0"})
     assert chosen.kept[SHARED_MEMORY] == "0"
-    assert SHARED_MEMORY not in settings.choose(place(), machine(0, 1), {}, added=(IDLE_CYCLE_TIME,)).variables
+    assert SHARED_MEMORY not in settings.choose(placement(), machine(0, 1), {}, added=(IDLE_CYCLE_TIME,)).variables
 
 
 def test_between_hosts_gradients_go_together() -> None:
-    two_hosts = Place(0, 4, 0, 2, "h", "mpirun")
+    two_hosts = Placement(0, 4, 0, 2, "h", "mpirun")
     assert "HOROVOD_FUSION_THRESHOLD" not in settings.choose(two_hosts, machine(0, 1), {}).variables
 
 
 def test_under_srun_no_warning_about_munge() -> None:
-    srun = dataclasses.replace(place(), launcher="srun")
+    srun = dataclasses.replace(placement(), launcher="srun")
     assert settings.choose(srun, machine(0, 1), {}).variables["PMIX_MCA_psec"] == "native"
-    assert "PMIX_MCA_psec" not in settings.choose(place(), machine(0, 1), {}).variables
+    assert "PMIX_MCA_psec" not in settings.choose(placement(), machine(0, 1), {}).variables
 
 
 @pytest.mark.parametrize(
@@ -249,26 +249,26 @@ def test_under_srun_no_warning_about_munge() -> None:
 def test_a_launcher_s_binding_is_kept(environment: dict[str, str]) -> None:
     for cores in ((1,), (2, 3)):
         everywhere = Machine(cores, launcher_cpus=(0, 1, 2, 3))
-        bound = settings.choose(place(1), everywhere, environment)
+        bound = settings.choose(placement(1), everywhere, environment)
         assert (bound.cores, bound.num_threads, bound.oversubscribed) == (None, len(cores), False)
         assert settings.AFFINITY in bound.kept
 
 
 def test_ranks_that_the_launcher_bound_to_one_socket_share_its_cores() -> None:
     socket = Machine(tuple(range(8)), launcher_cpus=tuple(range(16)))
-    bound = settings.choose(place(1, local_size=8, size=8), socket, {"OMPI_MCA_orte_bound_at_launch": "1"})
+    bound = settings.choose(placement(1, local_size=8, size=8), socket, {"OMPI_MCA_orte_bound_at_launch": "1"})
     assert (bound.cores, bound.num_threads) == (None, 2)
 
 
 def test_a_job_script_s_binding_is_not_mpirun_s() -> None:
     script = {"SLURM_STEP_NUM_TASKS": "1", "SLURM_CPU_BIND_TYPE": "mask_cpu:", "OMPI_COMM_WORLD_SIZE": "2"}
-    assert settings.choose(place(1), machine(0, 1), script).cores == (1,)
+    assert settings.choose(placement(1), machine(0, 1), script).cores == (1,)
 
 
 def test_more_ranks_than_cores_is_said() -> None:
-    chosen = settings.choose(place(3, local_size=4, size=4), machine(0, 1), {})
+    chosen = settings.choose(placement(3, local_size=4, size=4), machine(0, 1), {})
     assert (chosen.cores, chosen.num_threads, chosen.oversubscribed) == ((1,), 1, True)
-    chosen = settings.choose(place(3, local_size=4, size=4), machine(0, 1, 2, 3, quota=2.0), {})
+    chosen = settings.choose(placement(3, local_size=4, size=4), machine(0, 1, 2, 3, quota=2.0), {})
     assert (chosen.cores, chosen.num_threads, chosen.oversubscribed) == ((3,), 1, True)
 
 
@@ -278,7 +278,7 @@ def test_cores_are_written_as_linux_does() -> None:
 
 
 def test_on_one_rank_there_is_nothing_to_send_less_often() -> None:
-    alone = Place(0, 1, 0, 1, "h", "")
+    alone = Placement(0, 1, 0, 1, "h", "")
     world = SoloWorld(alone, settings.choose(alone, machine(0), {}))
     assert world.distribute("optimizer", DistributedConfig()) == "optimizer"
     with pytest.raises(ConfigError, match="is for several ranks"):
