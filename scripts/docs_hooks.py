@@ -12,7 +12,8 @@ VERBS = (
     *("train", "ensemble", "evaluate", "predict", "data fetch", "data convert", "data check", "data describe"),
     *("bench", "tune", "doctor", "hostfile check", "hostfile convert"),
 )
-COLUMNS = "110"
+# What a page shows without scrolling.
+COLUMNS = "82"
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -2,9 +2,11 @@
 
 A block of code can have a mark in front of it:
 
-    <!-- run: launch -->        tests/launch runs it: it loads TensorFlow, or takes seconds
-    <!-- run: unit -->          tests/unit runs it, though it is a shell block
-    <!-- not run: REASON -->    nobody runs it; it is parsed
+    <!-- run: launch -->                      tests/launch runs it: it loads TensorFlow, or takes seconds
+    <!-- run: launch, after: COMMAND -->      the same, after this command of hvd-train
+    <!-- run: launch, under: LAUNCHER -->     the same, as a program under this launcher
+    <!-- run: unit -->                        tests/unit runs it, though it is a shell block
+    <!-- not run: REASON -->                  nobody runs it; it is parsed
 
 Without a mark a Python block runs in tests/unit, and a shell block is parsed and compared with the real parser.
 """
@@ -18,7 +20,9 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCS = REPOSITORY / "docs"
-MARK = re.compile(r"<!-- (run|not run): (.+?) -->")
+MARK = re.compile(
+    r"<!-- (?:run: (?P<run>unit|launch)(?:, after: (?P<after>.+)|, under: (?P<under>.+))?|not run: (?P<not_run>.+)) -->"
+)
 FENCE = re.compile(r"^( *)```(\S*)\s*$")
 
 
@@ -34,13 +38,15 @@ def name_of(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block. `run` is "launch" or "unit"; `not_run` the reason why nobody runs it."""
+    """A fenced block, with what its mark has."""
 
     page: str
     line: int
     language: str
     text: str
     run: str = ""
+    after: str = ""
+    under: str = ""
     not_run: str = ""
 
     def __str__(self) -> str:
@@ -60,8 +66,8 @@ def blocks(path: Path) -> Iterator[Block]:
                 inside.append(inner.removeprefix(opened[1]))
             else:
                 raise ValueError(f"{path}:{number}: this block is not closed")
-            run, not_run = (mark[2] if mark and mark[1] == kind else "" for kind in ("run", "not run"))
-            yield Block(name_of(path), number, opened[2], "\n".join(inside) + "\n", run, not_run)
+            marked = mark.groupdict("") if mark else {}
+            yield Block(name_of(path), number, opened[2], "\n".join(inside) + "\n", **marked)
         mark = MARK.fullmatch(line.strip()) if line.strip() else mark
 
 
