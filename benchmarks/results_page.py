@@ -9,7 +9,7 @@ from typing import Any
 
 from pages import DOCS, NotMeasured, newest, table
 
-from hvd_train.evaluation.published import RMSE
+from hvd_train.evaluation.published_results import RMSE
 
 PAGE = DOCS / "reference" / "results.md"
 

@@ -95,7 +95,7 @@ def binary_accuracy(run_dir: Any, config: RunConfig) -> float | None:
     """What Keras calls accuracy when one-hot labels meet binary_crossentropy: the share of the N x K outputs on the
     right side of 0.5, on the test rows. A model that predicts nothing has 1 - 1/K. None for models that say values."""
     from hvd_train.data import Dataset, prepare
-    from hvd_train.evaluation.metrics import softmax
+    from hvd_train.evaluation import softmax
     from hvd_train.inference.export import load_trained
 
     trained = load_trained(run_dir)

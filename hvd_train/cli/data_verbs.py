@@ -122,11 +122,13 @@ def describe(
 
     from hvd_train.data import Dataset, prepare, save_histogram, write_error
     from hvd_train.data import describe as describe_dataset
+    from hvd_train.evaluation import describe_baselines
 
     config = replace(arguments.data, path=arguments.directory or arguments.data.path)
     directory = prepare(config, report=report, progress=progress)
     dataset = Dataset.open(directory)
     text = describe_dataset(dataset, config, max_features=arguments.max_features)
+    text += f"\n\n{describe_baselines(dataset)}"
     if arguments.png is not None:
         try:
             save_histogram(dataset, arguments.png)

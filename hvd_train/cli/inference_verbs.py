@@ -16,7 +16,7 @@ def evaluate(arguments: EvaluateArguments, placement: Placement) -> int:
     from hvd_train.runs import RunDir
 
     world = open_world(watchdog_s=arguments.watch.watchdog_s)
-    from hvd_train.cli.console import print_evaluation
+    from hvd_train.cli.result_tables import print_evaluation
     from hvd_train.inference import evaluate_run
     from hvd_train.processes import Stopped
     from hvd_train.runs import guarded, how_stopped
@@ -24,7 +24,9 @@ def evaluate(arguments: EvaluateArguments, placement: Placement) -> int:
     run_dir = RunDir(arguments.run_dir)
     try:
         with guarded(world, arguments.watch.limits(), hint=lambda: ""):
-            result = evaluate_run(run_dir, world, arguments.data, split=arguments.split, given=arguments.table.given())
+            result = evaluate_run(
+                run_dir, world, arguments.data, split=arguments.split, overrides=arguments.table.given()
+            )
     except Stopped as stopped:
         return end(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}.")
     if world.is_root and arguments.json:
@@ -56,9 +58,9 @@ def predict(arguments: PredictArguments, placement: Placement) -> int:
                 world,
                 arguments.data,
                 arguments.out,
-                given=arguments.table.given(),
+                overrides=arguments.table.given(),
                 quote_formulas=arguments.quote_formulas,
-                report=lambda remark: _note(remark, placement),
+                notify=lambda note: _notify(note, placement),
             )
     except Stopped as stopped:
         return end(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {untouched}")
@@ -74,5 +76,5 @@ def predict(arguments: PredictArguments, placement: Placement) -> int:
     return 0
 
 
-def _note(remark: str, placement: Placement) -> None:
-    tell(placement, f"Note: {remark}.")
+def _notify(note: str, placement: Placement) -> None:
+    tell(placement, f"Note: {note}.")

@@ -99,7 +99,8 @@ def ensemble(argv: Sequence[str], placement: Placement) -> int:
     training = arguments.run.training
     world = open_world(arguments.run.distributed, watchdog_s=training.watchdog_s)
 
-    from hvd_train.cli.console import ConsoleObserver, print_evaluation
+    from hvd_train.cli.console import ConsoleObserver
+    from hvd_train.cli.result_tables import print_evaluation
     from hvd_train.events import Observer
     from hvd_train.processes import Stopped
     from hvd_train.runs import RunDir, guarded, how_stopped
@@ -150,7 +151,7 @@ def over_recipe(kind: Any, argv: Sequence[str], placement: Placement, *, prog: s
 def bench(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli import bench_verbs
     from hvd_train.cli.arguments import BenchArguments
-    from hvd_train.cli.console import plain_or_live
+    from hvd_train.cli.live_terminal import plain_or_live
 
     arguments = over_recipe(BenchArguments, argv, placement, prog="hvd-train bench")
     return bench_verbs.bench(arguments, placement, plain_or_live())
@@ -159,7 +160,7 @@ def bench(argv: Sequence[str], placement: Placement) -> int:
 def tune(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli import bench_verbs
     from hvd_train.cli.arguments import TuneArguments
-    from hvd_train.cli.console import plain_or_live
+    from hvd_train.cli.live_terminal import plain_or_live
 
     arguments = over_recipe(TuneArguments, argv, placement, prog="hvd-train tune")
     return bench_verbs.tune(arguments, placement, plain_or_live())
@@ -167,7 +168,7 @@ def tune(argv: Sequence[str], placement: Placement) -> int:
 
 def data(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli import data_verbs
-    from hvd_train.cli.console import told_and_drawn
+    from hvd_train.cli.data_progress import data_progress
 
     verbs: dict[str, tuple[str, Any, Any]] = {
         "fetch": ("download YearPredictionMSD and compare its checksums", data_verbs.FetchArguments, data_verbs.fetch),
@@ -181,7 +182,7 @@ def data(argv: Sequence[str], placement: Placement) -> int:
     if name == "check":
         outcome = action(arguments)
     else:
-        with told_and_drawn() as (report, progress):
+        with data_progress() as (report, progress):
             outcome = action(arguments, report=report, progress=progress)
     return tell(placement, outcome.text, code=outcome.exit_code)
 

@@ -1,4 +1,4 @@
-"""What a dataset holds, in words, in a picture, and beside the trivial baselines."""
+"""What a dataset holds, in words and in a picture."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config import SPLITS, DataConfig, Split
+from hvd_train.config import SPLITS, DataConfig
 from hvd_train.data.balance import loss_weights, promised_shares
 from hvd_train.data.dataset import Dataset
 from hvd_train.data.duplicates import count_duplicates
-from hvd_train.text import shown
 
 BAR_WIDTH = 50
 MAX_LISTED_LABELS = 40
@@ -21,11 +20,11 @@ _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
 def describe(dataset: Dataset, config: DataConfig, *, max_features: int = 12) -> str:
-    """Rows, labels, balance, features, duplicates, baselines: paragraphs of text. Reads every row, shard by shard."""
+    """Rows, labels, balance, features, duplicates: paragraphs of text. Reads every row, shard by shard."""
     parts = [_head(dataset), _labels(dataset)]
     if config.balance != "none":
         parts.append(_balance(dataset, config))
-    parts += [_features(dataset, max_features), _duplicates(dataset), _baselines(dataset)]
+    parts += [_features(dataset, max_features), _duplicates(dataset)]
     return "\n\n".join(parts)
 
 
@@ -164,40 +163,3 @@ def _duplicates(dataset: Dataset) -> str:
         f"Duplicates: {found.rows:,} rows repeat another one; {found.test_in_train:,} test rows and {found.val_in_train:,} "
         "val rows stand in train too."
     )
-
-
-def _baselines(dataset: Dataset) -> str:
-    lines = ["Trivial baselines (chosen on the train split alone)"]
-    splits: tuple[Split, ...] = ("val", "test")
-    for split in splits:
-        best = dataset.optimum(split) or {}
-        for name, (figure, meaning) in baselines(dataset, split).items():
-            known = f"   best possible {shown(best[name])}" if name in best else ""
-            lines.append(f"  {split:<5} {name:<9} {shown(figure):>9}   {meaning:<36}{known}".rstrip())
-    return "\n".join(lines)
-
-
-def baselines(dataset: Dataset, split: Split) -> dict[str, tuple[float, str]]:
-    """Figures on `split` of constants chosen on the train split: name -> (figure, what was predicted)."""
-    schema = dataset.schema
-    if schema.label_kind == "values":
-        labels = dataset.features_and_labels(split)[1].astype(np.float64)
-        mean, median = dataset.statistics.label_mean or 0.0, dataset.statistics.label_median or 0.0
-        return {
-            "rmse": (float(np.sqrt(np.mean((labels - mean) ** 2))), f"always the mean, {mean:.5g}"),
-            "mae": (float(np.mean(np.abs(labels - median))), f"always the median, {median:.5g}"),
-        }
-    train, counts = dataset.label_counts("train"), dataset.label_counts(split)
-    most_common = int(train.argmax())
-    total = counts.sum()
-    figures = {
-        "accuracy": (float(counts[most_common] / total), f"always the most common, {schema.label_values[most_common]}")
-    }
-    if schema.label_kind == "classes":
-        return figures
-    values = np.array(schema.label_values, np.float64)
-    mean = float(train @ values / train.sum())
-    median = float(values[(np.cumsum(train) >= train.sum() / 2).argmax()])
-    figures["rmse"] = (float(np.sqrt(counts @ (values - mean) ** 2 / total)), f"always the mean, {mean:.2f}")
-    figures["mae"] = (float(counts @ np.abs(values - median) / total), f"always the median, {median:g}")
-    return figures

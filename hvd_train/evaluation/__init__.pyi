@@ -1,35 +1,43 @@
-from . import class_metrics as class_metrics
-from . import metrics as metrics
-from . import published as published
-from .details import Details as Details
-from .loop import Infer as Infer
-from .loop import at_temperature as at_temperature
-from .loop import baseline_of as baseline_of
-from .loop import best_possible as best_possible
-from .loop import evaluate as evaluate
-from .loop import evaluate_in_detail as evaluate_in_detail
-from .loop import fitted_temperature as fitted_temperature
-from .loop import inference as inference
-from .metrics import POINT_LOSSES as POINT_LOSSES
-from .metrics import Baseline as Baseline
-from .metrics import Labels as Labels
-from .metrics import from_sums as from_sums
+from . import published_results as published_results
+from .baseline import TrainLabels as TrainLabels
+from .baseline import describe_baselines as describe_baselines
+from .baseline import log_frequency as log_frequency
+from .calibration import Infer as Infer
+from .calibration import at_temperature as at_temperature
+from .evaluate import Evaluation as Evaluation
+from .evaluate import LabelledRows as LabelledRows
+from .evaluate import evaluate_rows as evaluate_rows
+from .evaluate import fitted_temperature as fitted_temperature
+from .evaluate import metrics_of as metrics_of
+from .metric import Metric as Metric
+from .metrics import MetricSet as MetricSet
+from .metrics import metric_named as metric_named
+from .metrics import verdict as verdict
+from .output_spec import POINT_LOSSES as POINT_LOSSES
+from .output_spec import OutputSpec as OutputSpec
+from .output_spec import medians as medians
+from .output_spec import softmax as softmax
+from .predictions import Predictions as Predictions
 
 __all__ = [
     "POINT_LOSSES",
-    "Baseline",
-    "Details",
+    "Evaluation",
     "Infer",
-    "Labels",
+    "LabelledRows",
+    "Metric",
+    "MetricSet",
+    "OutputSpec",
+    "Predictions",
+    "TrainLabels",
     "at_temperature",
-    "baseline_of",
-    "best_possible",
-    "class_metrics",
-    "evaluate",
-    "evaluate_in_detail",
+    "describe_baselines",
+    "evaluate_rows",
     "fitted_temperature",
-    "from_sums",
-    "inference",
-    "metrics",
-    "published",
+    "log_frequency",
+    "medians",
+    "metric_named",
+    "metrics_of",
+    "published_results",
+    "softmax",
+    "verdict",
 ]

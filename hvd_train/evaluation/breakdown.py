@@ -1,11 +1,10 @@
-"""Where a model errs: by label, by decade, by how often a label was seen in training; and whether its chances are true.
+"""Where a model errs: by label, by decade, and by how often a label was seen in training.
 
-Sums over rows, which the ranks' sums are added to, as in `hvd_train.evaluation.metrics`; numpy only. Shape letters: N rows, K
-labels, B bins of confidence.
+Each rank adds up sums over its rows, and the ranks' sums are added. numpy only. Shape letters: N rows, K labels, B bins
+of confidence.
 
 Frequency groups are those of Yang et al. 2021, "Delving into deep imbalanced regression" (arXiv 2102.09554): labels
-with more than 100 train rows are many-shot, with fewer than 20 few-shot, the others medium-shot. Expected calibration
-error: Guo et al. 2017 (arXiv 1706.04599), with bins of equal width.
+with more than 100 train rows are many-shot, with fewer than 20 few-shot, the others medium-shot.
 """
 
 from __future__ import annotations
@@ -14,71 +13,91 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train.evaluation import metrics
-from hvd_train.evaluation.metrics import Labels
+from hvd_train.evaluation.baseline import TrainLabels
+from hvd_train.evaluation.calibration import CONFIDENCE_BINS, calibration_error, confidence_sums
+from hvd_train.evaluation.class_metrics import ClassTally
+from hvd_train.evaluation.output_spec import OutputSpec
+from hvd_train.evaluation.predictions import Predictions
+from hvd_train.evaluation.ranks import Ranks
 
 MANY_SHOT, FEW_SHOT = 100, 20
-CONFIDENCE_BINS = 15
 YEARS_OF_A_DECADE = 10
-# Columns of the sums by label: those of a row's terms, then whether its decade is the most likely one, and the
-# probability that the model gave to the label over all rows.
-NUM_COLUMNS = len(metrics.COLUMNS) + 2
-_ROWS, _EXACT, _ABSOLUTE, _SQUARED = (
-    metrics.COLUMNS.index(name) for name in ("rows", "exact", "absolute_error", "squared_error")
-)
-_DECADE, _MASS = NUM_COLUMNS - 2, NUM_COLUMNS - 1
+# Columns of the sums by label. The last two: rows whose decade is the most likely one, and the probability that the
+# model gave to the label over all rows.
+COLUMNS = ("rows", "correct", "absolute_error", "squared_error", "correct_decade", "probability")
+_ROWS, _CORRECT, _ABSOLUTE, _SQUARED, _DECADE, _PROBABILITY = range(len(COLUMNS))
 
 
-def shape(labels: Labels) -> tuple[int, int]:
-    """Of the sums: K labels and B bins of confidence, one under the other."""
-    return len(labels.values) + CONFIDENCE_BINS, NUM_COLUMNS
+class Breakdown:
+    """The breakdown of one evaluation: `add` each batch of this rank's rows, then `result` on all ranks together."""
+
+    def __init__(self, spec: OutputSpec, train: TrainLabels) -> None:
+        self.spec, self.train = spec, train
+        self._sums = np.zeros((len(spec.values) + CONFIDENCE_BINS, len(COLUMNS)))
+        self._tally = ClassTally(len(spec.values)) if spec.kind == "classes" else None
+
+    def add(self, predictions: Predictions) -> None:
+        """A batch of this rank's rows. This rank alone."""
+        if self.spec.kind != "values":
+            self._sums += sums_by_label(predictions)
+        if self._tally is not None:
+            self._tally.add(predictions.outputs, predictions.targets)
+
+    def result(self, ranks: Ranks) -> dict[str, Any]:
+        """Tables over all ranks' rows, ready for JSON; empty for real values. All ranks; there is at least one row."""
+        if self.spec.kind == "values":
+            return {}
+        result = describe(self.spec, ranks.allreduce_sum(self._sums), self.train.counts)
+        if self._tally is not None:
+            result |= self._tally.result(ranks, self.train.counts, self.train.names)
+        return result
 
 
-def sums(labels: Labels, outputs: np.ndarray, targets_N: np.ndarray, terms: np.ndarray) -> np.ndarray:
-    """What `describe` needs of some rows, to be added over all; see `shape`. Not for real values.
-
-    `terms` are the rows' `metrics.row_sums`.
-    """
-    K = len(labels.values)
-    found = np.zeros(shape(labels))
-    for column in range(len(metrics.COLUMNS)):
-        found[:K, column] = np.bincount(targets_N, terms[:, column], minlength=K)
-    decades, decade_of = np.unique(decades_of(labels), return_inverse=True)
-    if labels.point:
-        right = (
-            metrics.nearest(labels, outputs[:, 0]) // YEARS_OF_A_DECADE == labels.values[targets_N] // YEARS_OF_A_DECADE
-        )
-    else:
-        probabilities = metrics.softmax(outputs)
-        by_decade = probabilities @ (decade_of[:, None] == np.arange(len(decades)))
-        right = by_decade.argmax(axis=1) == decade_of[targets_N]
-        found[:K, _MASS] = probabilities.sum(axis=0)
-        confidence = probabilities.max(axis=1)
-        bins = np.minimum((confidence * CONFIDENCE_BINS).astype(int), CONFIDENCE_BINS - 1)
-        for column, weights in enumerate((np.ones(len(bins)), confidence, terms[:, _EXACT])):
-            found[K:, column] = np.bincount(bins, weights, minlength=CONFIDENCE_BINS)
-    found[:K, _DECADE] = np.bincount(targets_N, right.astype(float), minlength=K)
-    return found
+def sums_by_label(predictions: Predictions) -> np.ndarray:
+    """(K + B, columns): the sums of some rows by their true label, and under them by confidence."""
+    spec, targets_N = predictions.spec, predictions.targets
+    K = len(spec.values)
+    sums = np.zeros((K + CONFIDENCE_BINS, len(COLUMNS)))
+    correct = (predictions.most_likely == predictions.truth).astype(np.float64)
+    terms = [np.ones(len(predictions)), correct]
+    if spec.kind != "classes":
+        terms += [np.abs(predictions.median - predictions.truth), (predictions.mean - predictions.truth) ** 2]
+    for column, weights in enumerate(terms):
+        sums[:K, column] = np.bincount(targets_N, weights, minlength=K)
+    sums[:K, _DECADE] = np.bincount(targets_N, _is_decade_correct(predictions).astype(float), minlength=K)
+    if spec.predicts_distribution:
+        sums[:K, _PROBABILITY] = predictions.probabilities.sum(axis=0)
+        sums[K:, :3] = confidence_sums(predictions.probabilities, correct)
+    return sums
 
 
-def decades_of(labels: Labels) -> np.ndarray:
+def _is_decade_correct(predictions: Predictions) -> np.ndarray:
+    spec = predictions.spec
+    if not spec.predicts_distribution:
+        return np.asarray(predictions.most_likely // YEARS_OF_A_DECADE == predictions.truth // YEARS_OF_A_DECADE)
+    decades, decade_of = np.unique(decades_of(spec), return_inverse=True)
+    by_decade = predictions.probabilities @ (decade_of[:, None] == np.arange(len(decades)))
+    return np.asarray(by_decade.argmax(axis=1) == decade_of[predictions.targets])
+
+
+def decades_of(spec: OutputSpec) -> np.ndarray:
     """(K,) the first year of each label's decade; the label itself for names."""
-    numeric = labels.kind in ("years", "integers")
-    return np.asarray(labels.values // YEARS_OF_A_DECADE * YEARS_OF_A_DECADE if numeric else labels.values)
+    numeric = spec.kind in ("years", "integers")
+    return np.asarray(spec.values // YEARS_OF_A_DECADE * YEARS_OF_A_DECADE if numeric else spec.values)
 
 
-def describe(labels: Labels, total: np.ndarray, train_counts_K: np.ndarray) -> dict[str, Any]:
+def describe(spec: OutputSpec, total: np.ndarray, train_counts_K: np.ndarray) -> dict[str, Any]:
     """Tables from the sums over all rows, ready for JSON; a group without rows is left out."""
-    K = len(labels.values)
+    K = len(spec.values)
     by_label, by_confidence = total[:K], total[K:]
     seen = by_label[:, _ROWS] > 0
-    accuracy_by_label = by_label[seen, _EXACT] / by_label[seen, _ROWS]
+    accuracy_by_label = by_label[seen, _CORRECT] / by_label[seen, _ROWS]
     found: dict[str, Any] = {"balanced_accuracy": float(accuracy_by_label.mean())}
-    if labels.kind != "classes":
+    if spec.kind != "classes":
         found["balanced_mae"] = float((by_label[seen, _ABSOLUTE] / by_label[seen, _ROWS]).mean())
-        decades = decades_of(labels)
+        decades = decades_of(spec)
         found["decades"] = [
-            {"decade": int(decade), **_group(labels, by_label, train_counts_K, decades == decade)}
+            {"decade": int(decade), **_group(spec, by_label, train_counts_K, decades == decade)}
             for decade in np.unique(decades[seen])
         ]
         found["macro_accuracy_by_decade"] = float(np.mean([row["decade_accuracy"] for row in found["decades"]]))
@@ -88,43 +107,30 @@ def describe(labels: Labels, total: np.ndarray, train_counts_K: np.ndarray) -> d
         "few": train_counts_K < FEW_SHOT,
     }
     found["shots"] = {
-        name: {"labels": int((chosen & seen).sum()), **_group(labels, by_label, train_counts_K, chosen)}
+        name: {"labels": int((chosen & seen).sum()), **_group(spec, by_label, train_counts_K, chosen)}
         for name, chosen in groups.items()
         if (chosen & seen).any()
     }
-    if labels.point is None:
-        found |= _calibration(by_confidence)
-        found["predicted_rows"] = [round(float(mass), 3) for mass in by_label[:, _MASS]]
+    if spec.predicts_distribution:
+        found |= calibration_error(by_confidence)
+        found["predicted_rows"] = [round(float(mass), 3) for mass in by_label[:, _PROBABILITY]]
         found["rows"] = [int(rows) for rows in by_label[:, _ROWS]]
     return found
 
 
-def _group(labels: Labels, by_label: np.ndarray, train_counts_K: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
+def _group(spec: OutputSpec, by_label: np.ndarray, train_counts_K: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
     """The figures of the rows whose label is chosen."""
     total = by_label[chosen].sum(axis=0)
     rows = total[_ROWS]
     figures = {
         "train_rows": int(train_counts_K[chosen].sum()),
         "rows": int(rows),
-        "accuracy": float(total[_EXACT] / rows),
+        "accuracy": float(total[_CORRECT] / rows),
     }
-    if labels.kind == "classes":
+    if spec.kind == "classes":
         return figures
     return figures | {
         "decade_accuracy": float(total[_DECADE] / rows),
         "mae": float(total[_ABSOLUTE] / rows),
         "rmse": float(np.sqrt(total[_SQUARED] / rows)),
-    }
-
-
-def _calibration(by_confidence: np.ndarray) -> dict[str, Any]:
-    """The expected calibration error of the most likely label, and the bins that it is made of."""
-    rows, confidence, exact = by_confidence[:, 0], by_confidence[:, 1], by_confidence[:, 2]
-    return {
-        "expected_calibration_error": float(np.abs(confidence - exact).sum() / rows.sum()),
-        "reliability": [
-            {"rows": int(n), "confidence": float(c / n), "accuracy": float(e / n)}
-            for n, c, e in zip(rows, confidence, exact, strict=True)
-            if n
-        ],
     }

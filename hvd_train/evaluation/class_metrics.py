@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+
+from hvd_train.evaluation.ranks import Ranks
 
 # A matrix of more classes is not kept: a megabyte of numbers that nobody reads. Recall and the rest are, for any number.
 MOST_CLASSES_OF_A_MATRIX = 500
@@ -27,16 +29,7 @@ MOST_CLASSES_OF_A_MATRIX = 500
 MOST_SCORES = 1 << 26
 # Scores gathered at once.
 BLOCK_SCORES = 1 << 22
-NAMES = ("balanced_accuracy", "macro_f1", "auc")
 MOST_CONFUSED = 20
-
-
-class Ranks(Protocol):
-    """What is needed of `hvd_train.distributed.world.World`."""
-
-    def allreduce_sum(self, array: np.ndarray) -> np.ndarray: ...
-
-    def allgather(self, item: Any) -> list[Any]: ...
 
 
 @dataclass(eq=False)
@@ -74,10 +67,10 @@ class ClassTally:
             if sum(map(len, self.targets)) * K > MOST_SCORES:
                 self.log_odds = None
 
-    def result(self, world: Ranks, train_counts_K: np.ndarray, names: Sequence[Any]) -> dict[str, Any]:
+    def result(self, ranks: Ranks, train_counts_K: np.ndarray, names: Sequence[Any]) -> dict[str, Any]:
         """The figures of all ranks' rows, ready for JSON. All ranks call it together and get the same."""
-        total = np.rint(world.allreduce_sum(self.counts.astype(np.float64))).astype(np.int64)
-        areas = self._areas(world)
+        total = np.rint(ranks.allreduce_sum(self.counts.astype(np.float64))).astype(np.int64)
+        areas = self._areas(ranks)
         if self.has_matrix:
             rows, predicted, right = total.sum(axis=1), total.sum(axis=0), total.diagonal()
         else:
@@ -100,19 +93,19 @@ class ClassTally:
             found |= {"confusion": total.tolist(), "most_confused": most_confused(total, classes)}
         return found
 
-    def _areas(self, world: Ranks) -> list[float | None]:
+    def _areas(self, ranks: Ranks) -> list[float | None]:
         """The area under each class's ROC curve; None where it has no rows, or nothing else has. All ranks."""
         K = self.num_classes
         targets = np.concatenate([*self.targets, np.zeros(0, np.int64)])
         own = None if self.log_odds is None else np.concatenate([*self.log_odds, np.zeros((0, K), np.float32)])
-        gathered = world.allgather((targets, own is not None))
+        gathered = ranks.allgather((targets, own is not None))
         num_scores = sum(len(some) for some, _ in gathered) * K
         if own is None or not all(complete for _, complete in gathered) or num_scores > MOST_SCORES:
             return [None] * K
         every = np.concatenate([some for some, _ in gathered])
         areas: list[float | None] = []
         for block in np.array_split(np.arange(K), -(-num_scores // BLOCK_SCORES) or 1):
-            scores = np.concatenate(world.allgather(np.ascontiguousarray(own[:, block])))
+            scores = np.concatenate(ranks.allgather(np.ascontiguousarray(own[:, block])))
             areas += [area_under_roc(scores[:, i], every == k) for i, k in enumerate(block)]
         return areas
 
@@ -154,36 +147,35 @@ def most_confused(counts_KK: np.ndarray, classes: list[dict[str, Any]]) -> list[
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSED]
     pairs = [divmod(int(cell), len(classes)) for cell in order if wrong.flat[cell]]
     return [
-        {"label": classes[true]["label"], "predicted": classes[said]["label"], "rows": int(wrong[true, said])}
-        for true, said in pairs
+        {"label": classes[true]["label"], "predicted": classes[predicted]["label"], "rows": int(wrong[true, predicted])}
+        for true, predicted in pairs
     ]
 
 
-def figures(details: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
-    """The metrics of NAMES from a result, and those of always predicting the train split's most common class.
+def balanced_accuracy(classes: list[dict[str, Any]]) -> tuple[float, float]:
+    """The figure, and that of always predicting the most common class of the train split. Pure."""
+    seen, common = [row for row in classes if row["rows"]], _most_common(classes)
+    return sum(row["recall"] for row in seen) / len(seen), (1.0 if common in seen else 0.0) / len(seen)
 
-    Empty where there are no classes; without "auc" where there is none. Pure.
-    """
-    classes = details.get("classes")
-    if not classes:
-        return {}, {}
-    seen = [row for row in classes if row["rows"]]
-    common = max(classes, key=lambda row: row["train_rows"])
+
+def macro_f1(classes: list[dict[str, Any]]) -> tuple[float, float]:
+    """The figure, and that of always predicting the most common class of the train split. Pure."""
+    seen, common = [row for row in classes if row["rows"]], _most_common(classes)
     num_rows = sum(row["rows"] for row in classes)
     num_judged = sum(1 for row in classes if row["rows"] or row["predicted"])
     num_judged_then = len(seen) + (common not in seen)
-    found = {
-        "balanced_accuracy": sum(row["recall"] for row in seen) / len(seen),
-        "macro_f1": sum(row["f1"] or 0.0 for row in classes) / num_judged,
-    }
-    baseline = {
-        "balanced_accuracy": (1.0 if common in seen else 0.0) / len(seen),
-        "macro_f1": 2 * common["rows"] / (common["rows"] + num_rows) / num_judged_then,
-    }
+    baseline = 2 * common["rows"] / (common["rows"] + num_rows) / num_judged_then
+    return sum(row["f1"] or 0.0 for row in classes) / num_judged, baseline
+
+
+def auc(classes: list[dict[str, Any]]) -> tuple[float, float] | None:
+    """The figure, and that of equal scores for all rows; None where no class has one. Pure."""
     areas = [row["auc"] for row in classes if row["auc"] is not None]
-    if areas:
-        found["auc"], baseline["auc"] = sum(areas) / len(areas), 0.5
-    return found, baseline
+    return (sum(areas) / len(areas), 0.5) if areas else None
+
+
+def _most_common(classes: list[dict[str, Any]]) -> dict[str, Any]:
+    return max(classes, key=lambda row: row["train_rows"])
 
 
 def _share(part: Any, whole: Any) -> float | None:

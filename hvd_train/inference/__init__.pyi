@@ -1,11 +1,11 @@
+from .evaluate import directory_of as directory_of
+from .evaluate import evaluate_run as evaluate_run
+from .evaluate import evaluate_split as evaluate_split
 from .export import Trained as Trained
 from .export import decoded as decoded
 from .export import deployed as deployed
 from .export import load_trained as load_trained
 from .export import save_model as save_model
-from .predict import directory_of as directory_of
-from .predict import evaluate_run as evaluate_run
-from .predict import evaluate_split as evaluate_split
 from .predict import predict_table as predict_table
 
 __all__ = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Union
 
 from hvd_train.data import Dataset, Schema, TableFormat, file_sha256
-from hvd_train.evaluation import POINT_LOSSES, Labels
+from hvd_train.evaluation import POINT_LOSSES, OutputSpec
 from hvd_train.files import strict
 
 # A model's weights are not compressed; what grows by more than this was not written by Keras.
@@ -37,7 +37,7 @@ class Note(_Sometimes):
     huber_delta: float
 
 
-def note_of(labels: Labels, dataset: Dataset, model: Path) -> dict[str, Any]:
+def note_of(spec: OutputSpec, dataset: Dataset, model: Path) -> dict[str, Any]:
     """The document of this model file. Raises OSError."""
     is_values = dataset.schema.label_kind == "values"
     document: dict[str, Any] = {
@@ -49,8 +49,8 @@ def note_of(labels: Labels, dataset: Dataset, model: Path) -> dict[str, Any]:
         "label_mean": dataset.statistics.label_mean if is_values else None,
         "label_median": dataset.statistics.label_median if is_values else None,
         "label_std": dataset.statistics.label_std if is_values else None,
-        "says_value_by": labels.point,
-        "huber_delta": labels.delta,
+        "says_value_by": spec.point_loss,
+        "huber_delta": spec.delta,
         "model_sha256": file_sha256(model),
     }
     return document | {"digest": strict.digest(document)}

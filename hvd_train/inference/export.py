@@ -16,13 +16,13 @@ import numpy as np
 
 from hvd_train.data import Dataset, Schema, TableFormat
 from hvd_train.errors import CheckpointError
-from hvd_train.evaluation import Baseline, Labels
+from hvd_train.evaluation import OutputSpec, TrainLabels
 from hvd_train.files import new_file, strict, write_json
 from hvd_train.inference.data_json import note_of, read_note, require_whole
 from hvd_train.models import HeadSpec, says
 from hvd_train.runs import RunDir
 
-# What the model says before it is decoded; looked up by this name.
+# The outputs before they are decoded; looked up by this name.
 OUTPUTS_LAYER = "outputs"
 
 
@@ -33,39 +33,32 @@ class Trained:
     model: Any
     schema: Schema
     table_format: TableFormat
-    labels: Labels
-    train_counts: np.ndarray
-    label_mean: float
-    label_median: float
-    label_std: float
-
-    @property
-    def baseline(self) -> Baseline:
-        return Baseline.of(self.labels, self.train_counts)
+    output_spec: OutputSpec
+    train_labels: TrainLabels
 
 
-def deployed(model: Any, head: HeadSpec, labels: Labels, temperature: float) -> Any:
+def deployed(model: Any, head: HeadSpec, spec: OutputSpec, temperature: float) -> Any:
     """Plain rows in, decoded labels out, of the model as it was trained."""
-    said = says(model.output, head)
-    return decoded(
-        model.input, said if labels.point else keras.layers.Rescaling(1 / temperature)(said), labels, model.name
-    )
+    outputs = says(model.output, head)
+    if spec.predicts_distribution:
+        outputs = keras.layers.Rescaling(1 / temperature)(outputs)
+    return decoded(model.input, outputs, spec, model.name)
 
 
-def decoded(rows: Any, said: Any, labels: Labels, name: str) -> Any:
-    """The model from its input to what `said` (N, K) or (N, 1) means.
+def decoded(rows: Any, raw: Any, spec: OutputSpec, name: str) -> Any:
+    """The model from its input to what the `raw` outputs (N, K) or (N, 1) mean.
 
     For years and integers {"expected": (N, 1) mean, "median": (N, 1), "most_likely": (N, 1), "probabilities": (N, K)},
-    for names probabilities (N, K), for a model that says values those.
+    for names probabilities (N, K), for a model that predicts values those.
     """
-    said = keras.layers.Activation("linear", name=OUTPUTS_LAYER)(said)
-    if labels.point:
-        return keras.Model(rows, said, name=name)
-    probabilities = keras.layers.Activation("softmax", name="probabilities")(said)
-    if labels.kind == "classes":
+    raw = keras.layers.Activation("linear", name=OUTPUTS_LAYER)(raw)
+    if not spec.predicts_distribution:
+        return keras.Model(rows, raw, name=name)
+    probabilities = keras.layers.Activation("softmax", name="probabilities")(raw)
+    if spec.kind == "classes":
         return keras.Model(rows, probabilities, name=name)
-    count = len(labels.values)
-    middle = float(labels.values[count // 2])  # float32 holds the distances to it exactly enough
+    count = len(spec.values)
+    middle = float(spec.values[count // 2])  # float32 holds the distances to it exactly enough
     mean = keras.layers.Dense(1, use_bias=False, trainable=False, name="label_values")
     whole = keras.layers.Rescaling(1.0, offset=middle)
     below_half = keras.ops.sum(keras.ops.cast(keras.ops.cumsum(probabilities, axis=1) < 0.5, "int32"), axis=1)
@@ -77,11 +70,11 @@ def decoded(rows: Any, said: Any, labels: Labels, name: str) -> Any:
         "most_likely": whole(mean(most_likely)),
         "probabilities": probabilities,
     }
-    mean.set_weights([(labels.values - middle)[:, None].astype(np.float32)])
+    mean.set_weights([(spec.values - middle)[:, None].astype(np.float32)])
     return keras.Model(rows, outputs, name=name)
 
 
-def save_model(whole: Any, labels: Labels, dataset: Dataset, run_dir: RunDir) -> None:
+def save_model(whole: Any, spec: OutputSpec, dataset: Dataset, run_dir: RunDir) -> None:
     """Write model.keras and data.json. Root only."""
     descriptor, temporary = new_file(run_dir.model, suffix=".keras")
     os.close(descriptor)
@@ -91,7 +84,7 @@ def save_model(whole: Any, labels: Labels, dataset: Dataset, run_dir: RunDir) ->
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    write_json(run_dir.data, note_of(labels, dataset, run_dir.model))
+    write_json(run_dir.data, note_of(spec, dataset, run_dir.model))
 
 
 def load_trained(run_dir: RunDir) -> Trained:
@@ -102,10 +95,10 @@ def load_trained(run_dir: RunDir) -> Trained:
         path = run_dir.model
         require_whole(path, note)
         schema = Schema.from_json(note["schema"])
-        labels = Labels.of(
+        spec = OutputSpec.of(
             schema.label_kind, schema.label_values, note["says_value_by"] or "", delta=note["huber_delta"]
         )
-        model = _read_model(path, schema, labels, is_whole="model_sha256" in note)
+        model = _read_model(path, schema, spec, is_whole="model_sha256" in note)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{run_dir.path} is not a finished run: it has no {Path(error.filename or path).name}. "
@@ -125,11 +118,14 @@ def load_trained(run_dir: RunDir) -> Trained:
         schema=schema,
         # A run of version 0.1 does not have it.
         table_format=TableFormat.from_json(note.get("table_format", {})),
-        labels=labels,
-        train_counts=np.array(note["train_counts"], dtype=np.int64),
-        label_mean=note["label_mean"] or 0.0,
-        label_median=note["label_median"] or 0.0,
-        label_std=note["label_std"] or 1.0,
+        output_spec=spec,
+        train_labels=TrainLabels(
+            np.array(note["train_counts"], dtype=np.int64),
+            note["label_mean"] or 0.0,
+            note["label_median"] or 0.0,
+            note["label_std"] or 1.0,
+            schema.label_values,
+        ),
     )
 
 
@@ -137,15 +133,15 @@ class _NotLoaded(Exception):
     """Keras does not know what a whole file holds."""
 
 
-def _read_model(path: Path, schema: Schema, labels: Labels, *, is_whole: bool) -> Any:
-    """The model from plain rows to what it says before that is decoded."""
+def _read_model(path: Path, schema: Schema, spec: OutputSpec, *, is_whole: bool) -> Any:
+    """The model from plain rows to its outputs before they are decoded."""
     try:
         whole = keras.models.load_model(path, compile=False)
     except Exception as error:
         raise _NotLoaded(strict.reason(error)) if is_whole else error from None
     model = keras.Model(whole.input, whole.get_layer(OUTPUTS_LAYER).output)
-    num_said = {None: schema.num_outputs, "gaussian": 2}.get(labels.point, 1)
+    num_outputs = {None: schema.num_outputs, "gaussian": 2}.get(spec.point_loss, 1)
     shapes = tuple(model.input.shape), tuple(model.output.shape)
-    if shapes != ((None, schema.num_features), (None, num_said)):
+    if shapes != ((None, schema.num_features), (None, num_outputs)):
         raise strict.Damaged(f"it reads and says {shapes}, which is not what data.json says")
     return model

@@ -1,3 +1,4 @@
+from .forward import forward_pass as forward_pass
 from .heads import HeadSpec as HeadSpec
 from .heads import says as says
 from .inputs import InputSpec as InputSpec
@@ -19,6 +20,7 @@ __all__ = [
     "InputSpec",
     "TrainLoss",
     "build",
+    "forward_pass",
     "generator_states",
     "make_loss",
     "part_from_root",

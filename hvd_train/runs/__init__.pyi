@@ -1,7 +1,6 @@
 from . import checkpoint as checkpoint
 from .checkpoint import Checkpoint as Checkpoint
 from .checkpoint import Progress as Progress
-from .class_report import classes_table as classes_table
 from .directory import RunDir as RunDir
 from .directory import held as held
 from .directory import latest_run as latest_run
@@ -14,7 +13,6 @@ from .provenance import git_state as git_state
 from .provenance import versions as versions
 from .report import SCORED as SCORED
 from .report import Report as Report
-from .report import Scores as Scores
 from .report import write_report as write_report
 
 __all__ = [
@@ -23,9 +21,7 @@ __all__ = [
     "Progress",
     "Report",
     "RunDir",
-    "Scores",
     "checkpoint",
-    "classes_table",
     "git_state",
     "guarded",
     "held",

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hvd_train.evaluation import metrics
+from hvd_train.evaluation import metric_named
 
 if TYPE_CHECKING:
     from hvd_train.runs.report import Report
@@ -33,7 +33,7 @@ def learning_curve(report: Report, path: Path) -> None:
         )
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_title(metrics.TITLES[name])
+        axes.set_title(metric_named(name).title)
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)
     figure.suptitle(
@@ -44,7 +44,7 @@ def learning_curve(report: Report, path: Path) -> None:
 
 
 def errors_by_decade(details: dict[str, Any], path: Path, *, title: str) -> None:
-    """The mean absolute error of each decade beside its rows, and how true the model's chances are. Root only."""
+    """The mean absolute error of each decade beside its rows, and how true the model's probabilities are. Root only."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -59,7 +59,7 @@ def errors_by_decade(details: dict[str, Any], path: Path, *, title: str) -> None
     left.set_title("error by decade, with its rows")
     if "reliability" in details:
         bins = details["reliability"]
-        right.plot([0, 1], [0, 1], color="gray", linestyle="--", label="true chances")
+        right.plot([0, 1], [0, 1], color="gray", linestyle="--", label="calibrated")
         right.scatter(
             [row["confidence"] for row in bins],
             [row["accuracy"] for row in bins],
@@ -72,7 +72,7 @@ def errors_by_decade(details: dict[str, Any], path: Path, *, title: str) -> None
         right.legend(frameon=False)
     else:
         right.axis("off")
-        right.text(0.5, 0.5, "this model says one value, no chances", ha="center")
+        right.text(0.5, 0.5, "this model predicts one value, no probabilities", ha="center")
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.suptitle(title, fontsize="medium")

@@ -5,33 +5,15 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hvd_train.config import Split
 from hvd_train.files import write_json, write_text
-from hvd_train.runs.class_report import write_confusion
+from hvd_train.runs.confusion import write_confusion
 from hvd_train.runs.directory import RunDir
 from hvd_train.runs.plots import errors_by_decade, learning_curve
 
-if TYPE_CHECKING:
-    pass
-
-
 SCORED: tuple[Split, ...] = ("val", "test")
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a model scores on each split of SCORED. The same on every rank."""
-
-    metrics: dict[str, dict[str, float]]
-    baselines: dict[str, dict[str, float]]
-    optimum: dict[str, dict[str, float]]
-    """What no model can beat on average; only where the data's true posterior is known."""
-    details: dict[str, dict[str, Any]]
-    """By label, decade and frequency, and calibration: see `hvd_train.evaluation.breakdown`."""
-    temperature: float = 1.0
-    """What the logits are divided by."""
 
 
 @dataclass(frozen=True)

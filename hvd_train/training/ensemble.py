@@ -101,8 +101,8 @@ def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, A
 
     def write() -> None:
         run_dir.create()
-        whole = decoded(joined.model.input, joined.model.output, joined.labels, "ensemble")
-        save_model(whole, joined.labels, dataset, run_dir)
+        whole = decoded(joined.model.input, joined.model.output, joined.output_spec, "ensemble")
+        save_model(whole, joined.output_spec, dataset, run_dir)
         write_text(run_dir.config, toml.dumps(config))
 
     world.together(write, on="root")
@@ -110,33 +110,36 @@ def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, A
     report = {
         "members": [str(run.path) for run in runs],
         **{
-            key: {split: scores[split][key] for split in SCORED}
+            key: {split: getattr(scores[split], key) for split in SCORED}
             for key in ("metrics", "baselines", "optimum", "details")
         },
-        "verdict": scores["test"]["verdict"],
+        "verdict": scores["test"].verdict,
         "data_checksum": dataset.checksum,
         "versions": versions(),
     }
     world.together(lambda: write_json(run_dir.report, report), on="root")
-    return scores["test"]
+    return scores["test"].to_json()
 
 
 def average(members: list[Trained], runs: list[RunDir]) -> Trained:
     """One model of these, or CheckpointError where they were not trained for the same rows and labels."""
     first = members[0]
     for member, run in zip(members, runs, strict=True):
-        if member.schema != first.schema or (member.labels.point is None) != (first.labels.point is None):
+        if (
+            member.schema != first.schema
+            or member.output_spec.predicts_distribution != first.output_spec.predicts_distribution
+        ):
             raise CheckpointError(
-                f"{run.path} cannot be averaged with {runs[0].path}: it was trained on other columns or labels, or says "
-                f"values where the other says probabilities. Join runs on the same data with losses of one kind."
+                f"{run.path} cannot be averaged with {runs[0].path}: it was trained on other columns or labels, or predicts "
+                f"values where the other predicts probabilities. Join runs on the same data with losses of one kind."
             )
     rows = keras.Input(first.model.input.shape[1:], name="rows")
-    said = [keras.Model(m.model.input, m.model.output, name=f"member_{i}")(rows) for i, m in enumerate(members)]
-    if first.labels.point is None:
-        shares = [keras.layers.Activation("softmax", name=f"probabilities_{i}")(s) for i, s in enumerate(said)]
+    outputs_of = [keras.Model(m.model.input, m.model.output, name=f"member_{i}")(rows) for i, m in enumerate(members)]
+    if first.output_spec.predicts_distribution:
+        shares = [keras.layers.Activation("softmax", name=f"probabilities_{i}")(s) for i, s in enumerate(outputs_of)]
         outputs = keras.ops.log(_mean(shares) + LEAST_PROBABILITY)
     else:
-        outputs = _mean(said)
+        outputs = _mean(outputs_of)
     return dataclasses.replace(first, model=keras.Model(rows, outputs))
 
 

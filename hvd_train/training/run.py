@@ -16,21 +16,12 @@ from hvd_train.config import RunConfig, toml
 from hvd_train.data import own_shards
 from hvd_train.distributed import World
 from hvd_train.errors import CheckpointError
-from hvd_train.evaluation import (
-    at_temperature,
-    baseline_of,
-    best_possible,
-    class_metrics,
-    evaluate,
-    evaluate_in_detail,
-    fitted_temperature,
-    from_sums,
-)
+from hvd_train.evaluation import TrainLabels, at_temperature, evaluate_rows, fitted_temperature
 from hvd_train.events import Observers, Watch
 from hvd_train.files import write_text
 from hvd_train.inference import deployed, save_model
 from hvd_train.models import part_from_root
-from hvd_train.runs import SCORED, Checkpoint, Progress, Report, RunDir, Scores, checkpoint, held, write_report
+from hvd_train.runs import SCORED, Checkpoint, Progress, Report, RunDir, checkpoint, held, write_report
 from hvd_train.training.callbacks import AgreedStop, part_callbacks
 from hvd_train.training.loop import EpochLoop, Loop, require_equal_weights, set_plateau_factor
 from hvd_train.training.pipeline import TrainRows, epochs_dataset
@@ -188,7 +179,7 @@ def _train(
         progress=progress,
         num_steps=parts.plan.num_steps,
         global_batch_size=batches.global_batch_size,
-        validate=lambda: evaluate(world, infer, parts.labels, validation, dataset.num_virtual_shards),
+        validate=lambda: parts.validate(world, infer, validation),
         save=save,
         average=parts.average,
         observer=observer,
@@ -211,34 +202,24 @@ def finish(parts: Parts, world: World, run_dir: RunDir, loop: Loop, found: dict[
     world.broadcast_variables(parts.model.weights)
     # The figures are those of the model that is saved, which computes in float32 whatever it was trained in.
     model = in_float32(parts.model)
-    dataset, labels = parts.dataset, parts.labels
+    dataset, metrics = parts.dataset, parts.metrics
     infer = parts.infer(model)
-    V = dataset.num_virtual_shards
-    rows = {split: parts.load(split, world) for split in SCORED}
+    rows = {split: parts.labelled(parts.load(split, world), world) for split in SCORED}
     temperature = 1.0
     if parts.config.objective.calibrate:
-        temperature = fitted_temperature(world, infer, labels, rows["val"])
+        temperature = fitted_temperature(world, infer, metrics, rows["val"])
         infer = at_temperature(infer, temperature)
-    counts = dataset.label_counts("train")
-    names = dataset.schema.label_values
-    found_in = {
-        split: evaluate_in_detail(world, infer, labels, rows[split], V, train_counts=counts, names=names)
+    train, num_groups = TrainLabels.of(dataset), dataset.num_virtual_shards
+    scores = {
+        split: evaluate_rows(
+            world, infer, metrics, train, [rows[split]], num_groups=num_groups, optimum=dataset.optimum(split)
+        )
         for split in SCORED
     }
-    of_classes = {split: class_metrics.figures(details) for split, (_, details) in found_in.items()}
-    scores = Scores(
-        metrics={split: from_sums(labels.kind, total) | of_classes[split][0] for split, (total, _) in found_in.items()},
-        baselines={
-            split: baseline_of(world, dataset, labels, split, rows[split]) | of_classes[split][1] for split in SCORED
-        },
-        optimum={split: best_possible(dataset, split) for split in SCORED},
-        details={split: details for split, (_, details) in found_in.items()},
-        temperature=temperature,
-    )
-    report = report_of(parts, world, loop, found, scores, started=started)
+    report = report_of(parts, world, loop, found, scores, temperature, started=started)
 
     def write() -> None:
-        save_model(deployed(model, parts.head, labels, temperature), labels, dataset, run_dir)
+        save_model(deployed(model, parts.head, metrics.spec, temperature), metrics.spec, dataset, run_dir)
         write_report(report, run_dir)
 
     world.together(write, on="root")

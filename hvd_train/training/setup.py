@@ -19,9 +19,19 @@ from hvd_train.config import RunConfig, Split
 from hvd_train.data import Dataset, EpochPlan, Rows, augments, make_plan, own_shards, prepare
 from hvd_train.distributed import SoloWorld, World
 from hvd_train.errors import DataError
-from hvd_train.evaluation import Baseline, Infer, Labels, inference
+from hvd_train.evaluation import Infer, LabelledRows, MetricSet, OutputSpec, log_frequency, metrics_of
 from hvd_train.events import Observer, Watch
-from hvd_train.models import HEADS, Fit, HeadSpec, InputSpec, TrainLoss, generator_states, make_loss, says
+from hvd_train.models import (
+    HEADS,
+    Fit,
+    HeadSpec,
+    InputSpec,
+    TrainLoss,
+    forward_pass,
+    generator_states,
+    make_loss,
+    says,
+)
 from hvd_train.optimizers import make_optimizer, make_schedule
 from hvd_train.training.batch_sizes import BatchPlan, plan_batches, shards_for_batch
 from hvd_train.training.objective import Objective
@@ -41,7 +51,8 @@ class Parts:
     config: RunConfig
     dataset: Dataset
     batches: BatchPlan
-    labels: Labels
+    metrics: MetricSet
+    """What is reported, and what the outputs stand for."""
     plan: EpochPlan
     objective: Objective
     model: Any
@@ -76,11 +87,20 @@ class Parts:
         """The rows as `trained` reads them. Pure: every rank for its own."""
         if self.preparation is None:
             return rows
-        return replace(rows, features=inference(self.preparation)(rows.features))
+        return replace(rows, features=forward_pass(self.preparation)(rows.features))
+
+    def labelled(self, rows: Rows, world: World) -> LabelledRows:
+        """This rank's rows as an evaluation takes them. Pure."""
+        return LabelledRows.of_shards(rows, own_shards(world.rank, world.size, self.dataset.num_virtual_shards))
+
+    def validate(self, world: World, infer: Infer, rows: Rows) -> dict[str, float]:
+        """The metrics of all ranks' rows. All ranks."""
+        num_groups = self.dataset.num_virtual_shards
+        return metrics_of(world, infer, self.metrics, [self.labelled(rows, world)], num_groups=num_groups)
 
     def infer(self, model: Any) -> Infer:
-        """What `model` (the whole, its copy, or `trained`) says of its rows: logits (N, K), or values. Traced anew by each call."""
-        return inference(keras.Model(model.input, says(model.output, self.head)))
+        """What `model` (the whole, its copy, or `trained`) predicts for its rows: logits (N, K), or values. Traced anew by each call."""
+        return forward_pass(keras.Model(model.input, says(model.output, self.head)))
 
 
 def open_dataset(config: RunConfig, world: World, observer: Observer, watch: Watch) -> Dataset:
@@ -184,7 +204,8 @@ def build(
     spec = spec or input_spec(config, dataset)
     training, schema = config.training, dataset.schema
     objective = Objective.of(dataset, config)
-    labels = Labels.of(schema.label_kind, schema.label_values, objective.loss, delta=objective.delta)
+    output_spec = OutputSpec.of(schema.label_kind, schema.label_values, objective.loss, delta=objective.delta)
+    metrics = MetricSet.of(output_spec)
     plan = make_plan(
         dataset,
         config.data,
@@ -193,7 +214,7 @@ def build(
         passes=config.distributed.backward_passes_per_step,
     )
     keras.utils.set_random_seed(training.seed)
-    head = head_spec(dataset, labels, objective)
+    head = head_spec(dataset, output_spec, objective)
     with computing_in(training.precision):
         model = models.build(config.model, spec, head, seed=training.seed, rank=world.rank)
         preparation, trained = (None, model) if augments(config.data) else models.split(model)
@@ -216,7 +237,7 @@ def build(
     )
     optimizer.build(trained.trainable_variables)
     average = WeightAverage.of(training, trained)
-    return Parts(config, dataset, batches, labels, plan, objective, model, trained, preparation, head, average, loss)
+    return Parts(config, dataset, batches, metrics, plan, objective, model, trained, preparation, head, average, loss)
 
 
 def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
@@ -227,12 +248,12 @@ def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
     return InputSpec(statistics.mean, statistics.std, dataset.schema.layout, fit)
 
 
-def head_spec(dataset: Dataset, labels: Labels, objective: Objective) -> HeadSpec:
-    """What the outputs start from: the train split's label shares, or its mean and deviation."""
+def head_spec(dataset: Dataset, output_spec: OutputSpec, objective: Objective) -> HeadSpec:
+    """What the outputs start from: the train split's label shares, or its mean and standard deviation."""
     kind = HEADS[objective.loss]
-    if labels.kind == "values":
+    if output_spec.kind == "values":
         return HeadSpec(kind, mean=objective.mean, scale=objective.scale)
-    log_share = Baseline.of(labels, dataset.label_counts("train")).log_frequency
-    if labels.kind == "classes":
+    log_share = log_frequency(dataset.label_counts("train"))
+    if output_spec.kind == "classes":
         return HeadSpec(kind, log_share)
-    return HeadSpec(kind, log_share, labels.values, objective.mean, objective.scale)
+    return HeadSpec(kind, log_share, output_spec.values, objective.mean, objective.scale)

@@ -9,11 +9,11 @@ from dataclasses import asdict
 
 import numpy as np
 
-from hvd_train.config import SPLITS
+from hvd_train.config import SPLITS, Split
 from hvd_train.distributed import Placement, Settings, World
-from hvd_train.evaluation import metrics, published
+from hvd_train.evaluation import Evaluation, published_results
 from hvd_train.optimizers import scaled_learning_rate
-from hvd_train.runs import Report, Scores, git_state, versions
+from hvd_train.runs import Report, git_state, versions
 from hvd_train.training.loop import Loop
 from hvd_train.training.setup import Parts
 
@@ -78,7 +78,8 @@ def report_of(
     world: World,
     loop: Loop,
     found: dict[str, str],
-    scores: Scores,
+    scores: dict[Split, Evaluation],
+    temperature: float,
     *,
     started: float,
 ) -> Report:
@@ -99,9 +100,13 @@ def report_of(
             "cpu_quota": chosen.quota,
             "gpu_of_root": world.gpu,
         },
-        **vars(scores),
-        verdict=metrics.verdict(scores.metrics["test"], scores.baselines["test"]),
-        published=published.beside(
+        metrics={split: score.metrics for split, score in scores.items()},
+        baselines={split: score.baselines for split, score in scores.items()},
+        optimum={split: score.optimum for split, score in scores.items()},
+        details={split: score.details for split, score in scores.items()},
+        temperature=temperature,
+        verdict=scores["test"].verdict,
+        published=published_results.rmse_of_others(
             parts.config.data.path,
             {split: parts.dataset.num_rows(split) for split in SPLITS},
             parts.dataset.schema.num_features,

@@ -34,19 +34,18 @@ def main(argv: list[str]) -> None:
 
 def trained(config: Any, world: Any, *, target: float | None, seconds: float) -> dict[str, Any]:
     """The curve and the rate. All ranks; the root's clock decides for all."""
-    from hvd_train.evaluation import evaluate
     from hvd_train.events import Observer, Watch
     from hvd_train.training import assemble
 
     parts = assemble(config, world, Observer(), Watch())
-    dataset, batches = parts.dataset, parts.batches
+    batches = parts.batches
     world.broadcast_variables(parts.variables)
     execute = stepper(parts.trained, train_batches(parts, world))
     validation = parts.prepared(parts.load("val", world))
     infer = parts.infer(parts.trained)
 
     def look() -> float:
-        return evaluate(world, infer, parts.labels, validation, dataset.num_virtual_shards)["loss"]
+        return parts.validate(world, infer, validation)["loss"]
 
     look()
     execute()  # traces and compiles

@@ -14,7 +14,7 @@ from fuzzing import change_document, damaged, fuzz, require_clear
 
 from hvd_train.config.schema import DataConfig
 from hvd_train.data import Dataset, Schema, TableFormat, convert
-from hvd_train.evaluation.metrics import Labels
+from hvd_train.evaluation.output_spec import OutputSpec
 from hvd_train.files import strict
 from hvd_train.inference.data_json import note_of, read_note
 
@@ -27,7 +27,7 @@ def document(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     (folder / "t.csv").write_text("year,a,b\n" + rows)
     config = DataConfig(num_virtual_shards=2, label_kind=request.param)
     dataset = Dataset.open(convert(folder / "t.csv", folder / "set", config))
-    labels = Labels.of(dataset.schema.label_kind, dataset.schema.label_values)
+    labels = OutputSpec.of(dataset.schema.label_kind, dataset.schema.label_values)
     (folder / "model.keras").write_bytes(b"model")
     return json.loads(json.dumps(note_of(labels, dataset, folder / "model.keras")))  # type: ignore[no-any-return]
 
@@ -43,7 +43,7 @@ def read(path: Path, data: bytes) -> object:
     schema = Schema.from_json(note["schema"])
     assert len(note["train_counts"]) == len(schema.label_values)
     TableFormat.from_json(note.get("table_format", {}))
-    Labels.of(schema.label_kind, schema.label_values, note["says_value_by"] or "", delta=note["huber_delta"])
+    OutputSpec.of(schema.label_kind, schema.label_values, note["says_value_by"] or "", delta=note["huber_delta"])
     return note
 
 

@@ -20,7 +20,7 @@ import numpy as np  # noqa: E402
 
 from hvd_train.data.schema import Schema  # noqa: E402
 from hvd_train.errors import CheckpointError  # noqa: E402
-from hvd_train.evaluation.metrics import Labels  # noqa: E402
+from hvd_train.evaluation.output_spec import OutputSpec  # noqa: E402
 from hvd_train.files import strict  # noqa: E402
 from hvd_train.inference.export import load_trained, save_model  # noqa: E402
 from hvd_train.runs.directory import RunDir  # noqa: E402
@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
         label_counts=lambda _: np.array([4, 5]), statistics=None,
     )  # fmt: skip
     run_dir = RunDir(tmp_path_factory.mktemp("run"))
-    save_model(whole, Labels.of("classes", ("x", "y")), dataset, run_dir)  # type: ignore[arg-type]
+    save_model(whole, OutputSpec.of("classes", ("x", "y")), dataset, run_dir)  # type: ignore[arg-type]
     return run_dir
 
 

@@ -14,7 +14,7 @@ def best_figures(
     """Figures of the Bayes-optimal prediction on these rows, each by the prediction that is best for it.
 
     `posterior` (N, K), `values` (K,) the years, `labels` (N,) class indices. accuracy: the most likely year.
-    accuracy_within_5: the year with most probability within 5 years. mae: the median, in years. rmse: the mean, in
+    within_5: the year with most probability within 5 years. mae: the median, in years. rmse: the mean, in
     years. They are measured on these rows, so on few rows a model can be luckier.
     """
     truth = values[labels]
@@ -25,7 +25,7 @@ def best_figures(
     center = values[(posterior @ near).argmax(1)]
     return {
         "accuracy": float(np.mean(most_likely == truth)),
-        f"accuracy_within_{WITHIN_YEARS}": float(np.mean(np.abs(center - truth) <= WITHIN_YEARS)),
+        "within_5": float(np.mean(np.abs(center - truth) <= WITHIN_YEARS)),
         "mae": float(np.mean(np.abs(median - truth))),
         "rmse": float(np.sqrt(np.mean((mean - truth) ** 2))),
     }

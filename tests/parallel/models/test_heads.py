@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from hvd_train.config.schema import ObjectiveConfig
 from hvd_train.data.targets import target_table
-from hvd_train.evaluation.metrics import Labels, point_loss
+from hvd_train.evaluation.output_spec import OutputSpec
 from hvd_train.models.heads import HeadSpec, head, later_logits, says
 from hvd_train.models.losses import coral_loss, corn_loss, gaussian_loss, make_loss, sparse_cross_entropy
 from hvd_train.models.seeds import Seeds
@@ -146,15 +146,15 @@ def test_a_loss_of_values_is_that_of_their_unit_and_its_gradient_is_not(kind: st
     mean, scale = 5 * unit, 2 * unit
     truth = mean + scale * rng.normal(size=50)
     outputs = rng.normal(size=(50, 2 if kind == "gaussian" else 1)).astype(np.float32)
-    labels = Labels.of("values", (), kind, delta=0.7 * scale)
-    loss = make_loss(kind, ObjectiveConfig(), soft=True, scale=scale, delta=labels.delta)
+    spec = OutputSpec.of("values", (), kind, delta=0.7 * scale)
+    loss = make_loss(kind, ObjectiveConfig(), soft=True, scale=scale, delta=spec.delta)
     weights = keras.ops.convert_to_tensor(outputs)
     with tf.GradientTape() as tape:
         tape.watch(weights)
         trained = loss.weight * loss.function(standardised(truth, mean, scale), weights)
     z = outputs.astype(np.float64)
     deviation = scale * np.exp(np.clip(z[:, 1], -4, 2)) if kind == "gaussian" else 1.0
-    exact = point_loss(labels, mean + scale * z[:, 0] - truth, deviation).mean()
+    exact = spec.loss_of_errors(mean + scale * z[:, 0] - truth, deviation).mean()
     assert loss.in_units(float(trained)) == pytest.approx(exact, rel=1e-5)
     assert 1e-3 < float(np.abs(tape.gradient(trained, weights)).max()) < 10
 

@@ -15,7 +15,7 @@ from hvd_train.config import recipes
 from hvd_train.config.schema import OptimizerConfig, RunConfig, TrainingConfig
 from hvd_train.distributed.world import World
 from hvd_train.errors import CheckpointError
-from hvd_train.evaluation.metrics import softmax
+from hvd_train.evaluation.output_spec import softmax
 from hvd_train.events import Watch
 from hvd_train.inference.export import load_trained
 from hvd_train.optimizers.factory import make_optimizer, make_schedule

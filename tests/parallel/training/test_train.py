@@ -27,11 +27,12 @@ from hvd_train.config.schema import RunConfig
 from hvd_train.data import Dataset, EpochPlan, own_shards, prepare
 from hvd_train.distributed.world import World
 from hvd_train.errors import CheckpointError, UserError
-from hvd_train.evaluation import metrics
-from hvd_train.evaluation.loop import evaluate, inference
-from hvd_train.evaluation.metrics import Labels
+from hvd_train.evaluation.evaluate import LabelledRows, metrics_of
+from hvd_train.evaluation.metrics import MetricSet
+from hvd_train.evaluation.output_spec import softmax
+from hvd_train.inference.evaluate import evaluate_run
 from hvd_train.inference.export import load_trained
-from hvd_train.inference.predict import evaluate_run
+from hvd_train.models.forward import forward_pass
 from hvd_train.runs import checkpoint
 from hvd_train.runs.directory import RunDir, held
 from hvd_train.runs.report import Report
@@ -100,8 +101,8 @@ def test_metrics_equal_scikit_learn_s_on_the_gathered_predictions(
     sizes = dataset.shard_sizes("test")
     assert len(set(sizes.tolist())) > 1, "the shards should not divide evenly here"
     rows = dataset.load("test", own_shards(world.rank, world.size, dataset.num_virtual_shards))
-    infer = inference(trained.model)
-    probabilities = np.concatenate(world.allgather(metrics.softmax(infer(rows.features))))
+    infer = forward_pass(trained.model)
+    probabilities = np.concatenate(world.allgather(softmax(infer(rows.features))))
     targets = np.concatenate(world.allgather(rows.labels))
     assert len(targets) == dataset.num_rows("test")
     years = np.arange(1922, 2012)
@@ -118,8 +119,8 @@ def test_metrics_equal_scikit_learn_s_on_the_gathered_predictions(
         rel=1e-5,
     )
     # The same call on the same model gives the same figures to the last bit on every rank.
-    labels = Labels.of("years", dataset.schema.label_values)
-    again = evaluate(world, infer, labels, rows, dataset.num_virtual_shards)
+    blocks = [LabelledRows.of_shards(rows, own_shards(world.rank, world.size, dataset.num_virtual_shards))]
+    again = metrics_of(world, infer, MetricSet.of(trained.output_spec), blocks, num_groups=dataset.num_virtual_shards)
     assert len({json.dumps(a) for a in world.allgather(again)}) == 1
 
 
@@ -140,14 +141,14 @@ def test_class_metrics_equal_scikit_learn_s_from_a_split_and_from_a_table(world:
     trained = load_trained(run_dir)
     dataset = Dataset.open(prepare(config.data))
     rows = dataset.load("test", own_shards(world.rank, world.size, dataset.num_virtual_shards))
-    probabilities = np.concatenate(world.allgather(metrics.softmax(inference(trained.model)(rows.features))))
+    probabilities = np.concatenate(world.allgather(softmax(forward_pass(trained.model)(rows.features))))
     targets = np.concatenate(world.allgather(rows.labels))
     found, details = report.metrics["test"], report.details["test"]
     assert details["confusion"] == confusion_matrix(targets, probabilities.argmax(1)).tolist()
     assert found["macro_f1"] == pytest.approx(f1_score(targets, probabilities.argmax(1), average="macro"))
     assert found["auc"] == pytest.approx(roc_auc_score(targets, probabilities, multi_class="ovr"))
     assert json.loads(run_dir.report.read_text())["details"]["test"]["classes"][0]["label"] == "common"
-    whole = evaluate_run(run_dir, world, table, split="test", given={})
+    whole = evaluate_run(run_dir, world, table, split="test", overrides={})
     assert whole["rows"] == np.sum(whole["details"]["confusion"]) == 900
     assert {"balanced_accuracy", "macro_f1", "auc"} <= set(whole["metrics"]) == set(whole["baselines"])
     assert len({json.dumps(one, sort_keys=True) for one in world.allgather(whole)}) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from hvd_train.config import recipes
 from hvd_train.distributed.world import World
-from hvd_train.evaluation import loop
+from hvd_train.training import setup
 from hvd_train.tune import trial
 
 CONFIG = recipes.DEBUG.replace(data={"num_songs": 2000, "num_virtual_shards": 60}, training={"global_batch_size": 120})
@@ -21,13 +21,13 @@ def test_a_trial_scores_what_the_head_says_and_not_its_raw_outputs(
     if 60 % world.size:
         pytest.skip(f"{world.size} ranks cannot share 60 virtual shards")
     shapes: list[tuple[tuple[int, ...], int]] = []
-    scored = loop.evaluate
+    scored = setup.metrics_of
 
-    def spy(world: World, infer: Any, labels: Any, rows: Any, num_virtual_shards: int) -> dict[str, float]:
-        shapes.append((infer(rows.features[:2]).shape, len(labels.values)))
-        return scored(world, infer, labels, rows, num_virtual_shards)
+    def spy(world: World, infer: Any, metrics: Any, blocks: Any, *, num_groups: int) -> dict[str, float]:
+        shapes.append((infer(blocks[0].features[:2]).shape, len(metrics.spec.values)))
+        return scored(world, infer, metrics, blocks, num_groups=num_groups)
 
-    monkeypatch.setattr(loop, "evaluate", spy)
+    monkeypatch.setattr(setup, "metrics_of", spy)
     answer = trial.trained(CONFIG.replace(objective={"loss": loss}), world, target=None, seconds=0.2)
     assert shapes
     assert all(shape == (2, num_labels) for shape, num_labels in shapes)

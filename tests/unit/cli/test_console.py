@@ -11,6 +11,7 @@ import pytest
 from rich.table import Table
 
 from hvd_train.cli import console as module
+from hvd_train.cli import live_terminal
 from hvd_train.cli.console import ConsoleObserver
 from hvd_train.cli.safe_console import SafeConsole
 from hvd_train.cli.terminal import end, tell
@@ -132,19 +133,19 @@ def parent(tmp_path: Path) -> Callable[..., Path]:
 def test_a_bar_is_drawn_where_mpirun_itself_shows_bytes_on_a_terminal(
     parent: Callable[..., Path], command: str, shows: str, drawn: bool
 ) -> None:
-    assert module.mpirun_shows_terminal(parent(command, shows)) == drawn
+    assert live_terminal.mpirun_shows_terminal(parent(command, shows)) == drawn
 
 
 def test_no_parent_to_look_at_is_no_terminal(tmp_path: Path) -> None:
-    assert not module.mpirun_shows_terminal(tmp_path / "gone")
+    assert not live_terminal.mpirun_shows_terminal(tmp_path / "gone")
 
 
 def test_under_a_launcher_the_parent_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     for drawn in (False, True):
-        monkeypatch.setattr(module, "mpirun_shows_terminal", lambda _, drawn=drawn: drawn)
-        assert module.plain_or_live().is_terminal == drawn
+        monkeypatch.setattr(live_terminal, "mpirun_shows_terminal", lambda _, drawn=drawn: drawn)
+        assert live_terminal.plain_or_live().is_terminal == drawn
 
 
 def test_names_of_strangers_are_shown_not_obeyed(tmp_path: Path) -> None:

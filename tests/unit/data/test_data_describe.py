@@ -11,9 +11,11 @@ from data_helpers import converted, frame
 
 from hvd_train.cli.data_verbs import CheckArguments, ConvertArguments, DescribeArguments, check, convert, describe
 from hvd_train.config.schema import DataConfig
-from hvd_train.data.description import baselines
 from hvd_train.data.duplicates import count_duplicates
 from hvd_train.errors import DataError
+from hvd_train.evaluation.baseline import TrainLabels, baselines_of_counts
+from hvd_train.evaluation.metrics import MetricSet
+from hvd_train.evaluation.output_spec import OutputSpec
 
 
 @pytest.fixture
@@ -84,8 +86,13 @@ def test_duplicates_within_and_across_splits(tmp_path: Path) -> None:
 def test_baselines_are_those_of_constants(table: Path, tmp_path: Path) -> None:
     dataset = converted(table, tmp_path / "out")
     years = {split: dataset.load(split, range(dataset.num_virtual_shards)).labels + 1990 for split in ("train", "test")}
-    figures = {name: figure for name, (figure, _) in baselines(dataset, "test").items()}
+    metrics = MetricSet.of(OutputSpec.of(dataset.schema.label_kind, dataset.schema.label_values))
+    figures = baselines_of_counts(metrics, TrainLabels.of(dataset), dataset.label_counts("test"))
     most_common = np.bincount(years["train"]).argmax()
     assert figures["accuracy"] == pytest.approx(np.mean(years["test"] == most_common))
     assert figures["rmse"] == pytest.approx(np.sqrt(np.mean((years["test"] - years["train"].mean()) ** 2)))
     assert figures["mae"] == pytest.approx(np.mean(np.abs(years["test"] - np.floor(np.median(years["train"])))))
+    text = describe(DescribeArguments(directory=tmp_path / "out")).text
+    (line,) = [line for line in text.splitlines() if line.startswith("  test  exact accuracy")]
+    shown = f"{100 * figures['accuracy']:.2f} % always the most common, {most_common}"
+    assert line.split()[3:] == shown.split()

@@ -109,7 +109,7 @@ def test_posterior_and_best_figures_equal_brute_force() -> None:
     losses = np.abs(YEARS[:, None] - YEARS[None, :])
     choices = {
         "accuracy": (losses > 0, lambda miss: 1 - miss.mean()),
-        "accuracy_within_5": (losses > 5, lambda miss: 1 - miss.mean()),
+        "within_5": (losses > 5, lambda miss: 1 - miss.mean()),
         "mae": (losses, lambda miss: miss.mean()),
     }
     for name, (loss, figure) in choices.items():

@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hvd_train.evaluation import breakdown, metrics
-from hvd_train.evaluation.metrics import Labels
+from hvd_train.evaluation import breakdown
+from hvd_train.evaluation.output_spec import OutputSpec, softmax
+from hvd_train.evaluation.predictions import Predictions
 
 YEARS = tuple(range(1970, 2000))
-LABELS = Labels.of("years", YEARS)
+LABELS = OutputSpec.of("years", YEARS)
 TRAIN_COUNTS = np.array([5] * 10 + [50] * 10 + [500] * 10)
 
 
-def sums(labels: Labels, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    return breakdown.sums(labels, outputs, targets, metrics.row_sums(labels, outputs, targets))
+def sums(labels: OutputSpec, outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    return breakdown.sums_by_label(Predictions(labels, outputs, targets))
 
 
 def some_rows() -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +28,7 @@ def test_figures_equal_loops_over_the_rows() -> None:
     # In two parts, as two ranks would.
     total = sums(LABELS, logits[:150], targets[:150]) + sums(LABELS, logits[150:], targets[150:])
     found = breakdown.describe(LABELS, total, TRAIN_COUNTS)
-    probabilities = metrics.softmax(logits)
+    probabilities = softmax(logits)
     years, truth = LABELS.values, LABELS.values[targets]
     median = np.array([years[np.searchsorted(np.cumsum(p), 0.5)] for p in probabilities])
     errors = abs(median - truth)
@@ -64,8 +65,8 @@ def test_figures_equal_loops_over_the_rows() -> None:
     assert sum(row["rows"] for row in found["reliability"]) == 400
 
 
-def test_a_model_that_says_one_year_has_decades_but_no_calibration() -> None:
-    labels = Labels.of("years", YEARS, "mse")
+def test_a_model_that_predicts_one_year_has_decades_but_no_calibration() -> None:
+    labels = OutputSpec.of("years", YEARS, "mse")
     found = breakdown.describe(labels, sums(labels, np.array([[1974.6], [1991.0]]), np.array([8, 21])), TRAIN_COUNTS)
     assert [row["decade_accuracy"] for row in found["decades"]] == [1.0, 1.0]
     assert found["balanced_mae"] == pytest.approx((3.4 + 0.0) / 2)
@@ -73,7 +74,7 @@ def test_a_model_that_says_one_year_has_decades_but_no_calibration() -> None:
 
 
 def test_names_have_shots_and_no_decades() -> None:
-    labels = Labels.of("classes", ("a", "b", "c"))
+    labels = OutputSpec.of("classes", ("a", "b", "c"))
     logits = np.eye(3, dtype=np.float32)[[0, 1, 1, 2]] * 9
     found = breakdown.describe(labels, sums(labels, logits, np.array([0, 1, 2, 2])), np.array([200, 30, 3]))
     assert "decades" not in found

@@ -17,10 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from hvd_train.cli.result_tables import classes_table
 from hvd_train.evaluation import class_metrics
-from hvd_train.evaluation.class_metrics import ClassTally, area_under_roc, figures, log_odds
-from hvd_train.evaluation.metrics import softmax
-from hvd_train.runs.class_report import classes_table, write_confusion
+from hvd_train.evaluation.class_metrics import ClassTally, area_under_roc, log_odds
+from hvd_train.evaluation.metrics import MetricSet
+from hvd_train.evaluation.output_spec import OutputSpec, softmax
+from hvd_train.runs.confusion import write_confusion
 from hvd_train.runs.directory import RunDir
 
 NAMES = ("rare", "common", "[bold]odd", "never")
@@ -31,6 +33,14 @@ TRAIN_COUNTS = np.array([10, 500, 90, 3])
 def sklearn_metrics() -> ModuleType:
     """Loads in a second, which the other tests here need not wait for."""
     return importlib.import_module("sklearn.metrics")
+
+
+def figures(details: dict[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+    """The metrics of classes and their baselines, by the table of metrics."""
+    of_classes = MetricSet.of(OutputSpec.of("classes", NAMES)).of_classes
+    both = {metric.name: metric.of_classes(details["classes"]) for metric in of_classes if metric.of_classes}
+    found = {name: pair for name, pair in both.items() if pair}
+    return {name: pair[0] for name, pair in found.items()}, {name: pair[1] for name, pair in found.items()}
 
 
 class _Ranks:

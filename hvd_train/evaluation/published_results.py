@@ -1,4 +1,4 @@
-"""What others published for YearPredictionMSD on its official split: the figures that a run on it stands beside."""
+"""What others published for YearPredictionMSD on its official split: the figures that a run on it is compared with."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RMSE: dict[str, tuple[float, str]] = {
 }
 
 
-def beside(path: Path | None, rows: dict[str, int], num_features: int, label_kind: str) -> dict[str, float]:
+def rmse_of_others(path: Path | None, rows: dict[str, int], num_features: int, label_kind: str) -> dict[str, float]:
     """The published RMSE by model where a run's data is YearPredictionMSD with its official split; else empty.
 
     `path` is the table (None for synthetic songs, which nobody published anything about), `rows` those of each split.
