@@ -85,6 +85,31 @@ def test_the_readme_opens_with_the_two_commands() -> None:
     assert [words for words in docs_commands.commands(first.text)] == [["make", "train"], ["make", "test"]]
 
 
+# What other programs print: Open MPI, horovodrun, pip, Horovod, Keras.
+OF_OTHERS = re.compile(
+    r"help-pmix|evars|not enough slots|run as root|pip install|xla_mpi_ops|compatible17|Executable: none|Read -1"
+    r"|horovodrun -|^\w*Error$|^make setup$|Missing ranks|has no attribute"
+)
+
+
+def test_the_troubleshooting_page_has_messages_that_the_program_prints() -> None:
+    """Readers search for them. Numbers and names in them are not compared."""
+    folders = [docs_pages.REPOSITORY / name for name in ("hvd_train", "scripts", "horovod")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".sh", ".patch")]
+    source = re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text() for path in files))
+    page = (docs_pages.DOCS / "how-to" / "troubleshooting.md").read_text()
+    quoted = [
+        quote for heading in re.findall(r"^### (.+)$", page, re.MULTILINE) for quote in re.findall("`(.+?)`", heading)
+    ]
+    assert len(quoted) > 40
+    unknown = []
+    for quote in quoted:
+        parts = [part.strip(" ,.:") for part in re.split(r"\.\.\.|\d+|lab\d|'year'|process", quote)]
+        if not OF_OTHERS.search(quote) and any(len(part) > 5 and part not in source for part in parts):
+            unknown.append(quote)
+    assert unknown == []
+
+
 def test_every_path_of_the_repository_that_is_named_exists() -> None:
     """`hvd_train/...`, `tests/...` and the like in backticks."""
     pattern = re.compile(
