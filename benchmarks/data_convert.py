@@ -97,7 +97,7 @@ def in_process(*what: str | Path) -> dict[str, float]:
 
 
 def measure(what: str, *paths: str) -> dict[str, float]:
-    from hvd_train.config.schema import DataConfig
+    from hvd_train.config import SplitConfig, TableConfig
     from hvd_train.data import Dataset, convert
     from hvd_train.data.schema import SONG_FEATURES, Columns
     from hvd_train.data.songs.table import SyntheticSongs
@@ -107,7 +107,7 @@ def measure(what: str, *paths: str) -> dict[str, float]:
         for _ in SyntheticSongs(NUM_SONGS).chunks(Columns(("year", *SONG_FEATURES), tuple(range(1, 91)), 0)):
             pass
     elif what == "convert":
-        convert(Path(paths[0]), Path(paths[1]), DataConfig())
+        convert(Path(paths[0]), Path(paths[1]), TableConfig(), SplitConfig())
     elif what == "load":
         Dataset.open(Path(paths[0])).load("train", range(32))
     elif what == "check":

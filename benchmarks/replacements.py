@@ -174,7 +174,7 @@ def preparation(world: Any, recipe: Any, batch: int) -> dict[str, Callable[[], f
     from hvd_train.events import Observer, Watch
     from hvd_train.training.setup import assemble
 
-    config = recipe.replace(data={"num_songs": 20_000})
+    config = recipe.replace(table={"num_songs": 20_000})
     parts = assemble(config, world, Observer(), Watch())
     plain = parts.dataset.load("train", range(parts.dataset.num_virtual_shards))
     rows = {"before": (parts.model, plain), "now": (parts.trained, parts.prepared(plain))}

@@ -21,8 +21,7 @@ import numpy as np
 import trials
 from records import check, run
 
-from hvd_train.config import recipes
-from hvd_train.config.schema import RunConfig
+from hvd_train.config import RunConfig, recipes
 from hvd_train.data import Dataset, prepare
 from hvd_train.runs.provenance import versions
 
@@ -33,17 +32,17 @@ HERE = Path(__file__).parent
 
 def leaves(path: Path) -> dict[str, tuple[RunConfig, int]]:
     """Our rows of the table of leaves: a config and how many members are averaged."""
-    data = {"path": path, "split": "stratified", "test_fraction": 0.2}
-    best = recipes.recipe("leaves").replace(data=data)
-    seed = recipes.recipe("seed-leaves").replace(data=data)
+    table, split = {"path": path}, {"method": "stratified", "test_fraction": 0.2}
+    best = recipes.recipe("leaves").replace(table=table, split=split)
+    seed = recipes.recipe("seed-leaves").replace(table=table, split=split)
     return {"leaves": (best, 1), f"leaves, {MEMBERS} members": (best, MEMBERS), "seed-leaves": (seed, 1)}
 
 
 def songs(path: Path) -> dict[str, tuple[RunConfig, int]]:
     """Our rows of the table of songs. Artists are not known: a random split is the best there is."""
-    data = {"path": path, "split": "random", "insist_on_random_split": True, "test_fraction": 0.2}
-    best = recipes.recipe("few-songs").replace(data=data)
-    plain = recipes.recipe("default").replace(data=data)
+    table, split = {"path": path}, {"method": "random", "insist_on_random_split": True, "test_fraction": 0.2}
+    best = recipes.recipe("few-songs").replace(table=table, split=split)
+    plain = recipes.recipe("default").replace(table=table, split=split)
     return {"few-songs": (best, 1), f"few-songs, {MEMBERS} members": (best, MEMBERS), "default (seed_cnn)": (plain, 1)}
 
 
@@ -51,7 +50,7 @@ def peers_of(config: RunConfig, table: str) -> dict[str, dict[str, Any]]:
     """scikit-learn's models on the split of this config, on one core."""
     import peers_sklearn
 
-    dataset = Dataset.open(prepare(config.data))
+    dataset = Dataset.open(prepare(config.table, config.split))
     if table == "leaves":
         return peers_sklearn.scores(dataset, peers_sklearn.CLASSIFIERS, ("accuracy",))
     return peers_sklearn.scores(dataset, peers_sklearn.REGRESSORS, ("rmse", "mae"))
@@ -80,7 +79,7 @@ def main() -> None:
         parser.error(f"--data {arguments.data}: there is no such file")
     rows = {"leaves": leaves, "songs": songs}[arguments.table](arguments.data)
     plan = [
-        trials.Trial((name, str(seed)), config.replace(data={"split_seed": seed}), members)
+        trials.Trial((name, str(seed)), config.replace(split={"seed": seed}), members)
         for name, (config, members) in rows.items()
         for seed in SPLIT_SEEDS
     ]
@@ -88,7 +87,7 @@ def main() -> None:
     first, _ = next(iter(rows.values()))
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        configs = [first.replace(data={"split_seed": seed}) for seed in SPLIT_SEEDS]
+        configs = [first.replace(split={"seed": seed}) for seed in SPLIT_SEEDS]
         peers = list(pool.map(peers_of, configs, [arguments.table] * len(configs)))
     ours = {}
     for name in rows:

@@ -24,7 +24,7 @@ import numpy as np
 import trials
 from records import check, run
 
-from hvd_train.config import recipes
+from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data import Dataset, prepare
 from hvd_train.runs.provenance import versions
 
@@ -93,7 +93,7 @@ def gradient_boosting() -> dict[str, Any]:
     """scikit-learn's HistGradientBoosting on the same rows, on all cores: its mean for RMSE, and its own loss for MAE."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    dataset = Dataset.open(prepare(recipes.recipe("default").replace(data={"num_songs": NUM_SONGS}).data))
+    dataset = Dataset.open(prepare(TableConfig(num_songs=NUM_SONGS), SplitConfig()))
     values = np.array(dataset.schema.label_values, float)
     (x, y), (x_val, y_val), (x_test, y_test) = (dataset.features_and_labels(s) for s in ("train", "val", "test"))
     x, y = np.concatenate([x, x_val]), values[np.concatenate([y, y_val])]

@@ -24,8 +24,8 @@ from rich.table import Table
 
 from hvd_train.bench import figures
 from hvd_train.bench.session import Plan, Session
+from hvd_train.config.distributed import AUTOMATIC
 from hvd_train.config.recipes import REFERENCE
-from hvd_train.config.schema import AUTOMATIC
 from hvd_train.distributed.settings import YIELD
 
 NP = 2

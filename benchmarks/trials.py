@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from hvd_train.config.schema import RunConfig
+from hvd_train.config import RunConfig
 from hvd_train.distributed.devices import cpu_name
 
 
@@ -101,7 +101,7 @@ def binary_accuracy(run_dir: Any, config: RunConfig) -> float | None:
     trained = load_trained(run_dir)
     if trained.labels.point:
         return None
-    features, labels = Dataset.open(prepare(config.data)).features_and_labels("test")
+    features, labels = Dataset.open(prepare(config.table, config.split)).features_and_labels("test")
     says_yes = softmax(np.asarray(trained.model(features))) > 0.5
     return float(np.mean(says_yes == np.eye(says_yes.shape[1], dtype=bool)[labels]))
 

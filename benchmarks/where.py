@@ -22,8 +22,8 @@ from typing import Any
 from records import check, header, run, save
 
 from hvd_train.bench.trial import run_as_rank, stepper, train_batches
+from hvd_train.config import RunConfig
 from hvd_train.config.recipes import REFERENCE, recipe
-from hvd_train.config.schema import RunConfig
 from hvd_train.processes import jobs
 
 NP = 2
@@ -100,7 +100,7 @@ def operations(name: str, out: str) -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     from hvd_train.distributed.opening import open_world
 
-    config = recipe(name).replace(data={"num_songs": 20_000}, training={"steps_per_execution": 8})
+    config = recipe(name).replace(table={"num_songs": 20_000}, training={"steps_per_execution": 8})
     world = open_world(config.distributed)
     execute, steps = prepared(config, world)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from hvd_train.config import DataConfig
+from hvd_train.config import TableConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,5 +40,5 @@ class TableFlags:
         """The fields that were given, checked as those of `train` are. Raises ConfigError."""
         pairs = {field.name: getattr(self, field.name) for field in fields(self)}
         pairs = {name: value for name, value in pairs.items() if value is not None and value != ()}
-        checked = DataConfig(**pairs)
+        checked = TableConfig(**pairs)
         return {name: getattr(checked, name) for name in pairs}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from hvd_train.config import SPLITS, DataConfig
+from hvd_train.config import SPLITS, SamplingConfig, SplitConfig, TableConfig
 
 if TYPE_CHECKING:
     from hvd_train.data import ShowProgress, Tell
@@ -37,7 +37,8 @@ class ConvertArguments:
     """The directory to make."""
     force: bool = False
     """Replace a dataset that is there already."""
-    data: tyro.conf.OmitArgPrefixes[DataConfig] = field(default_factory=DataConfig)
+    table: tyro.conf.OmitArgPrefixes[TableConfig] = field(default_factory=TableConfig)
+    split: tyro.conf.OmitArgPrefixes[SplitConfig] = field(default_factory=SplitConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,9 @@ class DescribeArguments:
     """Also save the labels' histogram as a picture."""
     max_features: int = 12
     """Features listed one by one."""
-    data: tyro.conf.OmitArgPrefixes[DataConfig] = field(default_factory=DataConfig)
+    table: tyro.conf.OmitArgPrefixes[TableConfig] = field(default_factory=TableConfig)
+    split: tyro.conf.OmitArgPrefixes[SplitConfig] = field(default_factory=SplitConfig)
+    sampling: tyro.conf.OmitArgPrefixes[SamplingConfig] = field(default_factory=SamplingConfig)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,13 @@ def convert(
     from hvd_train.data import convert as convert_table
 
     path = convert_table(
-        arguments.source, arguments.out, arguments.data, force=arguments.force, report=report, progress=progress
+        arguments.source,
+        arguments.out,
+        arguments.table,
+        arguments.split,
+        force=arguments.force,
+        report=report,
+        progress=progress,
     )
     return Outcome(f"{path} is ready: hvd-train train --data {path}", path)
 
@@ -124,10 +133,10 @@ def describe(
     from hvd_train.data import describe as describe_dataset
     from hvd_train.evaluation import describe_baselines
 
-    config = replace(arguments.data, path=arguments.directory or arguments.data.path)
-    directory = prepare(config, report=report, progress=progress)
+    table = replace(arguments.table, path=arguments.directory or arguments.table.path)
+    directory = prepare(table, arguments.split, report=report, progress=progress)
     dataset = Dataset.open(directory)
-    text = describe_dataset(dataset, config, max_features=arguments.max_features)
+    text = describe_dataset(dataset, arguments.sampling, max_features=arguments.max_features)
     text += f"\n\n{describe_baselines(dataset)}"
     if arguments.png is not None:
         try:

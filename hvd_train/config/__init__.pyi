@@ -1,32 +1,36 @@
 from . import recipes as recipes
 from . import toml as toml
+from .distributed import DistributedConfig as DistributedConfig
+from .layout import parse_layout as parse_layout
+from .model import ModelConfig as ModelConfig
+from .objective import ObjectiveConfig as ObjectiveConfig
+from .optimizer import OptimizerConfig as OptimizerConfig
 from .reference import absolute as absolute
 from .reference import is_reference as is_reference
 from .reference import require_form as require_form
 from .reference import resolve as resolve
-from .schema import SPLITS as SPLITS
-from .schema import DataConfig as DataConfig
-from .schema import DistributedConfig as DistributedConfig
-from .schema import ModelConfig as ModelConfig
-from .schema import ObjectiveConfig as ObjectiveConfig
-from .schema import OptimizerConfig as OptimizerConfig
-from .schema import RunConfig as RunConfig
-from .schema import Split as Split
-from .schema import TrainingConfig as TrainingConfig
-from .schema import parse_layout as parse_layout
-from .schema import require as require
+from .run import RunConfig as RunConfig
+from .sampling import SamplingConfig as SamplingConfig
+from .section import require as require
+from .split import SPLITS as SPLITS
+from .split import Split as Split
+from .split import SplitConfig as SplitConfig
+from .table import TableConfig as TableConfig
 from .text_options import NAMED_DELIMITERS as NAMED_DELIMITERS
+from .training import TrainingConfig as TrainingConfig
 
 __all__ = [
     "NAMED_DELIMITERS",
     "SPLITS",
-    "DataConfig",
     "DistributedConfig",
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
     "RunConfig",
+    "SamplingConfig",
     "Split",
+    "SplitConfig",
+    "TableConfig",
     "TrainingConfig",
     "absolute",
     "is_reference",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hvd_train.config.schema import RunConfig
+from hvd_train.config.run import RunConfig
 from hvd_train.errors import ConfigError
 
 DEFAULT = RunConfig()
 
 DEBUG = DEFAULT.replace(
-    data={"num_songs": 4000},
+    table={"num_songs": 4000},
     model={"filters": (8, 8), "dense_units": (32,), "conv_dropout": 0.0, "dense_dropout": 0.0},
     training={"num_epochs": 3, "check_equal_weights": True},
 )
@@ -21,7 +21,8 @@ REFERENCE = DEFAULT.replace(
 
 # 792 leaves, 99 species, three vectors of 64 numbers each: eight leaves of a species, so few are held out to choose by.
 LEAVES = DEFAULT.replace(
-    data={"label": "species", "drop": ("id",), "layout": "64x3", "val_fraction": 0.05},
+    table={"label": "species", "drop": ("id",), "layout": "64x3"},
+    split={"val_fraction": 0.05},
     model={
         "filters": (64,),
         "conv_dropout": 0.3,
@@ -84,7 +85,7 @@ SONGS_CNN = SONGS.replace(
 
 # A few thousand rows: the label's neighbours share what each row says, and noise keeps the net from knowing it by heart.
 FEW_SONGS = DEFAULT.replace(
-    data={"targets": "gaussian", "target_sigma": 3.0, "val_fraction": 0.05},
+    split={"val_fraction": 0.05},
     model={
         "name": "mlp",
         "dense_units": (512, 512),
@@ -93,6 +94,7 @@ FEW_SONGS = DEFAULT.replace(
         "activation": "silu",
         "transform": "quantile",
     },
+    objective={"targets": "gaussian", "target_sigma": 3.0},
     training={"num_epochs": 40, "early_stopping_patience": 0, "averaging": "ema", "ema_momentum": 0.99},
 )
 

@@ -1,4 +1,4 @@
-"""What may be asked for where a text table is read: the rules of DataConfig's fields about text."""
+"""What may be asked for where a text table is read: the rules of TableConfig's fields about text."""
 
 from __future__ import annotations
 

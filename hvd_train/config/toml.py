@@ -1,6 +1,6 @@
 """RunConfig to and from TOML.
 
-A file may leave out what it does not change. Unknown keys, wrong types and impossible values raise ConfigError with
+A file may leave out what it does not change. Files of earlier versions load, too (`earlier.py`). Unknown keys, wrong types and impossible values raise ConfigError with
 the file's name and the key's. `None` ("chosen for you") is written by leaving the key out.
 """
 
@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 
 import tomli_w
 
-from hvd_train.config.schema import RunConfig
+from hvd_train.config.earlier import with_keys_of_today
+from hvd_train.config.run import RunConfig
+from hvd_train.config.suggestion import suggestion
 from hvd_train.errors import ConfigError
 from hvd_train.files import reason
 
@@ -57,6 +59,7 @@ def loads(text: str, *, base: RunConfig | None = None, source: str = "config") -
 
 def from_mapping(document: dict[str, Any], *, base: RunConfig | None = None, source: str = "config") -> RunConfig:
     """The RunConfig that nested dictionaries describe, over the values of `base`."""
+    document = with_keys_of_today(document, source=source)
     return _merge(base or RunConfig(), document, source, ())
 
 
@@ -72,7 +75,7 @@ def _merge(default: T, document: dict[str, Any], source: str, place: tuple[str, 
     for key, value in document.items():
         name = ".".join((*place, key))
         if key not in known:
-            raise ConfigError(f"{source}: unknown key {name!r}. {_suggestion(key, known)}")
+            raise ConfigError(f"{source}: unknown key {name!r}. {suggestion(key, known)}")
         current = getattr(default, key)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, dict):
@@ -84,13 +87,6 @@ def _merge(default: T, document: dict[str, Any], source: str, place: tuple[str, 
         return dataclasses.replace(default, **changes)  # type: ignore[type-var]
     except ConfigError as error:
         raise ConfigError(f"{source}: {'.'.join(place) + ': ' if place else ''}{error}") from None
-
-
-def _suggestion(key: str, known: list[str]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"The keys here are: {', '.join(known)}."
 
 
 def _typed(value: Any, kind: Any, name: str) -> Any:

@@ -1,8 +1,8 @@
 """Data: from a file to balanced, sharded batches. numpy, pandas, pyarrow and pooch only; never TensorFlow or Horovod.
 
->>> from hvd_train.config.schema import DataConfig
+>>> from hvd_train.config import SplitConfig, TableConfig
 >>> from hvd_train.data import Dataset, prepare
->>> dataset = Dataset.open(prepare(DataConfig(path=Path("songs.csv"))))  # doctest: +SKIP
+>>> dataset = Dataset.open(prepare(TableConfig(path=Path("songs.csv")), SplitConfig()))  # doctest: +SKIP
 """
 
 import lazy_loader

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config import DataConfig
+from hvd_train.config import SamplingConfig
 
 _NOISE, _DROPOUT, _PARTNER, _BETA = 1, 2, 3, 4  # streams
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
@@ -40,9 +40,9 @@ def normals(seed: int, stream: int, epoch: int, row_ids: NDArray[np.int64], coun
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1)[:, :count]
 
 
-def augments(config: DataConfig) -> bool:
+def augments(sampling: SamplingConfig) -> bool:
     """Whether a row is another one in each epoch."""
-    return config.noise > 0 or config.feature_dropout > 0 or config.mixup_alpha > 0
+    return sampling.noise > 0 or sampling.feature_dropout > 0 or sampling.mixup_alpha > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +61,12 @@ class Augmentation:
 
     @classmethod
     def of(
-        cls, config: DataConfig, *, seed: int, center: NDArray[np.float32], scale: NDArray[np.float32]
+        cls, sampling: SamplingConfig, *, seed: int, center: NDArray[np.float32], scale: NDArray[np.float32]
     ) -> Augmentation | None:
         """What the config asks for; None where it asks for nothing."""
-        if not augments(config):
+        if not augments(sampling):
             return None
-        return cls(seed, config.noise, config.feature_dropout, center, scale)
+        return cls(seed, sampling.noise, sampling.feature_dropout, center, scale)
 
     def apply(
         self,

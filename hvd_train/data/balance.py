@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config import DataConfig
+from hvd_train.config import SamplingConfig
 from hvd_train.data.dataset import Dataset
 from hvd_train.data.plan import EpochPlan, Repeats
 from hvd_train.errors import ConfigError
@@ -18,45 +18,47 @@ _FIT_TURNS = 2000
 
 
 def make_plan(
-    dataset: Dataset, config: DataConfig, *, seed: int, rows_per_shard_step: int, passes: int = 1
+    dataset: Dataset, sampling: SamplingConfig, *, seed: int, rows_per_shard_step: int, passes: int = 1
 ) -> EpochPlan:
-    """The plan of the train rows as `config.balance` wants them, `passes` steps an update; `order` needs the rows' labels with repeat."""
+    """The plan of the train rows as `sampling.balance` wants them, `passes` steps an update; `order` needs the rows' labels with repeat."""
     sizes = dataset.shard_sizes("train")
     plan = EpochPlan(seed, sizes, rows_per_shard_step, passes=passes)
-    if config.balance != "repeat":
+    if sampling.balance != "repeat":
         return plan
-    shares = promised_shares(dataset, config)
+    shares = promised_shares(dataset, sampling)
     draws = draws_per_epoch(dataset.shard_label_counts(), shares, plan.rows_per_shard)
     return EpochPlan(seed, sizes, rows_per_shard_step, repeats=Repeats(draws), passes=passes)
 
 
-def promised_shares(dataset: Dataset, config: DataConfig) -> Array:
+def promised_shares(dataset: Dataset, sampling: SamplingConfig) -> Array:
     """(K,) share of the drawn train rows that each label gets. Raises ConfigError for values."""
-    counts = _counts(dataset, config)
-    if config.balance != "repeat":
+    counts = _counts(dataset, sampling)
+    if sampling.balance != "repeat":
         natural: Array = counts / counts.sum()
         return natural
-    limit = config.balance_max_repeats or np.inf
-    return balanced_shares(counts, evenness=config.balance_evenness, max_repeats=limit)
+    limit = sampling.balance_max_repeats or np.inf
+    return balanced_shares(counts, evenness=sampling.balance_evenness, max_repeats=limit)
 
 
-def loss_weights(dataset: Dataset, config: DataConfig) -> NDArray[np.float32] | None:
+def loss_weights(dataset: Dataset, sampling: SamplingConfig) -> NDArray[np.float32] | None:
     """(K,) weight of a train row's loss by its label, with mean 1 over the train rows; None where all weigh the same.
 
     The same on every rank. Validation and test are never weighted. Raises ConfigError for values.
     """
-    if config.balance in ("none", "repeat"):
+    if sampling.balance in ("none", "repeat"):
         return None
-    counts = _counts(dataset, config)
-    smoothed = smoothed_counts(dataset.label_counts("train"), dataset.schema.label_values, config.lds_sigma)
-    weights = class_weights(config.balance, np.where(counts > 0, smoothed, 0.0))
+    counts = _counts(dataset, sampling)
+    smoothed = smoothed_counts(dataset.label_counts("train"), dataset.schema.label_values, sampling.lds_sigma)
+    weights = class_weights(sampling.balance, np.where(counts > 0, smoothed, 0.0))
     normalised: Array = weights / (weights @ counts / counts.sum())
     return normalised.astype(np.float32)
 
 
-def _counts(dataset: Dataset, config: DataConfig) -> Array:
+def _counts(dataset: Dataset, sampling: SamplingConfig) -> Array:
     if dataset.schema.label_kind == "values":
-        raise ConfigError(f"balance = {config.balance!r} is not possible: the labels are values, which have no counts.")
+        raise ConfigError(
+            f"balance = {sampling.balance!r} is not possible: the labels are values, which have no counts."
+        )
     return dataset.label_counts("train").astype(np.float64)
 
 

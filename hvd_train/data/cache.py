@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from hvd_train.config import DataConfig
+from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data.conversion.converter import Tell, convert, convert_table
 from hvd_train.data.conversion.notes import warnings
 from hvd_train.data.conversion.spill import ShowProgress
@@ -34,49 +35,48 @@ from hvd_train.text import one_line
 DEFAULT_LOCK_TIMEOUT_S = 1800.0
 CACHE_WAY_OUT = "Choose a directory that this user may write to: --cache-dir DIR, or $XDG_CACHE_HOME."
 _POLL_S = 0.1
-_CONVERSION_OPTIONS = (
-    *TABLE_FORMAT_FIELDS, "label", "label_kind", "drop", "features", "layout", "split",
-    "val_fraction", "test_fraction", "split_seed", "insist_on_random_split", "num_virtual_shards",
-)  # fmt: skip
-"""The fields of DataConfig that decide what a table is converted to."""
+_TABLE_OPTIONS = (*TABLE_FORMAT_FIELDS, "label", "label_kind", "drop", "features", "layout")
+"""The fields of TableConfig that decide what a table is converted to. All of SplitConfig do."""
+_FLAGS_OF_SPLIT = {"method": "split", "seed": "split_seed"}
+"""Flags of SplitConfig that have another name than their field. The cache's names are made of the flags' names."""
 
 
 def prepare(
-    config: DataConfig,
+    table: TableConfig,
+    split: SplitConfig,
     *,
     report: Tell | None = None,
     progress: ShowProgress | None = None,
     lock_timeout_s: float = DEFAULT_LOCK_TIMEOUT_S,
 ) -> Path:
-    """The dataset directory of `config.path`: itself, or where its table, or the synthetic songs, were converted to.
+    """The dataset directory of `table.path`: itself, or where its table, or the synthetic songs, were converted to.
 
     Every rank may call it at once. Raises DataError for a table that cannot be used, a cache that cannot be written,
     and when another process converts for longer than `lock_timeout_s`.
     """
-    if config.path is not None and config.path.is_dir():
-        _require_same_shards(config.path, config)
-        _tell_warnings(config.path, report)
-        idle = [f"--{name.replace('_', '-')}" for name in _CONVERSION_OPTIONS if _is_given(config, name)]
-        if idle and report is not None:
-            report(f"{config.path} was converted before, so these flags have no effect: {', '.join(idle)}")
-        return config.path
-    if config.path is None:
-        stem, content = f"synthetic-songs-{config.num_songs}", f"synthetic songs {SYNTHETIC_VERSION} {config.num_songs}"
+    if table.path is not None and table.path.is_dir():
+        _require_same_shards(table.path, split)
+        _tell_warnings(table.path, report)
+        if (idle := _idle_flags(table, split)) and report is not None:
+            report(f"{table.path} was converted before, so these flags have no effect: {', '.join(idle)}")
+        return table.path
+    if table.path is None:
+        stem, content = f"synthetic-songs-{table.num_songs}", f"synthetic songs {SYNTHETIC_VERSION} {table.num_songs}"
     else:
-        first_bytes(config.path)  # refuses no such file, an empty one
-        stem, content = config.path.name.partition(".")[0][:40] or "table", _content_key(config.path)
-    target = cache_dir(config) / f"{stem}-{_key(config, content)}"
+        first_bytes(table.path)  # refuses no such file, an empty one
+        stem, content = table.path.name.partition(".")[0][:40] or "table", _content_key(table.path)
+    target = cache_dir(table) / f"{stem}-{_key(table, split, content)}"
 
     def make() -> None:
-        if config.path is None:
-            songs = SyntheticSongs(config.num_songs)
-            convert_table(songs, target, config, report=report, progress=progress, way_out=CACHE_WAY_OUT)
+        if table.path is None:
+            songs = SyntheticSongs(table.num_songs)
+            convert_table(songs, target, table, split, report=report, progress=progress, way_out=CACHE_WAY_OUT)
         else:
             if report is not None:
-                report(f"converting {config.path} once, into {target}")
-            convert(config.path, target, config, report=report, progress=progress, way_out=CACHE_WAY_OUT)
-        if config.num_virtual_shards is None:
-            alias = _name_with_shards(target, config, content)
+                report(f"converting {table.path} once, into {target}")
+            convert(table.path, target, table, split, report=report, progress=progress, way_out=CACHE_WAY_OUT)
+        if split.num_virtual_shards is None:
+            alias = _name_with_shards(target, table, split, content)
             if not alias.exists():
                 with suppress(OSError):  # only spares a second conversion
                     alias.symlink_to(target.name)
@@ -87,16 +87,16 @@ def prepare(
     return target
 
 
-def _name_with_shards(target: Path, config: DataConfig, content: str) -> Path:
+def _name_with_shards(target: Path, table: TableConfig, split: SplitConfig, content: str) -> Path:
     """The name the same dataset has where its number of virtual shards is asked for, as a resumed run does."""
     num_shards = Dataset.open(target).num_virtual_shards
-    key = _key(dataclasses.replace(config, num_virtual_shards=num_shards), content)
+    key = _key(table, dataclasses.replace(split, num_virtual_shards=num_shards), content)
     return target.with_name(f"{target.name.rpartition('-')[0]}-{key}")
 
 
-def cache_dir(config: DataConfig) -> Path:
+def cache_dir(table: TableConfig) -> Path:
     """Where converted tables are kept."""
-    return (config.cache_dir or user_cache_dir()) / "datasets"
+    return (table.cache_dir or user_cache_dir()) / "datasets"
 
 
 def user_cache_dir() -> Path:
@@ -111,18 +111,30 @@ def user_cache_dir() -> Path:
         ) from None
 
 
-def _require_same_shards(directory: Path, config: DataConfig) -> None:
+def _require_same_shards(directory: Path, split: SplitConfig) -> None:
     num_shards = Dataset.open(directory).num_virtual_shards
-    if config.num_virtual_shards not in (None, num_shards):
+    if split.num_virtual_shards not in (None, num_shards):
         raise DataError(
             f"{directory}: it was converted to {num_shards} virtual shards, but --num-virtual-shards is "
-            f"{config.num_virtual_shards}. Convert the table again with that number."
+            f"{split.num_virtual_shards}. Convert the table again with that number."
         )
 
 
-def _key(config: DataConfig, content: str) -> str:
-    options = {name: getattr(config, name) for name in _CONVERSION_OPTIONS}
-    text = json.dumps([content, CONVERSION_VERSION, options], sort_keys=True)
+def _conversion_options(table: TableConfig, split: SplitConfig) -> dict[str, Any]:
+    """What decides what a table is converted to, by the names of the flags."""
+    options = {name: getattr(table, name) for name in _TABLE_OPTIONS}
+    return options | {_FLAGS_OF_SPLIT.get(name, name): value for name, value in dataclasses.asdict(split).items()}
+
+
+def _idle_flags(table: TableConfig, split: SplitConfig) -> list[str]:
+    """The flags that were given and that have no effect on a dataset directory."""
+    given, default = _conversion_options(table, split), _conversion_options(TableConfig(), SplitConfig())
+    names = [name for name in given if name != "num_virtual_shards" and given[name] != default[name]]
+    return [f"--{name.replace('_', '-')}" for name in names]
+
+
+def _key(table: TableConfig, split: SplitConfig, content: str) -> str:
+    text = json.dumps([content, CONVERSION_VERSION, _conversion_options(table, split)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -131,10 +143,6 @@ def _content_key(path: Path) -> str:
         return f"{file_sha256(path)} {''.join(path.suffixes)[-20:]}"  # the name may decide the format
     except OSError as error:
         raise DataError(f"{path}: it cannot be read: {error.strerror or error}.") from None
-
-
-def _is_given(config: DataConfig, name: str) -> bool:
-    return name != "num_virtual_shards" and getattr(config, name) != getattr(DataConfig(), name)
 
 
 def _tell_warnings(directory: Path, report: Tell | None) -> None:
@@ -214,6 +222,3 @@ def locked(path: Path, report: Tell | None, timeout_s: float) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-assert set(_CONVERSION_OPTIONS) <= {f.name for f in dataclasses.fields(DataConfig)}

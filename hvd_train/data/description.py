@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config import SPLITS, DataConfig
+from hvd_train.config import SPLITS, SamplingConfig
 from hvd_train.data.balance import loss_weights, promised_shares
 from hvd_train.data.dataset import Dataset
 from hvd_train.data.duplicates import count_duplicates
@@ -19,11 +19,11 @@ MAX_LISTED_LABELS = 40
 _BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
-def describe(dataset: Dataset, config: DataConfig, *, max_features: int = 12) -> str:
+def describe(dataset: Dataset, sampling: SamplingConfig, *, max_features: int = 12) -> str:
     """Rows, labels, balance, features, duplicates: paragraphs of text. Reads every row, shard by shard."""
     parts = [_head(dataset), _labels(dataset)]
-    if config.balance != "none":
-        parts.append(_balance(dataset, config))
+    if sampling.balance != "none":
+        parts.append(_balance(dataset, sampling))
     parts += [_features(dataset, max_features), _duplicates(dataset)]
     return "\n\n".join(parts)
 
@@ -120,11 +120,11 @@ def _labels(dataset: Dataset) -> str:
     return text + (rest if len(shown) < len(names) else "")
 
 
-def _balance(dataset: Dataset, config: DataConfig) -> str:
+def _balance(dataset: Dataset, sampling: SamplingConfig) -> str:
     counts, num_rows = dataset.label_counts("train"), dataset.num_rows("train")
-    shares, weights = promised_shares(dataset, config), loss_weights(dataset, config)
+    shares, weights = promised_shares(dataset, sampling), loss_weights(dataset, sampling)
     lines = [
-        f"With --balance {config.balance}",
+        f"With --balance {sampling.balance}",
         "  label       rows  natural  drawn as  rows an epoch  times each  loss weight",
     ]
     for i, value in enumerate(dataset.schema.label_values):

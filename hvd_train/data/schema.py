@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from hvd_train.config import DataConfig, parse_layout
+from hvd_train.config import SplitConfig, TableConfig, parse_layout
 from hvd_train.errors import DataError
 from hvd_train.files import strict
 
@@ -125,8 +125,10 @@ def find_column(names: Sequence[str], wanted: str, *, what: str, path: object) -
     )
 
 
-def choose_columns(names: tuple[str, ...], config: DataConfig, *, path: object, index: tuple[int, ...] = ()) -> Columns:
-    """Label, features and key column of a table with these columns, as `config` says. Raises DataError.
+def choose_columns(
+    names: tuple[str, ...], config: TableConfig, split: SplitConfig, *, path: object, index: tuple[int, ...] = ()
+) -> Columns:
+    """Label, features and key column of a table with these columns, as `config` and `split` say. Raises DataError.
 
     The columns in `index` number or name the rows: they are taken only where they are asked for.
     """
@@ -143,7 +145,7 @@ def choose_columns(names: tuple[str, ...], config: DataConfig, *, path: object, 
         return found
 
     label = find(config.label, "the label") if config.label is not None else _label(names, index)
-    method, _, key_name = config.split.partition(":")
+    method, _, key_name = split.method.partition(":")
     key = find(key_name, f"the split by {method}") if key_name else None
     dropped = {find(d, "--drop") for d in config.drop} | {label, key}
     if config.features:
@@ -168,7 +170,7 @@ def choose_columns(names: tuple[str, ...], config: DataConfig, *, path: object, 
 
 
 def choose_layout(
-    num_features: int, config: DataConfig, *, path: object, known: tuple[int, int] | None = None
+    num_features: int, config: TableConfig, *, path: object, known: tuple[int, int] | None = None
 ) -> tuple[int, int]:
     """Positions and channels of a row: as asked, or as `known` by the table, or else one channel.
 

@@ -10,18 +10,20 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config import DataConfig
+from hvd_train.config import ObjectiveConfig
 from hvd_train.data.schema import Schema
 from hvd_train.errors import ConfigError
 
 Array = NDArray[np.float64]
 
 
-def make_target_table(schema: Schema, config: DataConfig) -> NDArray[np.float32]:
+def make_target_table(schema: Schema, objective: ObjectiveConfig) -> NDArray[np.float32]:
     """(K, K) of the labels of a dataset. Raises ConfigError where they have no order, or are values."""
     if schema.label_kind == "values":
         raise ConfigError("values are trained towards themselves: they have no target table.")
-    return target_table(config.targets, schema.label_values, sigma=config.target_sigma, step=config.target_step)
+    return target_table(
+        objective.targets, schema.label_values, sigma=objective.target_sigma, step=objective.target_step
+    )
 
 
 def target_table(

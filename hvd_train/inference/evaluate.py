@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train.config import DataConfig, Split, toml
+from hvd_train.config import Split, SplitConfig, TableConfig, toml
 from hvd_train.data import Dataset, own_shards, prepare
 from hvd_train.distributed import World
 from hvd_train.errors import DataError
@@ -40,14 +40,14 @@ def evaluate_run(
     if data is None:
         config = world.together(lambda: toml.load(run_dir.config))
         assert config is not None
-        data = directory_of(config.data, world)
+        data = directory_of(config.table, config.split, world)
     return evaluate_split(trained, world, data, split).to_json()
 
 
-def directory_of(config: DataConfig, world: World) -> Path:
+def directory_of(table: TableConfig, split: SplitConfig, world: World) -> Path:
     """The dataset directory of a run's data, converted by one rank a host if need be. All ranks."""
-    world.together(lambda: prepare(config), on="local root")
-    directory = world.together(lambda: prepare(config))
+    world.together(lambda: prepare(table, split), on="local root")
+    directory = world.together(lambda: prepare(table, split))
     assert directory is not None
     return directory
 

@@ -95,7 +95,7 @@ def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, A
     assert joined is not None
     config = world.together(lambda: toml.load(runs[0].config))
     assert config is not None
-    directory = directory_of(config.data, world)
+    directory = directory_of(config.table, config.split, world)
     dataset = world.together(lambda: Dataset.open(directory))
     assert dataset is not None
 

@@ -37,7 +37,7 @@ def loss_in_use(config: RunConfig, label_kind: str) -> str:
     if (
         loss in VALUE
         and label_kind != "values"
-        and (config.data.targets != "one-hot" or config.objective.label_smoothing)
+        and (config.objective.targets != "one-hot" or config.objective.label_smoothing)
     ):
         raise ConfigError(
             f"loss = {loss!r} is not possible with soft targets: it is trained on the label itself. Leave out --targets "
@@ -72,21 +72,21 @@ class Objective:
     @classmethod
     def of(cls, dataset: Dataset, config: RunConfig) -> Objective:
         """From the config, or ConfigError where it does not go with this kind of label. Pure."""
-        data, schema = config.data, dataset.schema
+        objective, schema = config.objective, dataset.schema
         loss = loss_in_use(config, schema.label_kind)
-        weights = loss_weights(dataset, data)
+        weights = loss_weights(dataset, config.sampling)
         is_real = schema.label_kind == "values"
         mean, scale = mean_and_scale(dataset)
         if is_real:
             # Refuses targets that are made of labels.
-            table = make_target_table(schema, data) if data.targets != "one-hot" else None
+            table = make_target_table(schema, objective) if objective.targets != "one-hot" else None
         elif loss in VALUE:
             table = standardised(np.asarray(schema.label_values, np.float64), mean, scale)[:, None]
         else:
-            smoothing = config.objective.label_smoothing
-            hard = loss == "cross-entropy" and data.targets == "one-hot" and not data.mixup_alpha and not smoothing
-            table = None if hard else smoothed(make_target_table(schema, data), smoothing)
-        delta = config.objective.huber_delta or (scale if is_real else HUBER_DELTA)
+            smoothing, mixup = objective.label_smoothing, config.sampling.mixup_alpha
+            hard = loss == "cross-entropy" and objective.targets == "one-hot" and not mixup and not smoothing
+            table = None if hard else smoothed(make_target_table(schema, objective), smoothing)
+        delta = objective.huber_delta or (scale if is_real else HUBER_DELTA)
         return cls(loss, table, weights, mean, scale, delta, standardises=is_real)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hvd_train.config import DataConfig
+from hvd_train.config import SamplingConfig
 from hvd_train.data import Augmentation, Dataset, Mixup, Rows
 from hvd_train.training.objective import Objective
 
@@ -25,7 +25,7 @@ class TrainRows:
     def __init__(
         self,
         dataset: Dataset,
-        config: DataConfig,
+        sampling: SamplingConfig,
         rows: Rows,
         objective: Objective,
         *,
@@ -35,10 +35,10 @@ class TrainRows:
         statistics, schema = dataset.statistics, dataset.schema
         self.rows, self.objective, self._epoch = rows, objective, epoch
         self.augmentation = Augmentation.of(
-            config, seed=seed, center=statistics.mean.astype(np.float32), scale=statistics.std.astype(np.float32)
+            sampling, seed=seed, center=statistics.mean.astype(np.float32), scale=statistics.std.astype(np.float32)
         )
         self.mixup: Mixup | None = None
-        if config.mixup_alpha > 0:
+        if sampling.mixup_alpha > 0:
             numeric = schema.label_kind in ("years", "integers")
             values = (
                 np.asarray(schema.label_values, np.float64)[rows.labels] if numeric else rows.labels.astype(np.float64)
@@ -48,9 +48,9 @@ class TrainRows:
                 rows.row_ids,
                 rows.shard_starts,
                 seed=seed,
-                alpha=config.mixup_alpha,
+                alpha=sampling.mixup_alpha,
                 # Names have no neighbours: a row is mixed with one of its own class.
-                distance=0.0 if schema.label_kind == "classes" else config.mixup_distance,
+                distance=0.0 if schema.label_kind == "classes" else sampling.mixup_distance,
             )
 
     def targets(self, positions_B: np.ndarray) -> np.ndarray:

@@ -81,7 +81,7 @@ def fit(parts: Parts, world: World, loop: Loop, keras_callbacks: list[Any]) -> N
 
     train = TrainRows(
         parts.dataset,
-        config.data,
+        config.sampling,
         rows,
         parts.objective,
         seed=config.training.seed,

@@ -105,16 +105,21 @@ class Parts:
 
 def open_dataset(config: RunConfig, world: World, observer: Observer, watch: Watch) -> Dataset:
     """The run's dataset: converted by one rank a host if need be, the same on all. All ranks."""
-    data = config.data
+    split = config.split
     wanted = shards_for_batch(config.training, world.size)
-    if data.num_virtual_shards is None and wanted is not None:
-        data = replace(data, num_virtual_shards=wanted)
+    if split.num_virtual_shards is None and wanted is not None:
+        split = replace(split, num_virtual_shards=wanted)
     report = observer.on_message if world.is_root else None
 
     def convert() -> Path:
         # A long conversion is no stall: it tells the watchdog that it gets on.
         where = "the conversion of the table"
-        return prepare(data, report=report, progress=lambda *_: watch.phase(where, waits_for_others=False))
+        return prepare(
+            config.table,
+            split,
+            report=report,
+            progress=lambda *_: watch.phase(where, waits_for_others=False),
+        )
 
     watch.phase("the wait for the data", waits_for_others=True)
     converted = world.together(convert, on="local root")
@@ -144,9 +149,9 @@ def resolve(config: RunConfig, dataset: Dataset, world: World) -> tuple[RunConfi
     training = config.training
     if not batches.follows_size:
         training = replace(training, global_batch_size=batches.global_batch_size)
-    path = config.data.path.resolve() if config.data.path else None
-    data = replace(config.data, num_virtual_shards=dataset.num_virtual_shards, path=path)
-    return replace(config, training=training, data=data), batches
+    table = replace(config.table, path=config.table.path.resolve() if config.table.path else None)
+    split = replace(config.split, num_virtual_shards=dataset.num_virtual_shards)
+    return replace(config, training=training, table=table, split=split), batches
 
 
 def resolve_precision(
@@ -208,7 +213,7 @@ def build(
     metrics = MetricSet.of(output_spec)
     plan = make_plan(
         dataset,
-        config.data,
+        config.sampling,
         seed=training.seed,
         rows_per_shard_step=batches.rows_per_shard_step,
         passes=config.distributed.backward_passes_per_step,
@@ -217,7 +222,7 @@ def build(
     head = head_spec(dataset, output_spec, objective)
     with computing_in(training.precision):
         model = models.build(config.model, spec, head, seed=training.seed, rank=world.rank)
-        preparation, trained = (None, model) if augments(config.data) else models.split(model)
+        preparation, trained = (None, model) if augments(config.sampling) else models.split(model)
     schedule = make_schedule(
         config.optimizer,
         global_batch_size=batches.global_batch_size,

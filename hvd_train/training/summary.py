@@ -36,12 +36,12 @@ def facts(parts: Parts, world: World, placements: list[Placement]) -> dict[str, 
         "cores": cores_line(chosen, world.gpu),
         "settings": chosen.describe(),
         "versions": f"{horovod}TensorFlow {tensorflow}, Keras {v.get('keras', '?')}, Python {v['python']}, hvd_train {v['hvd_train']}",
-        "data": f"{parts.config.data.path or 'embedded synthetic songs'}: {rows}",
+        "data": f"{parts.config.table.path or 'embedded synthetic songs'}: {rows}",
         "label": f"{schema.label_name} ({schema.label_kind}"
         + (f", {schema.num_outputs} outputs)" if schema.label_values else ")"),
         "model": f"{parts.config.model.name}, {parts.model.count_params():,} weights, {_input(parts)}, {parts.config.training.precision}",
         "loss": parts.objective.loss
-        + (f", {parts.config.data.targets} targets" if parts.config.data.targets != "one-hot" else ""),
+        + (f", {parts.config.objective.targets} targets" if parts.config.objective.targets != "one-hot" else ""),
         "batch": batch,
         "rate": f"{scaled:.3g} after {parts.config.optimizer.warmup_epochs:g} epochs of warm-up ({parts.config.optimizer.optimizer})",
     }
@@ -107,7 +107,7 @@ def report_of(
         temperature=temperature,
         verdict=scores["test"].verdict,
         published=published_results.rmse_of_others(
-            parts.config.data.path,
+            parts.config.table.path,
             {split: parts.dataset.num_rows(split) for split in SPLITS},
             parts.dataset.schema.num_features,
             parts.dataset.schema.label_kind,

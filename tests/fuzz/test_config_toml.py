@@ -14,7 +14,7 @@ from fuzzing import change_document, damaged, fuzz, require_clear
 from hvd_train.config import recipes, toml
 from hvd_train.errors import ConfigError
 
-GOOD = toml.dumps(recipes.recipe("leaves").replace(data={"path": Path("/songs.csv"), "missing": ("?", "NA")}))
+GOOD = toml.dumps(recipes.recipe("leaves").replace(table={"path": Path("/songs.csv"), "missing": ("?", "NA")}))
 
 
 def check_in(path: Path, data: bytes) -> str:
@@ -29,7 +29,7 @@ def check_in(path: Path, data: bytes) -> str:
     values = [v for section in asdict(config).values() for v in section.values()]
     numbers = [n for v in values for n in (v if isinstance(v, tuple) else [v]) if isinstance(n, float)]
     assert all(map(math.isfinite, numbers))
-    assert "\0" not in str(config.data.path)
+    assert "\0" not in str(config.table.path)
     return "read"
 
 

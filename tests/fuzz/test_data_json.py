@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fuzzing import change_document, damaged, fuzz, require_clear
 
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data import Dataset, Schema, TableFormat, convert
 from hvd_train.evaluation.output_spec import OutputSpec
 from hvd_train.files import strict
@@ -25,8 +25,8 @@ def document(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     rng = np.random.default_rng(0)
     rows = "".join(f"{1990 + i % 5},{rng.normal():.3f},{rng.normal():.3f}\n" for i in range(60))
     (folder / "t.csv").write_text("year,a,b\n" + rows)
-    config = DataConfig(num_virtual_shards=2, label_kind=request.param)
-    dataset = Dataset.open(convert(folder / "t.csv", folder / "set", config))
+    config = TableConfig(label_kind=request.param)
+    dataset = Dataset.open(convert(folder / "t.csv", folder / "set", config, SplitConfig(num_virtual_shards=2)))
     labels = OutputSpec.of(dataset.schema.label_kind, dataset.schema.label_values)
     (folder / "model.keras").write_bytes(b"model")
     return json.loads(json.dumps(note_of(labels, dataset, folder / "model.keras")))  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from fuzzing import change_document, damaged, flip_within, fuzz, require_clear
 
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data import Dataset, convert
 from hvd_train.data.dataset import metadata_checksum
 from hvd_train.data.metadata import digest
@@ -25,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(0)
     rows = "".join(f"{1990 + i % 5},{rng.normal():.3f},{rng.normal():.3f}\n" for i in range(60))
     (folder / "t.csv").write_text("year,a,b\n" + rows)
-    return convert(folder / "t.csv", folder / "set", DataConfig(num_virtual_shards=2))
+    return convert(folder / "t.csv", folder / "set", TableConfig(), SplitConfig(num_virtual_shards=2))
 
 
 @pytest.fixture

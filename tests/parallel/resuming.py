@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hvd_train.config.schema import RunConfig
+from hvd_train.config import RunConfig
 from hvd_train.distributed.world import World
 from hvd_train.events import Watch
 from hvd_train.runs import checkpoint

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import hvd_train
-from hvd_train.config import SPLITS, DataConfig
+from hvd_train.config import SPLITS, SplitConfig, TableConfig
 from hvd_train.data.conversion.dealing import ShardFiles
 from hvd_train.data.conversion.exactness import extremes_of, require_held
 from hvd_train.data.conversion.notes import notes
@@ -35,7 +35,8 @@ Tell = Callable[[str], None]
 def convert(
     source: Path,
     out: Path,
-    config: DataConfig,
+    config: TableConfig,
+    split: SplitConfig,
     *,
     force: bool = False,
     report: Tell | None = None,
@@ -50,13 +51,14 @@ def convert(
     table = open_table(source, said)
     if idle := table.table_format.idle(said.changed()):
         table.remarks += (idle,)
-    return convert_table(table, out, config, force=force, report=report, progress=progress, way_out=way_out)
+    return convert_table(table, out, config, split, force=force, report=report, progress=progress, way_out=way_out)
 
 
 def convert_table(
     table: Table,
     out: Path,
-    config: DataConfig,
+    config: TableConfig,
+    split: SplitConfig,
     *,
     force: bool = False,
     report: Tell | None = None,
@@ -64,7 +66,7 @@ def convert_table(
     way_out: str = OTHER_PLACE,
 ) -> Path:
     """Convert an open table, as `convert` does."""
-    columns = choose_columns(table.columns, config, path=table.path, index=table.index_columns)
+    columns = choose_columns(table.columns, config, split, path=table.path, index=table.index_columns)
     layout = choose_layout(len(columns.features), config, path=table.path, known=table.layout)
     before = table.stamp()
     with new_directory(out, force=force, way_out=way_out) as directory:
@@ -82,7 +84,7 @@ def convert_table(
             is_songs=spill.is_songs,
             feature_kinds=table.feature_kinds(columns),
         )
-        metadata = write_dataset(directory, spill, schema, config)
+        metadata = write_dataset(directory, spill, schema, split)
         metadata["source"] = {
             "name": table.path.name,
             "bytes": before[0],
@@ -94,7 +96,7 @@ def convert_table(
         }
         spill.remove()
         unfinished = Dataset(directory, metadata | {"checksum": ""})
-        metadata |= table.facts(lambda split: unfinished.features_and_labels(split))
+        metadata |= table.facts(unfinished.features_and_labels)
         write_metadata(directory, metadata)
     if report is not None:
         for line in notes(metadata):
@@ -113,8 +115,8 @@ def _header_remarks(spill: Spill) -> list[str]:
     return [f"the class {name!r} is in the first row alone: if that is a header, say so by --header yes"]
 
 
-def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataConfig) -> dict[str, Any]:
-    """Deal the spilled rows to the virtual shards; the metadata, without source and checksum."""
+def write_dataset(directory: Path, spill: Spill, schema: Schema, split: SplitConfig) -> dict[str, Any]:
+    """Assign the spilled rows to the virtual shards; the metadata, without source and checksum."""
     given = SplitInput(
         path=spill.table.path,
         num_rows=spill.num_rows,
@@ -126,15 +128,15 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataCon
         key_error=spill.row_error,
         first_of_group=spill.first_of_group,
     )
-    splits = assign_splits(config, given)
+    splits = assign_splits(split, given)
     counts = np.bincount(splits, minlength=len(SPLITS))
-    num_shards = config.num_virtual_shards or default_num_virtual_shards(int(counts[0]))
+    num_shards = split.num_virtual_shards or default_num_virtual_shards(int(counts[0]))
     if num_shards > counts[0]:
         raise DataError(
             f"{spill.table.path}: {counts[0]} train rows cannot fill {num_shards} virtual shards. "
             "Give a smaller --num-virtual-shards or, where it was made for the batch, a smaller --global-batch-size."
         )
-    shards = ShardFiles(directory, schema, counts, num_shards, config.split_seed)
+    shards = ShardFiles(directory, schema, counts, num_shards, split.seed)
     statistics = RunningStatistics(schema.num_features)
     start = 0
     for features, raw in spill.blocks():
@@ -153,7 +155,7 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, config: DataCon
         "conversion_version": CONVERSION_VERSION,
         "schema": schema.to_json(),
         "num_virtual_shards": num_shards,
-        "split": chosen_method(config, given),
+        "split": chosen_method(split, given),
         "num_unlabelled": len(spill.unlabelled),
         "num_ungrouped": int((spill.keys() == NO_KEY).sum()),
         "row_numbers": [schema.feature_names[i] for i in spill.row_numbers],

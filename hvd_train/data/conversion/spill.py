@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config import DataConfig
+from hvd_train.config import TableConfig
 from hvd_train.data.conversion.exactness import joined, require_held
 from hvd_train.data.conversion.row_numbers import RowNumbers
 from hvd_train.data.conversion.writing import write_whole
@@ -87,7 +87,7 @@ class Spill:
 
 
 def read_into_spill(
-    table: Table, columns: Columns, config: DataConfig, directory: Path, progress: ShowProgress | None
+    table: Table, columns: Columns, config: TableConfig, directory: Path, progress: ShowProgress | None
 ) -> Spill:
     """Read the whole table once."""
     assert columns.label is not None

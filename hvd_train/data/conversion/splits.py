@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config import SPLITS, DataConfig
+from hvd_train.config import SPLITS, SplitConfig
 from hvd_train.data.plan import generator
 from hvd_train.data.schema import NUM_OFFICIAL_TRAIN_SONGS, NUM_SONGS
 from hvd_train.errors import DataError
@@ -43,7 +43,7 @@ class SplitInput:
     """Where the group of a row begins: splits by position begin there, where groups are known."""
 
 
-def assign_splits(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
+def assign_splits(config: SplitConfig, given: SplitInput) -> NDArray[np.uint8]:
     """(N,) 0 for train, 1 for val, 2 for test. Raises DataError where a split would be empty or would leak."""
     method = chosen_method(config, given)
     if given.is_songs and method in ("random", "stratified") and not config.insist_on_random_split:
@@ -65,16 +65,16 @@ def assign_splits(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
         codes = _by_column(config, given)
     else:
         raise DataError(
-            f"split = {config.split!r} is unknown: auto, official, sequential, random, stratified, group:COLUMN or "
+            f"split = {config.method!r} is unknown: auto, official, sequential, random, stratified, group:COLUMN or "
             "column:COLUMN."
         )
     _require_rows(codes, given)
     return codes
 
 
-def chosen_method(config: DataConfig, given: SplitInput) -> str:
+def chosen_method(config: SplitConfig, given: SplitInput) -> str:
     """The method without its column; what `auto` stands for here."""
-    method = config.split.partition(":")[0]
+    method = config.method.partition(":")[0]
     if method != "auto":
         return method
     if given.is_songs:
@@ -82,7 +82,7 @@ def chosen_method(config: DataConfig, given: SplitInput) -> str:
     return "stratified" if given.has_classes else "random"
 
 
-def _official(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
+def _official(config: SplitConfig, given: SplitInput) -> NDArray[np.uint8]:
     if not given.is_songs or given.num_rows != NUM_SONGS:
         raise DataError(
             f"{given.path}: the official split is that of the whole YearPredictionMSD ({NUM_SONGS:,} rows of 91 "
@@ -95,12 +95,12 @@ def _official(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
     return codes
 
 
-def _held_out(config: DataConfig, num_rows: int) -> tuple[int, int]:
+def _held_out(config: SplitConfig, num_rows: int) -> tuple[int, int]:
     return round(num_rows * config.val_fraction), round(num_rows * config.test_fraction)
 
 
 def _sequential(
-    config: DataConfig, num_rows: int, first_of_group: Callable[[int], int] | None = None
+    config: SplitConfig, num_rows: int, first_of_group: Callable[[int], int] | None = None
 ) -> NDArray[np.uint8]:
     num_val, num_test = _held_out(config, num_rows)
     begin_val, begin_test = num_rows - num_test - num_val, num_rows - num_test
@@ -112,13 +112,13 @@ def _sequential(
     return codes
 
 
-def _shuffled(config: DataConfig, num_rows: int) -> NDArray[np.uint8]:
+def _shuffled(config: SplitConfig, num_rows: int) -> NDArray[np.uint8]:
     codes = _sequential(config, num_rows)
-    return generator(config.split_seed, _SPLIT_STREAM).permuted(codes)
+    return generator(config.seed, _SPLIT_STREAM).permuted(codes)
 
 
-def _stratified(config: DataConfig, labels: NDArray[np.float64]) -> NDArray[np.uint8]:
-    random = generator(config.split_seed, _SPLIT_STREAM)
+def _stratified(config: SplitConfig, labels: NDArray[np.float64]) -> NDArray[np.uint8]:
+    random = generator(config.seed, _SPLIT_STREAM)
     shuffled = random.permutation(len(labels))
     rows = shuffled[np.argsort(labels[shuffled], kind="stable")]  # class by class, at random inside each
     starts = np.flatnonzero(np.r_[True, np.diff(labels[rows]) != 0, True])
@@ -136,7 +136,7 @@ def _stratified(config: DataConfig, labels: NDArray[np.float64]) -> NDArray[np.u
     return codes
 
 
-def _grouped(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
+def _grouped(config: SplitConfig, given: SplitInput) -> NDArray[np.uint8]:
     groups = given.keys().astype(np.int64)
     # A row whose group is not known is a group by itself: taken for one group, they would all be on one side.
     alone = groups < 0
@@ -144,9 +144,9 @@ def _grouped(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
     sizes = np.bincount(groups)
     if len(sizes) < 3:
         raise DataError(
-            f"{given.path}: the column of --split {config.split} has {len(sizes)} groups; three splits need at least 3."
+            f"{given.path}: the column of --split {config.method} has {len(sizes)} groups; three splits need at least 3."
         )
-    drawn = generator(config.split_seed, _SPLIT_STREAM).permutation(len(sizes))
+    drawn = generator(config.seed, _SPLIT_STREAM).permutation(len(sizes))
     # The largest group comes last, to train: with few groups, little would be left there if it were held out.
     order = np.append(drawn[drawn != sizes.argmax()], sizes.argmax())
     num_val, num_test = _held_out(config, given.num_rows)
@@ -161,7 +161,7 @@ def _grouped(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
     return of_group[groups]
 
 
-def _by_column(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
+def _by_column(config: SplitConfig, given: SplitInput) -> NDArray[np.uint8]:
     keys = given.keys()
     if (keys < 0).any():
         raise given.key_error(
@@ -175,7 +175,7 @@ def _by_column(config: DataConfig, given: SplitInput) -> NDArray[np.uint8]:
     if not (codes == VAL).any():  # many tables only tell train from test
         train_rows = np.flatnonzero(codes == TRAIN)
         num_val = round(len(train_rows) * config.val_fraction)
-        codes[generator(config.split_seed, _SPLIT_STREAM).permutation(train_rows)[:num_val]] = VAL
+        codes[generator(config.seed, _SPLIT_STREAM).permutation(train_rows)[:num_val]] = VAL
     return codes
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config import DataConfig
+from hvd_train.config import TableConfig
 from hvd_train.data.labels.cells import MAX_EXACT, is_numeric, missing_cells, named, numbers, picked
 from hvd_train.data.schema import SONG_YEARS, YEARS, LabelKind
 from hvd_train.data.sources import Table
@@ -45,7 +45,7 @@ class Labels:
 class LabelReader:
     """Reads labels block by block, checks each, and decides at the end what they are."""
 
-    def __init__(self, table: Table, column: int, config: DataConfig) -> None:
+    def __init__(self, table: Table, column: int, config: TableConfig) -> None:
         self.table, self.column, self.asked = table, column, config.label_kind
         if self.asked == "auto" and table.label_kind is not None:
             self.asked = table.label_kind  # type: ignore[assignment]

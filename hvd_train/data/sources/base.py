@@ -67,7 +67,7 @@ class Table(ABC):
 
     @property
     def label_kind(self) -> str | None:
-        """What the labels are (`DataConfig.label_kind`), where the table knows."""
+        """What the labels are (`TableConfig.label_kind`), where the table knows."""
         return None
 
     @abstractmethod

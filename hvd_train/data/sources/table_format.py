@@ -2,7 +2,7 @@
 
 `TableFormat.of(config)` is what the user said; `Table.table_format` is what was found out (a header or none, the base
 of LIBSVM's indices). The latter is kept in metadata.json and in a run's data.json, so that `evaluate` and `predict`
-read new rows as `train` read its own. To add a way of reading: a field here, the same in `DataConfig`, the same without
+read new rows as `train` read its own. To add a way of reading: a field here, the same in `TableConfig`, the same without
 a default in `hvd_train.cli.arguments_table.TableFlags`, and the source that heeds it.
 """
 
@@ -15,13 +15,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hvd_train.config import DataConfig
+from hvd_train.config import TableConfig
 from hvd_train.files import Damaged
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableFormat:
-    """The fields of the same names in `DataConfig`, which say what they mean."""
+    """The fields of the same names in `TableConfig`, which say what they mean."""
 
     format: str = "auto"
     delimiter: str = ","
@@ -36,7 +36,7 @@ class TableFormat:
     missing_labels: str = "error"
 
     @classmethod
-    def of(cls, config: DataConfig) -> TableFormat:
+    def of(cls, config: TableConfig) -> TableFormat:
         """What the user said."""
         return cls(**{name: getattr(config, name) for name in FIELDS})
 
@@ -72,7 +72,7 @@ class TableFormat:
 @functools.cache
 def _hints() -> dict[str, Any]:
     """The types of the fields. Python evaluates every annotation again on each call of get_type_hints."""
-    return typing.get_type_hints(DataConfig)
+    return typing.get_type_hints(TableConfig)
 
 
 def _is_possible(name: str, value: Any) -> bool:

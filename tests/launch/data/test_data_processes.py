@@ -15,30 +15,30 @@ import pyarrow.csv
 import pytest
 from processes import run, started
 
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data import Dataset, convert
 
 PREPARE = """
 import sys
 from pathlib import Path
-from hvd_train.config import DataConfig
+from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data import prepare
 from hvd_train.errors import DataError
 say = lambda text: print(text, flush=True)
-config = DataConfig(path=Path(sys.argv[1]), cache_dir=Path(sys.argv[2]))
+config = TableConfig(path=Path(sys.argv[1]), cache_dir=Path(sys.argv[2]))
 try:
-    say(f"ready {prepare(config, report=say, lock_timeout_s=60)}")
+    say(f"ready {prepare(config, SplitConfig(), report=say, lock_timeout_s=60)}")
 except DataError as error:
     sys.exit(f"refused: {error}")
 """
 CONVERT = """
 import sys
 from pathlib import Path
-from hvd_train.config import DataConfig
+from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data import convert
 from hvd_train.errors import DataError
 try:
-    convert(Path(sys.argv[1]), Path(sys.argv[2]), DataConfig())
+    convert(Path(sys.argv[1]), Path(sys.argv[2]), TableConfig(), SplitConfig())
 except DataError as error:
     print(f"refused: {error}")
 # Not rusage's maximum: that begins with the one of the process that started this.
@@ -49,15 +49,15 @@ import hashlib
 import sys
 from pathlib import Path
 import numpy as np
-from hvd_train.config import DataConfig
+from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data import Dataset, convert
 from hvd_train.data.conversion.converter import convert_table
 from hvd_train.data.songs.table import SyntheticSongs
 out = Path(sys.argv[2])
 for name, options in (("classes", {}), ("values", {"label_kind": "values"})):
-    print(Dataset.open(convert(Path(sys.argv[1]), out / name, DataConfig(**options))).checksum)
+    print(Dataset.open(convert(Path(sys.argv[1]), out / name, TableConfig(**options), SplitConfig())).checksum)
 table = SyntheticSongs(12_000)
-songs = Dataset.open(convert_table(table, out / "songs", DataConfig()))
+songs = Dataset.open(convert_table(table, out / "songs", TableConfig(), SplitConfig()))
 print(songs.checksum)
 # Before they are rounded to float32, which hides most differences of so few songs.
 print(hashlib.sha256(table.model.features(np.random.default_rng(0).normal(size=(2000, 90))).tobytes()).hexdigest())
@@ -207,7 +207,7 @@ def test_a_larger_table_takes_no_more_memory(songs: Path, tmp_path: Path) -> Non
 
 
 def test_a_rank_keeps_its_share_of_the_rows_plus_a_constant(songs: Path, tmp_path: Path) -> None:
-    convert(songs, tmp_path / "out", DataConfig())
+    convert(songs, tmp_path / "out", TableConfig(), SplitConfig())
     for size in (1, 2, 4):
         ended = run([sys.executable, "-c", LOAD, tmp_path / "out", str(size)], timeout_s=60)
         used, rows = map(int, ended.stdout.split()[1:])

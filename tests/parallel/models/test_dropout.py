@@ -113,9 +113,9 @@ def test_the_copy_that_is_saved_has_layers_of_keras_alone() -> None:
 
 # All that is drawn: dropout, mixup, noise, rare rows repeated, blocks left out; and averaged weights.
 DRAWN = recipes.DEBUG.replace(
-    data={
-        "num_songs": 1200,
-        "num_virtual_shards": 60,
+    table={"num_songs": 1200},
+    split={"num_virtual_shards": 60},
+    sampling={
         "noise": 0.2,
         "feature_dropout": 0.1,
         "mixup_alpha": 0.3,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hvd_train.config.schema import ObjectiveConfig
+from hvd_train.config import ObjectiveConfig
 from hvd_train.data.targets import target_table
 from hvd_train.evaluation.output_spec import OutputSpec
 from hvd_train.models.heads import HeadSpec, head, later_logits, says

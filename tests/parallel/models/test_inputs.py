@@ -9,8 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from hvd_train.config import recipes
-from hvd_train.config.schema import ModelConfig
+from hvd_train.config import ModelConfig, recipes
 from hvd_train.data import Dataset, prepare
 from hvd_train.data.statistics import RunningStatistics
 from hvd_train.distributed.world import World
@@ -73,9 +72,12 @@ def test_transforms_are_fitted_on_the_train_split_alone(world: World, tmp_path: 
             table[-1, 3] = table[330, 3] = 1e9  # the last 80 rows are test, the 32 before them val
         path = tmp_path / f"{name}.csv"
         np.savetxt(path, table, delimiter=",")
-        data = {"path": path, "split": "sequential", "test_fraction": 0.2, "cache_dir": tmp_path / "cache"}
-        config = recipes.DEBUG.replace(data=data, model={"transform": "quantile"})
-        dataset = Dataset.open(prepare(config.data))
+        config = recipes.DEBUG.replace(
+            table={"path": path, "cache_dir": tmp_path / "cache"},
+            split={"method": "sequential", "test_fraction": 0.2},
+            model={"transform": "quantile"},
+        )
+        dataset = Dataset.open(prepare(config.table, config.split))
         assert dataset.num_rows("test") == 80
         specs.append(input_spec(config, dataset))
     tame, wild = specs

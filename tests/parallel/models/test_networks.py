@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from hvd_train import models
-from hvd_train.config import recipes
-from hvd_train.config.schema import ModelConfig, RunConfig
+from hvd_train.config import ModelConfig, RunConfig, recipes
 from hvd_train.distributed.world import World
 from hvd_train.errors import ConfigError
 from hvd_train.inference.export import load_trained
@@ -24,7 +23,8 @@ from hvd_train.runs.directory import RunDir
 from hvd_train.training.run import train_and_evaluate
 
 SMALL = recipes.DEBUG.replace(
-    data={"num_songs": 1200, "num_virtual_shards": 12},
+    table={"num_songs": 1200},
+    split={"num_virtual_shards": 12},
     training={"num_epochs": 1, "global_batch_size": 120, "check_equal_weights": True},
 )
 RESIDUAL = {"name": "residual_cnn", "filters": (8, 16), "squeeze_ratio": 4, "stochastic_depth": 0.3, "blocks": 2}

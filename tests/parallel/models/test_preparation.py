@@ -9,8 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from hvd_train.config import recipes
-from hvd_train.config.schema import RunConfig
+from hvd_train.config import RunConfig, recipes
 from hvd_train.data import own_shards
 from hvd_train.distributed.world import World
 from hvd_train.events import Observer, Watch
@@ -18,7 +17,6 @@ from hvd_train.runs.directory import RunDir
 from hvd_train.training.run import train_and_evaluate
 from hvd_train.training.setup import Parts, assemble
 
-DATA = {"num_songs": 1200, "num_virtual_shards": 12}
 SMALL = {"num_epochs": 1, "global_batch_size": 120}
 MODELS: dict[str, dict[str, Any]] = {
     "standard": {},
@@ -33,7 +31,7 @@ MODELS: dict[str, dict[str, Any]] = {
 def config_of(world: World, recipe: RunConfig = recipes.DEBUG, **changes: Any) -> RunConfig:
     if 12 % world.size:
         pytest.skip(f"{world.size} ranks cannot share 12 virtual shards")
-    return recipe.replace(data=DATA | changes.pop("data", {}), training=SMALL, **changes)
+    return recipe.replace(table={"num_songs": 1200}, split={"num_virtual_shards": 12}, training=SMALL, **changes)
 
 
 def parts_of(world: World, config: RunConfig) -> Parts:
@@ -65,7 +63,7 @@ def test_a_step_holds_nothing_of_the_preparation(world: World) -> None:
 
 @pytest.mark.parametrize("augmented", [{"noise": 0.1}, {"feature_dropout": 0.1}, {"mixup_alpha": 0.2}])
 def test_rows_that_are_drawn_anew_are_prepared_anew(world: World, augmented: dict[str, float]) -> None:
-    parts = parts_of(world, config_of(world, data=augmented))
+    parts = parts_of(world, config_of(world, sampling=augmented))
     rows = parts.dataset.load("val", range(1))
     assert parts.trained is parts.model
     assert parts.prepared(rows) is rows

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hvd_train.config import recipes
-from hvd_train.config.schema import OptimizerConfig, RunConfig, TrainingConfig
+from hvd_train.config import OptimizerConfig, RunConfig, TrainingConfig, recipes
 from hvd_train.distributed.world import World
 from hvd_train.errors import CheckpointError
 from hvd_train.evaluation.output_spec import softmax
@@ -26,7 +25,8 @@ from hvd_train.training.run import train_and_evaluate
 from hvd_train.training.weight_averaging import WeightAverage
 
 SMALL = recipes.DEBUG.replace(
-    data={"num_songs": 1200, "num_virtual_shards": 12},
+    table={"num_songs": 1200},
+    split={"num_virtual_shards": 12},
     training={"num_epochs": 2, "global_batch_size": 120, "check_equal_weights": True},
 )
 PIECES: dict[str, dict[str, Any]] = {
@@ -39,8 +39,8 @@ PIECES: dict[str, dict[str, Any]] = {
     "coral, plateau": {"objective": {"loss": "coral"}, "training": {"plateau_patience": 1}},
     "corn, smoothed": {"objective": {"loss": "corn", "label_smoothing": 0.1}},
     "gaussian": {"objective": {"loss": "gaussian"}},
-    "huber, weighted": {"objective": {"loss": "huber"}, "data": {"balance": "sqrt-inverse"}},
-    "focal on soft labels": {"objective": {"loss": "focal"}, "data": {"targets": "gaussian"}},
+    "huber, weighted": {"objective": {"loss": "huber"}, "sampling": {"balance": "sqrt-inverse"}},
+    "focal on soft labels": {"objective": {"loss": "focal", "targets": "gaussian"}},
 }
 
 
@@ -216,8 +216,8 @@ def test_labels_in_any_unit_train_alike(world: World, shared_dir: Path, loss: st
         path, unit = shared_dir / f"{exponent}.csv", 2.0**exponent
         if world.is_root:
             np.savetxt(path, np.column_stack([y * unit, x]), delimiter=",", fmt="%.17g")
-        data = {"path": path, "label_kind": "values", "num_virtual_shards": 12, "cache_dir": shared_dir / "cache"}
-        config = small(world, {"data": data, "objective": {"loss": loss}, "training": {"num_epochs": 2}})
+        table = {"path": path, "label_kind": "values", "cache_dir": shared_dir / "cache"}
+        config = small(world, {"table": table, "objective": {"loss": loss}, "training": {"num_epochs": 2}})
         world.together(lambda: None)
         run_dir = RunDir(shared_dir / f"run{exponent}")
         report = train_and_evaluate(config, world, run_dir)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from bad_inputs import BAD_INPUTS, BadInput
 
-from hvd_train.config import recipes
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import SplitConfig, TableConfig, recipes
 from hvd_train.data import prepare
 from hvd_train.distributed.world import World
 from hvd_train.errors import UserError
@@ -22,7 +21,8 @@ def test_bad_tables_raise_the_same_message_on_every_rank(world: World, shared_di
     path = world.broadcast(path)
     batch = int(bad.flags[1]) if bad.flags else None
     config = recipes.DEBUG.replace(
-        data={"path": path, "cache_dir": shared_dir / "cache", "num_virtual_shards": 48},
+        table={"path": path, "cache_dir": shared_dir / "cache"},
+        split={"num_virtual_shards": 48},
         training={"global_batch_size": batch},
     )
     run_dir = RunDir(shared_dir / "run")
@@ -41,8 +41,8 @@ def test_a_flipped_bit_in_a_shard_is_one_message_on_every_rank(
     world: World, shared_dir: Path, split: str, shard: int
 ) -> None:
     """Only one rank reads the shard. The others would wait for it."""
-    config = DataConfig(num_songs=1000, num_virtual_shards=48, cache_dir=shared_dir / "cache")
-    directory = world.together(lambda: prepare(config), on="root")
+    table, split = TableConfig(num_songs=1000, cache_dir=shared_dir / "cache"), SplitConfig(num_virtual_shards=48)
+    directory = world.together(lambda: prepare(table, split), on="root")
     assert directory is not None
     damaged = directory / split / f"{shard:05d}.npy"
     if world.is_root:
@@ -50,7 +50,7 @@ def test_a_flipped_bit_in_a_shard_is_one_message_on_every_rank(
         content[-30] ^= 4
         damaged.write_bytes(content)
     world.together(lambda: None)
-    recipe = recipes.DEBUG.replace(data={"path": directory}, training={"num_epochs": 1})
+    recipe = recipes.DEBUG.replace(table={"path": directory}, training={"num_epochs": 1})
     with pytest.raises(UserError, match="this file is damaged.*Delete .* and convert the table again") as raised:
         train_and_evaluate(recipe, world, RunDir(shared_dir / "run"))
     messages = world.allgather(str(raised.value))
@@ -62,19 +62,21 @@ def test_a_run_directory_that_cannot_be_written(world: World, shared_dir: Path) 
     (shared_dir / "file").write_text("not a directory")
     with pytest.raises(UserError, match=r"run directory .*/file/run cannot be written.*--run-dir"):
         train_and_evaluate(
-            recipes.DEBUG.replace(data={"num_songs": 1000, "num_virtual_shards": 48}),
+            recipes.DEBUG.replace(table={"num_songs": 1000}, split={"num_virtual_shards": 48}),
             world,
             RunDir(shared_dir / "file" / "run"),
         )
 
 
 def test_resuming_with_other_data_or_another_model_is_refused(world: World, shared_dir: Path) -> None:
-    config = recipes.DEBUG.replace(data={"num_songs": 1000, "num_virtual_shards": 48}, training={"num_epochs": 1})
+    config = recipes.DEBUG.replace(
+        table={"num_songs": 1000}, split={"num_virtual_shards": 48}, training={"num_epochs": 1}
+    )
     run_dir = RunDir(shared_dir / "run")
     train_and_evaluate(config, world, run_dir)
     before = run_dir.last.read_bytes()
     for changes, message in (
-        ({"data": {"split_seed": 1, "num_songs": 1001}}, "other data"),
+        ({"table": {"num_songs": 1001}, "split": {"seed": 1}}, "other data"),
         ({"model": {"filters": (8, 16)}}, "another model"),
     ):
         with pytest.raises(UserError, match=message):

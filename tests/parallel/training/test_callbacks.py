@@ -17,7 +17,8 @@ from hvd_train.runs.directory import RunDir
 from hvd_train.training.run import train_and_evaluate
 
 CONFIG = recipes.DEBUG.replace(
-    data={"num_songs": 1000, "num_virtual_shards": 60},
+    table={"num_songs": 1000},
+    split={"num_virtual_shards": 60},
     training={"num_epochs": 3, "global_batch_size": 120, "steps_per_execution": 1},
 )
 

@@ -11,8 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from hvd_train.config import recipes, toml
-from hvd_train.config.schema import RunConfig
+from hvd_train.config import RunConfig, recipes, toml
 from hvd_train.data import Dataset, prepare
 from hvd_train.distributed.world import World
 from hvd_train.errors import ConfigError
@@ -24,7 +23,7 @@ from hvd_train.training.run import train_and_evaluate
 from hvd_train.training.saveable import check_saveable
 
 CONFIG = recipes.DEBUG.replace(
-    data={"num_songs": 2000, "num_virtual_shards": 60}, training={"num_epochs": 1, "global_batch_size": 120}
+    table={"num_songs": 2000}, split={"num_virtual_shards": 60}, training={"num_epochs": 1, "global_batch_size": 120}
 )
 
 

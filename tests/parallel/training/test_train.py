@@ -22,8 +22,7 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
-from hvd_train.config import recipes
-from hvd_train.config.schema import RunConfig
+from hvd_train.config import RunConfig, recipes
 from hvd_train.data import Dataset, EpochPlan, own_shards, prepare
 from hvd_train.distributed.world import World
 from hvd_train.errors import CheckpointError, UserError
@@ -41,7 +40,8 @@ from hvd_train.training.run import train_and_evaluate
 
 # 60 shards: as many numbers of ranks as possible divide it.
 DEBUG = recipes.DEBUG.replace(
-    data={"num_songs": 2000, "num_virtual_shards": 60},
+    table={"num_songs": 2000},
+    split={"num_virtual_shards": 60},
     model={"conv_dropout": 0.25, "dense_dropout": 0.5},
     training={"num_epochs": 2, "global_batch_size": 120},
 )
@@ -135,11 +135,11 @@ def test_class_metrics_equal_scikit_learn_s_from_a_split_and_from_a_table(world:
         table.write_text("kind,heat\n" + "".join(f"{k},{h:.5f}\n" for k, h in zip(kinds, heat, strict=True)))
 
     world.together(write, on="root")
-    config = DEBUG.replace(data={"path": table, "label": "kind"}, training={"num_epochs": 1})
+    config = DEBUG.replace(table={"path": table, "label": "kind"}, training={"num_epochs": 1})
     run_dir = RunDir(shared_dir / "run")
     report = train_and_evaluate(config, world, run_dir)
     trained = load_trained(run_dir)
-    dataset = Dataset.open(prepare(config.data))
+    dataset = Dataset.open(prepare(config.table, config.split))
     rows = dataset.load("test", own_shards(world.rank, world.size, dataset.num_virtual_shards))
     probabilities = np.concatenate(world.allgather(softmax(forward_pass(trained.model)(rows.features))))
     targets = np.concatenate(world.allgather(rows.labels))
@@ -199,7 +199,7 @@ def test_an_interrupted_run_is_the_whole_one_bit_for_bit(
 ) -> None:
     """With dropout; once it goes on from the end of an epoch, and once from the middle of the next."""
     config, whole, _ = finished
-    assert EpochPlan(0, Dataset.open(prepare(config.data)).shard_sizes("train"), 2).num_steps == 13
+    assert EpochPlan(0, Dataset.open(prepare(config.table, config.split)).shard_sizes("train"), 2).num_steps == 13
     assert any(name.endswith("seed_generator_state (2,)") for name in checkpoint.load(whole.last).names)
     config = config.replace(training={"checkpoint_every_steps": 4, "steps_per_execution": 1})
     written: list[str] = []

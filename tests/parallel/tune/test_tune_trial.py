@@ -11,7 +11,9 @@ from hvd_train.distributed.world import World
 from hvd_train.training import setup
 from hvd_train.tune import trial
 
-CONFIG = recipes.DEBUG.replace(data={"num_songs": 2000, "num_virtual_shards": 60}, training={"global_batch_size": 120})
+CONFIG = recipes.DEBUG.replace(
+    table={"num_songs": 2000}, split={"num_virtual_shards": 60}, training={"global_batch_size": 120}
+)
 
 
 @pytest.mark.parametrize("loss", ["coral", "gaussian"])

@@ -12,7 +12,7 @@ import pytest
 from hvd_train.bench import figures, session
 from hvd_train.bench.session import for_size, with_batch
 from hvd_train.bench.trial import Solo, Spec
-from hvd_train.config.schema import RunConfig
+from hvd_train.config import RunConfig
 from hvd_train.processes import jobs
 from hvd_train.processes.jobs import TrialFailed
 

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from hvd_train.config import recipes, toml
-from hvd_train.config.schema import DataConfig, RunConfig, parse_layout
+from hvd_train.config import RunConfig, TableConfig, parse_layout, recipes, toml
 from hvd_train.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_is_read_back_equal(name: str, tmp_path: Path) -> None:
-    config = recipes.recipe(name).replace(data={"path": Path("/songs.csv"), "delimiter": "\t"})
+    config = recipes.recipe(name).replace(table={"path": Path("/songs.csv"), "delimiter": "\t"})
     (tmp_path / "config.toml").write_text(toml.dumps(config))
     assert toml.load(tmp_path / "config.toml") == config
 
@@ -47,9 +46,9 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         ("[model]\nfilters = []", "filters", "at least one convolution"),
         ("[model]\ndense_dropout = 1.0", "dense_dropout", "below 1"),
         ('[model]\nname = "vgg"', "model.name", "'seed_cnn'"),
-        ("[data]\nval_fraction = 0.6\ntest_fraction = 0.5", "val_fraction + test_fraction", "left to train on"),
-        ('[data]\nlayout = "90by1"', "layout", "POSITIONSxCHANNELS"),
-        ('data = "songs.csv"', "data", "a section"),
+        ("[split]\nval_fraction = 0.6\ntest_fraction = 0.5", "val_fraction + test_fraction", "left to train on"),
+        ('[table]\nlayout = "90by1"', "layout", "POSITIONSxCHANNELS"),
+        ('table = "songs.csv"', "table", "a section"),
         ('[optimizer]\nweight_decay = 0.1\noptimizer = "adam"', "weight_decay", "--optimizer adamw"),
         ("[distributed]\ncycle_time_ms = 0", "cycle_time_ms", "a time is positive"),
         ("[distributed]\ngradient_groups = 0", "gradient_groups", "at least 1"),
@@ -58,7 +57,7 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         ("[training\n", "run.toml", "not TOML"),
         ("a = " + "[" * 5000, "run.toml", "not TOML"),
         ("[optimizer]\nbase_learning_rate = 1" + "0" * 400, "base_learning_rate", "finite"),
-        ('[data]\npath = "a\\u0000b"', "data.path", "zero byte"),
+        ('[table]\npath = "a\\u0000b"', "table.path", "zero byte"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_key(text: str, key: str, rule: str, tmp_path: Path) -> None:
@@ -102,4 +101,4 @@ def test_configs_are_frozen_and_equal_by_value() -> None:
     assert RunConfig() == RunConfig()
     assert len({RunConfig(), RunConfig()}) == 1
     with pytest.raises(AttributeError):
-        DataConfig().label = "x"  # type: ignore[misc]
+        TableConfig().label = "x"  # type: ignore[misc]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hvd_train.config.schema import SPLITS, DataConfig
+from hvd_train.config import SPLITS, SplitConfig, TableConfig
 from hvd_train.data import Dataset, convert, read_table_for_prediction
 
 
@@ -22,8 +22,17 @@ def frame(num_rows: int = 200, num_features: int = 5, seed: int = 0) -> pd.DataF
     return table
 
 
+def sections(**options: Any) -> tuple[TableConfig, SplitConfig]:
+    """The sections that `convert` and `prepare` take, from options by the names of their flags."""
+    keys = {"split": "method", "split_seed": "seed"} | {name: name for name in SplitConfig.__dataclass_fields__}
+    of_split = {
+        keys[name]: options.pop(name) for name in list(options) if name in keys and name not in ("method", "seed")
+    }
+    return TableConfig(**options), SplitConfig(**of_split)
+
+
 def converted(path: Path, out: Path, **options: Any) -> Dataset:
-    return Dataset.open(convert(path, out, DataConfig(**options)))
+    return Dataset.open(convert(path, out, *sections(**options)))
 
 
 def all_rows(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:

@@ -11,9 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from data_helpers import all_rows, converted, new_rows
+from data_helpers import all_rows, converted, new_rows, sections
 
-from hvd_train.config.schema import DataConfig
 from hvd_train.data import convert
 from hvd_train.errors import DataError
 
@@ -39,7 +38,7 @@ Y = np.arange(NUM_ROWS) % 3
 def test_features_and_labels_by_their_names(arrays: dict[str, np.ndarray], tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", **arrays)
     told: list[str] = []
-    convert(tmp_path / "t.npz", tmp_path / "out", DataConfig(), report=told.append)
+    convert(tmp_path / "t.npz", tmp_path / "out", *sections(), report=told.append)
     dataset = converted(tmp_path / "t.npz", tmp_path / "again")
     features, labels = all_rows(dataset)
     assert np.array_equal(features, X.astype(np.float32))
@@ -168,7 +167,7 @@ def test_parquet_columns_of_every_type_of_numbers(tmp_path: Path) -> None:
     table = {"y": Y} | {name: column for name, (column, _) in COLUMNS.items()}
     pa.parquet.write_table(pa.table(table), tmp_path / "t.parquet")
     told: list[str] = []
-    convert(tmp_path / "t.parquet", tmp_path / "out", DataConfig(label="y"), report=told.append)
+    convert(tmp_path / "t.parquet", tmp_path / "out", *sections(label="y"), report=told.append)
     dataset = converted(tmp_path / "t.parquet", tmp_path / "again", label="y")
     expected = np.column_stack([values for _, values in COLUMNS.values()]).astype(np.float32)
     assert np.array_equal(all_rows(dataset)[0], expected, equal_nan=True)

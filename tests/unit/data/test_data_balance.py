@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from data_helpers import converted
 
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import SamplingConfig
 from hvd_train.data import Dataset, own_shards
 from hvd_train.data.balance import (
     balanced_shares,
@@ -47,7 +47,7 @@ def drawn(dataset: Dataset, plan: EpochPlan, epoch: int, size: int) -> np.ndarra
 
 @pytest.mark.parametrize("evenness", [0.0, 0.5, 1.0])
 def test_each_year_gets_its_promised_share_for_any_number_of_ranks(songs: Dataset, evenness: float) -> None:
-    config = DataConfig(balance="repeat", balance_evenness=evenness)
+    config = SamplingConfig(balance="repeat", balance_evenness=evenness)
     plan = make_plan(songs, config, seed=3, rows_per_shard_step=5)
     rows = songs.load("train", range(12))
     label_of = dict(zip(rows.row_ids.tolist(), rows.labels.tolist(), strict=True))
@@ -70,7 +70,7 @@ def test_each_year_gets_its_promised_share_for_any_number_of_ranks(songs: Datase
 
 
 def test_rows_of_a_year_take_turns_equally(songs: Dataset) -> None:
-    plan = make_plan(songs, DataConfig(balance="repeat"), seed=0, rows_per_shard_step=7)
+    plan = make_plan(songs, SamplingConfig(balance="repeat"), seed=0, rows_per_shard_step=7)
     rows = songs.load("train", [4])
     times = np.zeros(len(rows.labels), np.int64)
     for epoch in range(25):
@@ -125,13 +125,13 @@ def test_smoothing_is_the_kernel_average_of_the_counts() -> None:
 
 
 def test_loss_weights_of_a_dataset_have_mean_one_over_its_rows(songs: Dataset) -> None:
-    assert loss_weights(songs, DataConfig()) is None
-    assert loss_weights(songs, DataConfig(balance="repeat")) is None
+    assert loss_weights(songs, SamplingConfig()) is None
+    assert loss_weights(songs, SamplingConfig(balance="repeat")) is None
     counts = songs.label_counts("train")
-    weights = loss_weights(songs, DataConfig(balance="inverse", lds_sigma=2.0))
+    weights = loss_weights(songs, SamplingConfig(balance="inverse", lds_sigma=2.0))
     assert weights is not None
     assert weights @ counts / counts.sum() == pytest.approx(1, rel=1e-5)
-    sharp = loss_weights(songs, DataConfig(balance="inverse"))
+    sharp = loss_weights(songs, SamplingConfig(balance="inverse"))
     assert sharp is not None
     assert sharp[0] / sharp[7] > weights[0] / weights[7] > 1
 
@@ -140,4 +140,4 @@ def test_values_cannot_be_balanced(tmp_path: Path) -> None:
     pd.DataFrame({"y": np.arange(99) / 7, "x": np.arange(99.0)}).to_csv(tmp_path / "t.csv", index=False)
     dataset = converted(tmp_path / "t.csv", tmp_path / "out")
     with pytest.raises(ConfigError, match="values"):
-        make_plan(dataset, DataConfig(balance="repeat"), seed=0, rows_per_shard_step=1)
+        make_plan(dataset, SamplingConfig(balance="repeat"), seed=0, rows_per_shard_step=1)

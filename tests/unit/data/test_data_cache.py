@@ -7,64 +7,71 @@ import os
 import shutil
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from data_helpers import frame
+from data_helpers import frame, sections
 
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data import Dataset, convert, prepare
 from hvd_train.errors import DataError
 
+Sections = tuple[TableConfig, SplitConfig]
+
 
 @pytest.fixture
-def config(tmp_path: Path) -> DataConfig:
+def config(tmp_path: Path) -> Sections:
     frame(100).to_csv(tmp_path / "songs.csv", index=False)
-    return DataConfig(path=tmp_path / "songs.csv", cache_dir=tmp_path / "cache")
+    return sections(path=tmp_path / "songs.csv", cache_dir=tmp_path / "cache")
 
 
-def change(config: DataConfig, **options: object) -> DataConfig:
-    from dataclasses import replace
-
-    return replace(config, **options)  # type: ignore[arg-type]
+def change(config: Sections, **options: object) -> Sections:
+    return replace(config[0], **options), config[1]  # type: ignore[arg-type]
 
 
-def test_a_table_is_converted_once_for_the_same_content_and_options(config: DataConfig, tmp_path: Path) -> None:
+def change_split(config: Sections, **options: object) -> Sections:
+    return config[0], replace(config[1], **options)  # type: ignore[arg-type]
+
+
+def test_a_table_is_converted_once_for_the_same_content_and_options(config: Sections, tmp_path: Path) -> None:
     told: list[str] = []
-    first = prepare(config, report=told.append)
+    first = prepare(*config, report=told.append)
     assert len(told) > 1
     told.clear()
-    assert prepare(config, report=told.append) == first
+    assert prepare(*config, report=told.append) == first
     assert told == []
     (tmp_path / "elsewhere").mkdir()
-    assert config.path is not None
-    moved = config.path.rename(tmp_path / "elsewhere/songs.csv")
-    assert prepare(change(config, path=moved)) == first
-    assert prepare(change(config, path=moved, balance="repeat", noise=0.1, num_songs=5000)) == first
-    assert prepare(change(config, path=moved, split_seed=1)) != first
+    assert config[0].path is not None
+    moved = config[0].path.rename(tmp_path / "elsewhere/songs.csv")
+    assert prepare(*change(config, path=moved)) == first
+    assert prepare(*change(config, path=moved, num_songs=5000)) == first
+    assert prepare(*change_split(change(config, path=moved), seed=1)) != first
     moved.write_text(moved.read_text().replace("2001", "2002"))
-    assert prepare(change(config, path=moved)) != first
+    assert prepare(*change(config, path=moved)) != first
 
 
-def test_the_number_of_shards_that_was_chosen_finds_the_same_dataset(config: DataConfig) -> None:
-    chosen = Dataset.open(prepare(config))
+def test_the_number_of_shards_that_was_chosen_finds_the_same_dataset(config: Sections) -> None:
+    chosen = Dataset.open(prepare(*config))
     told: list[str] = []
-    again = Dataset.open(prepare(change(config, num_virtual_shards=chosen.num_virtual_shards), report=told.append))
+    again = Dataset.open(
+        prepare(*change_split(config, num_virtual_shards=chosen.num_virtual_shards), report=told.append)
+    )
     assert (again.checksum, told) == (chosen.checksum, [])
 
 
-def test_a_dataset_directory_is_itself(config: DataConfig, tmp_path: Path) -> None:
-    assert config.path is not None
-    made = convert(config.path, tmp_path / "made", DataConfig(num_virtual_shards=6))
-    assert prepare(DataConfig(path=made)) == made
+def test_a_dataset_directory_is_itself(config: Sections, tmp_path: Path) -> None:
+    assert config[0].path is not None
+    made = convert(config[0].path, tmp_path / "made", *sections(num_virtual_shards=6))
+    assert prepare(*sections(path=made)) == made
     with pytest.raises(DataError, match="6 virtual shards, but --num-virtual-shards is 4"):
-        prepare(DataConfig(path=made, num_virtual_shards=4))
+        prepare(*sections(path=made, num_virtual_shards=4))
     with pytest.raises(DataError, match="no dataset directory"):
-        prepare(DataConfig(path=tmp_path))
+        prepare(*sections(path=tmp_path))
 
 
-def test_waiting_for_another_process_has_a_limit(config: DataConfig) -> None:
-    directory = prepare(config)
+def test_waiting_for_another_process_has_a_limit(config: Sections) -> None:
+    directory = prepare(*config)
     lock = directory.with_name(directory.name + ".lock")
     for path in sorted(directory.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -73,33 +80,33 @@ def test_waiting_for_another_process_has_a_limit(config: DataConfig) -> None:
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(DataError, match=r"process \d+ on .* has been converting the same data for more than 0.3 s"):
-            prepare(config, report=told.append, lock_timeout_s=0.3)
+            prepare(*config, report=told.append, lock_timeout_s=0.3)
     assert len(told) == 1
     assert "waiting for process" in told[0]
-    assert prepare(config) == directory
+    assert prepare(*config) == directory
 
 
-def test_a_cache_that_is_no_directory(config: DataConfig, tmp_path: Path) -> None:
+def test_a_cache_that_is_no_directory(config: Sections, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be written"):
-        prepare(change(config, cache_dir=tmp_path / "file"))
+        prepare(*change(config, cache_dir=tmp_path / "file"))
 
 
-def test_a_damaged_cache_is_told_and_made_again(config: DataConfig) -> None:
-    directory = prepare(config)
+def test_a_damaged_cache_is_told_and_made_again(config: Sections) -> None:
+    directory = prepare(*config)
     checksum = Dataset.open(directory).checksum
     shard = directory / "train/00000.npy"
     shard.write_bytes(shard.read_bytes()[:-1])
     told: list[str] = []
-    assert prepare(config, report=told.append) == directory
+    assert prepare(*config, report=told.append) == directory
     assert "damaged" in told[0]
     assert Dataset.open(directory).find_damage() == []
     assert Dataset.open(directory).checksum == checksum
 
 
-def test_a_lock_that_is_a_link_is_not_followed(config: DataConfig, tmp_path: Path) -> None:
+def test_a_lock_that_is_a_link_is_not_followed(config: Sections, tmp_path: Path) -> None:
     """In a shared cache anybody may put one there: it emptied whatever file of ours it named."""
-    directory = prepare(config)
+    directory = prepare(*config)
     lock = directory.with_name(directory.name + ".lock")
     shutil.rmtree(directory)
     precious = tmp_path / "precious"
@@ -107,14 +114,14 @@ def test_a_lock_that_is_a_link_is_not_followed(config: DataConfig, tmp_path: Pat
     lock.unlink()
     lock.symlink_to(precious)
     with pytest.raises(DataError, match=r"\.lock: a symbolic link is there, which is not followed: remove it"):
-        prepare(config)
+        prepare(*config)
     lock.unlink()
     os.link(precious, lock)
-    assert prepare(config) == directory
+    assert prepare(*config) == directory
     assert precious.read_text() == "mine"
 
 
-def test_what_a_killed_conversion_left_is_swept_by_the_next_of_any_table(config: DataConfig, tmp_path: Path) -> None:
+def test_what_a_killed_conversion_left_is_swept_by_the_next_of_any_table(config: Sections, tmp_path: Path) -> None:
     cache = tmp_path / "cache" / "datasets"
     cache.mkdir(parents=True)
     dead = subprocess.Popen(["true"])
@@ -129,7 +136,7 @@ def test_what_a_killed_conversion_left_is_swept_by_the_next_of_any_table(config:
     descriptor = os.open(locked, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)  # of a process in another container of this host's name
     try:
-        prepare(config)
+        prepare(*config)
     finally:
         os.close(descriptor)
     assert [path.exists() for path in (left, locked, alive, elsewhere)] == [False, True, True, True]
@@ -144,7 +151,7 @@ def test_a_user_without_a_home_is_told_of_cache_dir(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     with pytest.raises(DataError, match=r"no home directory here, .*--cache-dir DIR"):
-        prepare(DataConfig())
+        prepare(*sections())
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"cannot be written .*--cache-dir DIR"):
-        prepare(DataConfig(cache_dir=tmp_path / "file"))
+        prepare(*sections(cache_dir=tmp_path / "file"))

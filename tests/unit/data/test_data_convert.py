@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from data_helpers import all_rows, converted, frame
+from data_helpers import all_rows, converted, frame, sections
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_train.config.schema import SPLITS, DataConfig
+from hvd_train.config import SPLITS
 from hvd_train.data import Dataset, convert
 from hvd_train.data.conversion.dealing import Deal
 from hvd_train.data.statistics import RunningStatistics
@@ -57,7 +57,7 @@ def test_constant_and_missing_columns_are_recorded_and_told(tmp_path: Path) -> N
     table["f0"], table["f2"] = 0.1, np.nan
     table.to_csv(tmp_path / "t.csv", index=False)
     told: list[str] = []
-    dataset = Dataset.open(convert(tmp_path / "t.csv", tmp_path / "out", DataConfig(), report=told.append))
+    dataset = Dataset.open(convert(tmp_path / "t.csv", tmp_path / "out", *sections(), report=told.append))
     statistics = dataset.statistics
     assert statistics.constant.tolist() == [True, False, True, False, False]
     assert (statistics.mean[0], statistics.std[0]) == (np.float32(0.1), 0.0)
@@ -72,7 +72,7 @@ def test_columns_that_float32_holds_badly_are_told(tmp_path: Path) -> None:
     table["f0"], table["f3"] = 1e8 + rng.normal(0, 10, 100), 1e8 + rng.normal(0, 1e4, 100)
     table.to_csv(tmp_path / "t.csv", index=False)
     told: list[str] = []
-    dataset = Dataset.open(convert(tmp_path / "t.csv", tmp_path / "out", DataConfig(), report=told.append))
+    dataset = Dataset.open(convert(tmp_path / "t.csv", tmp_path / "out", *sections(), report=told.append))
     assert [line for line in told if "precision" in line and "f0" in line and "f3" not in line]
     stored = dataset.load("train", range(dataset.num_virtual_shards)).features.astype(np.float64)
     np.testing.assert_allclose(dataset.statistics.std[[0, 3]], stored.std(0)[[0, 3]], rtol=1e-6)
@@ -189,16 +189,16 @@ def test_a_dataset_is_replaced_by_force_alone_and_nothing_else_ever(table: Path,
     out = tmp_path / "out"
     first = converted(table, out).checksum
     with pytest.raises(DataError, match="--force"):
-        convert(table, out, DataConfig(split_seed=5))
+        convert(table, out, *sections(split_seed=5))
     assert Dataset.open(out).checksum == first
-    convert(table, out, DataConfig(split_seed=5), force=True)
+    convert(table, out, *sections(split_seed=5), force=True)
     assert Dataset.open(out).checksum != first
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")
     with pytest.raises(DataError, match="something else"):
-        convert(table, tmp_path / "mine", DataConfig(), force=True)
+        convert(table, tmp_path / "mine", *sections(), force=True)
     (tmp_path / "empty").mkdir()
-    convert(table, tmp_path / "empty", DataConfig())
+    convert(table, tmp_path / "empty", *sections())
     assert {path.name for path in tmp_path.iterdir()} == {"table.csv", "out", "mine", "empty"}
 
 

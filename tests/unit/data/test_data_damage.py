@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_helpers import frame
+from data_helpers import frame, sections
 
 from hvd_train.cli import data_verbs
-from hvd_train.config.schema import DataConfig
 from hvd_train.data import Dataset, convert
 from hvd_train.data.dataset import metadata_checksum
 from hvd_train.data.metadata import digest
@@ -22,7 +21,7 @@ from hvd_train.errors import DataError
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     frame(60).to_csv(tmp_path / "t.csv", index=False)
-    return convert(tmp_path / "t.csv", tmp_path / "set", DataConfig(num_virtual_shards=2))
+    return convert(tmp_path / "t.csv", tmp_path / "set", *sections(num_virtual_shards=2))
 
 
 def forge(directory: Path, change: Callable[[Any], object]) -> None:

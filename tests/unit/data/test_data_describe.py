@@ -10,7 +10,7 @@ import pytest
 from data_helpers import converted, frame
 
 from hvd_train.cli.data_verbs import CheckArguments, ConvertArguments, DescribeArguments, check, convert, describe
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import SamplingConfig, TableConfig
 from hvd_train.data.duplicates import count_duplicates
 from hvd_train.errors import DataError
 from hvd_train.evaluation.baseline import TrainLabels, baselines_of_counts
@@ -48,8 +48,14 @@ def test_convert_and_check(table: Path, tmp_path: Path) -> None:
 
 def test_describe_counts_rows_years_decades_and_missing_cells(table: Path, tmp_path: Path) -> None:
     source = pd.read_csv(table)
-    config = DataConfig(cache_dir=tmp_path / "cache", balance="inverse", lds_sigma=1.0)
-    outcome = describe(DescribeArguments(directory=table, png=tmp_path / "h.png", data=config, max_features=3))
+    arguments = DescribeArguments(
+        directory=table,
+        png=tmp_path / "h.png",
+        max_features=3,
+        table=TableConfig(cache_dir=tmp_path / "cache"),
+        sampling=SamplingConfig(balance="inverse", lds_sigma=1.0),
+    )
+    outcome = describe(arguments)
     assert "400: 320 train, 40 val, 40 test (random split)" in outcome.text
     for decade, count in source.groupby(source["year"] // 10 * 10).size().items():
         assert f"{decade}s  {count}" in outcome.text
@@ -66,7 +72,9 @@ def test_describe_other_kinds_of_labels(tmp_path: Path) -> None:
     for name, label in {"classes": rng.choice(["ash", "oak"], 90), "values": rng.normal(size=90)}.items():
         pd.DataFrame({"y": label, "x": rng.normal(size=90)}).to_csv(tmp_path / f"{name}.csv", index=False)
         arguments = DescribeArguments(
-            directory=tmp_path / f"{name}.csv", png=tmp_path / f"{name}.png", data=DataConfig(cache_dir=tmp_path / "c")
+            directory=tmp_path / f"{name}.csv",
+            png=tmp_path / f"{name}.png",
+            table=TableConfig(cache_dir=tmp_path / "c"),
         )
         text = describe(arguments).text
         assert ("oak" in text) == (name == "classes")

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from data_helpers import all_rows, converted, frame, new_rows, write_lines, written
+from data_helpers import all_rows, converted, frame, new_rows, sections, write_lines, written
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_train.config.schema import DataConfig
 from hvd_train.data import Dataset, convert
 from hvd_train.errors import DataError
 
@@ -23,7 +22,7 @@ WHOLE = [f"{i % 2},{i},{i % 3},{i % 7},{i % 5}" for i in range(40)]
 
 def told(path: Path, out: Path, **options: Any) -> tuple[Dataset, str]:
     lines: list[str] = []
-    return Dataset.open(convert(path, out, DataConfig(**options), report=lines.append)), "\n".join(lines)
+    return Dataset.open(convert(path, out, *sections(**options), report=lines.append)), "\n".join(lines)
 
 
 @pytest.mark.parametrize("first", ["0,1,2,3,4", "1,2,3,4,5"])

@@ -11,11 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from data_helpers import all_rows, converted, frame, new_rows, write_lines, written
+from data_helpers import all_rows, converted, frame, new_rows, sections, write_lines, written
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvd_train.config.schema import SPLITS, DataConfig
+from hvd_train.config import SPLITS
 from hvd_train.data import Dataset, convert
 from hvd_train.errors import DataError
 
@@ -122,8 +122,8 @@ def test_a_missing_label_is_an_error_or_left_out_and_never_an_output(name: str, 
     with pytest.raises(DataError, match=r"(line 9|row 8|line 8), .*the label is missing.*--missing-labels drop"):
         converted(path, tmp_path / "refused", **options)
     told: list[str] = []
-    config = DataConfig(**options, missing_labels="drop")  # type: ignore[arg-type]
-    dataset = Dataset.open(convert(path, tmp_path / "out", config, report=told.append))
+    config = sections(**options, missing_labels="drop")  # type: ignore[arg-type]
+    dataset = Dataset.open(convert(path, tmp_path / "out", *config, report=told.append))
     assert len(dataset.schema.label_values) == 3
     assert "rows without a label, left out: 2" in told
     parts = [dataset.load(split, range(dataset.num_virtual_shards)) for split in SPLITS]
@@ -216,8 +216,8 @@ def test_rows_without_a_group_are_groups_of_their_own(name: str, tmp_path: Path)
     path = tmp_path / f"t.{name}"
     table.to_csv(path, index=False) if name == "csv" else table.to_parquet(path)
     told: list[str] = []
-    config = DataConfig(label="year", split="group:patient", missing=("p5",))
-    dataset = Dataset.open(convert(path, tmp_path / "out", config, report=told.append))
+    config = sections(label="year", split="group:patient", missing=("p5",))
+    dataset = Dataset.open(convert(path, tmp_path / "out", *config, report=told.append))
     names = table["patient"].str.strip().replace({"p": None, "p5": None})
     assert f"rows with an empty cell in the column of --split, each a group of its own: {names.isna().sum()}" in told
     splits = [names[dataset.load(split, range(dataset.num_virtual_shards)).row_ids] for split in SPLITS]
@@ -236,5 +236,5 @@ def test_a_row_that_says_no_split_is_an_error(tmp_path: Path) -> None:
 def test_a_class_whose_name_says_missing_is_told(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "t.csv", "grade,x", *(f"{('a', 'b', 'NA')[i % 3]},{i}" for i in range(60)))
     told: list[str] = []
-    convert(path, tmp_path / "out", DataConfig(), report=told.append)
+    convert(path, tmp_path / "out", *sections(), report=told.append)
     assert "a class is called 'NA': if it stands for a missing label, say so by --missing NA" in told

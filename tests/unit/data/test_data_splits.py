@@ -12,14 +12,14 @@ from data_helpers import converted, frame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_train.config.schema import SPLITS, DataConfig
+from hvd_train.config import SPLITS, SplitConfig
 from hvd_train.data import Dataset
 from hvd_train.data.conversion.splits import SplitInput, assign_splits
 from hvd_train.data.schema import NUM_SONGS
 from hvd_train.errors import DataError
 
 
-def codes(config: DataConfig, num_rows: int, **given_: Any) -> np.ndarray:
+def codes(config: SplitConfig, num_rows: int, **given_: Any) -> np.ndarray:
     """0 for train, 1 for val, 2 for test."""
     labels = given_.pop("labels", np.zeros(num_rows))
     keys, names = given_.pop("keys", np.zeros(num_rows, np.int32)), given_.pop("key_names", ())
@@ -43,26 +43,26 @@ def ids(dataset: Dataset, split: Any) -> np.ndarray:
 
 
 def test_the_official_split_validates_on_the_end_of_its_train_part() -> None:
-    found = codes(DataConfig(), NUM_SONGS, is_songs=True)
+    found = codes(SplitConfig(), NUM_SONGS, is_songs=True)
     assert np.array_equal(np.bincount(found), [417_343, 46_372, 51_630])
     assert np.all(np.diff(found.astype(int)) >= 0)
     with pytest.raises(DataError, match="515,345 rows of 91"):
-        codes(DataConfig(split="official"), 800, is_songs=True)
+        codes(SplitConfig(method="official"), 800, is_songs=True)
 
 
 def test_songs_are_not_split_at_random_unless_insisted() -> None:
-    assert np.all(np.diff(codes(DataConfig(), 800, is_songs=True).astype(int)) >= 0)
+    assert np.all(np.diff(codes(SplitConfig(), 800, is_songs=True).astype(int)) >= 0)
     for split in ("random", "stratified"):
         with pytest.raises(DataError, match="artist"):
-            codes(DataConfig(split=split), 800, is_songs=True)
-        insisted = codes(DataConfig(split=split, insist_on_random_split=True), 800, is_songs=True)
+            codes(SplitConfig(method=split), 800, is_songs=True)
+        insisted = codes(SplitConfig(method=split, insist_on_random_split=True), 800, is_songs=True)
         assert np.array_equal(np.bincount(insisted), [640, 80, 80])
         assert np.any(np.diff(insisted.astype(int)) < 0)
 
 
 @given(st.integers(3, 300), st.integers(0, 3), st.floats(0.05, 0.4), st.floats(0.05, 0.4))
 def test_random_shares_are_exact_and_follow_the_seed(num_rows: int, seed: int, val: float, test: float) -> None:
-    config = DataConfig(split="random", split_seed=seed, val_fraction=val, test_fraction=test)
+    config = SplitConfig(method="random", seed=seed, val_fraction=val, test_fraction=test)
     num_val, num_test = round(num_rows * val), round(num_rows * test)
     if min(num_val, num_test) < 1 or num_rows - num_val - num_test < 2:
         with pytest.raises(DataError, match="too few"):
@@ -78,7 +78,7 @@ def test_stratified_keeps_each_class_share_within_a_row(sizes: list[int], seed: 
     if sum(sizes) < 40:
         sizes = [*sizes, 40]
     labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes)).astype(float)
-    found = codes(DataConfig(split_seed=seed), len(labels), labels=labels, has_classes=True)
+    found = codes(SplitConfig(seed=seed), len(labels), labels=labels, has_classes=True)
     for k, size in enumerate(sizes):
         num_train, num_val, num_test = np.bincount(found[labels == k], minlength=3)
         assert num_train >= 1
@@ -93,7 +93,7 @@ def test_stratified_keeps_each_class_share_within_a_row(sizes: list[int], seed: 
 def test_no_group_is_on_two_sides(sizes: list[int], seed: int) -> None:
     keys = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
     try:
-        found = codes(DataConfig(split="group:a", split_seed=seed), len(keys), keys=keys)
+        found = codes(SplitConfig(method="group:a", seed=seed), len(keys), keys=keys)
     except DataError:  # three rows cannot be split in three
         assert max(sizes) == 1
         return
@@ -128,6 +128,6 @@ def test_classes_are_stratified_by_default_and_others_drawn(tmp_path: Path) -> N
     dataset = converted(tmp_path / "t.csv", tmp_path / "out")
     assert dataset.metadata["split"] == "stratified"
     assert [dataset.label_counts(split).tolist() for split in SPLITS] == [[16] * 4, [2] * 4, [2] * 4]
-    assert codes(DataConfig(), 50).tolist() != sorted(codes(DataConfig(), 50))
+    assert codes(SplitConfig(), 50).tolist() != sorted(codes(SplitConfig(), 50))
     with pytest.raises(DataError, match="unknown"):
-        codes(DataConfig(split="alphabetical"), 50)
+        codes(SplitConfig(method="alphabetical"), 50)

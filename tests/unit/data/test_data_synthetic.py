@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from data_helpers import all_rows
+from data_helpers import all_rows, sections
 
-from hvd_train.config.schema import DataConfig
 from hvd_train.data import Dataset, prepare
 from hvd_train.data.conversion.converter import convert_table
 from hvd_train.data.schema import NUM_OFFICIAL_TRAIN_SONGS, SONG_FEATURES, SONG_YEARS, Columns
@@ -167,8 +165,8 @@ def test_an_artist_ends_where_the_official_split_is() -> None:
 
 
 def test_the_embedded_songs_know_their_optimum(tmp_path: Path) -> None:
-    config = DataConfig(cache_dir=tmp_path, num_songs=3000)
-    dataset = Dataset.open(prepare(config))
+    config = sections(cache_dir=tmp_path, num_songs=3000)
+    dataset = Dataset.open(prepare(*config))
     assert sum(dataset.num_rows(split) for split in ("train", "val", "test")) == 3000
     rows = dataset.load("test", range(dataset.num_virtual_shards))
     assert dataset.optimum("test") == best_figures(MODEL.posterior(rows.features), YEARS, rows.labels)
@@ -177,7 +175,7 @@ def test_the_embedded_songs_know_their_optimum(tmp_path: Path) -> None:
     features, labels, _ = generated(3000)
     assert np.array_equal(all_rows(dataset)[0], features)
     assert np.array_equal(all_rows(dataset)[1] + 1922, labels)
-    directory = convert_table(table, tmp_path / "again", replace(config, drop=("avg_1",)))
+    directory = convert_table(table, tmp_path / "again", *sections(cache_dir=tmp_path, drop=("avg_1",)))
     assert Dataset.open(directory).optimum("test") is None  # without all features another would be best
     ends = [
         rows.row_ids.min() for rows in (dataset.load(s, range(dataset.num_virtual_shards)) for s in ("val", "test"))

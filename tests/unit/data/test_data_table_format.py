@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_train.cli.arguments_table import TableFlags
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data import Dataset, TableFormat, convert, prepare, read_table_for_prediction
 from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.errors import ConfigError
@@ -24,10 +24,10 @@ def names_of(kind: type) -> list[str]:
 
 
 def test_each_way_of_reading_is_a_setting_and_a_flag() -> None:
-    assert set(names_of(TableFormat)) <= set(names_of(DataConfig))
+    assert set(names_of(TableFormat)) <= set(names_of(TableConfig))
     assert names_of(TableFlags) == names_of(TableFormat)
     for field in dataclasses.fields(TableFormat):
-        assert field.default == getattr(DataConfig(), field.name)
+        assert field.default == getattr(TableConfig(), field.name)
     assert TableFlags().given() == {}
     assert TableFlags(header="no", missing=("?",)).given() == {"header": "no", "missing": ("?",)}
     with pytest.raises(ConfigError, match="delimiter"):
@@ -117,13 +117,16 @@ def test_flags_that_say_nothing_about_a_format_are_told(
 ) -> None:
     path = written(frame(60, 3).fillna(0.5), tmp_path, name)
     told: list[str] = []
-    config = DataConfig(**options)  # type: ignore[arg-type]
-    dataset = Dataset.open(convert(path, tmp_path / "out", config, report=told.append))
+    config = TableConfig(**options)  # type: ignore[arg-type]
+    dataset = Dataset.open(convert(path, tmp_path / "out", config, SplitConfig(), report=told.append))
     expected = [f"without effect on a table in the format {dataset.table_format.format}: {idle}"] if idle else []
     assert [line for line in told if "without effect" in line] == expected
     list(read_table_for_prediction(path, dataset.schema, TableFormat(), given=options, report=told.append))
     assert [line for line in told if "without effect" in line] == 2 * expected
-    assert prepare(dataclasses.replace(config, path=dataset.directory), report=told.append) == dataset.directory
+    assert (
+        prepare(dataclasses.replace(config, path=dataset.directory), SplitConfig(), report=told.append)
+        == dataset.directory
+    )
     assert any("was converted before, so these flags have no effect: --" in line for line in told)
 
 

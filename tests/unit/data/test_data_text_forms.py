@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from data_helpers import all_rows, converted, new_rows, write_lines
+from data_helpers import all_rows, converted, new_rows, sections, write_lines
 
-from hvd_train.config.schema import DataConfig
+from hvd_train.config import TableConfig
 from hvd_train.data import convert
 from hvd_train.data.sources import TableFormat
 from hvd_train.data.sources import csv as csv_source
@@ -162,7 +162,7 @@ def test_booleans_percentages_and_dates_are_numbers(change: str, tmp_path: Path)
         table.loc[50, "time"] = table.loc[50, "time"] + "Z"
     table.to_csv(tmp_path / "t.csv", index=False)
     told: list[str] = []
-    convert(tmp_path / "t.csv", tmp_path / "out", DataConfig(), report=told.append)
+    convert(tmp_path / "t.csv", tmp_path / "out", *sections(), report=told.append)
     dataset = converted(tmp_path / "t.csv", tmp_path / "again")
     np.testing.assert_allclose(all_rows(dataset)[0], values, rtol=1e-7)
     assert dataset.schema.feature_kinds == ("boolean", "boolean", "percent", "date", "date")
@@ -278,7 +278,7 @@ def test_lines_that_are_no_rows(lines: list[str], says: str, tmp_path: Path) -> 
 )
 def test_options_that_cannot_be(options: dict[str, str], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        DataConfig(**options)  # type: ignore[arg-type]
+        TableConfig(**options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("options", [{"decimal": ","}, {"thousands": "."}, {"thousands": ","}])

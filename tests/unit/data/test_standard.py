@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from data_helpers import sections
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_train.config.schema import DataConfig
 from hvd_train.data import Dataset, convert
 from hvd_train.data.standard import Standard
 from hvd_train.data.statistics import RunningStatistics
@@ -80,7 +80,7 @@ def told(tmp_path: Path, cells: np.ndarray, *, ends: str = "csv") -> tuple[Datas
     else:
         path.write_text("".join(f"{y} 1:{odd!r} 2:{good!r}\n" for y, odd, good in table.to_numpy().tolist()))
     lines: list[str] = []
-    return Dataset.open(convert(path, tmp_path / "out", DataConfig(), report=lines.append)), lines
+    return Dataset.open(convert(path, tmp_path / "out", *sections(), report=lines.append)), lines
 
 
 NOISE = np.random.default_rng(0).normal(0, 1, 60)
@@ -119,4 +119,4 @@ def test_what_float32_holds_is_taken(tmp_path: Path, cells: np.ndarray, is_coars
 def test_a_label_that_float32_cannot_hold_is_refused_by_name(tmp_path: Path) -> None:
     pd.DataFrame({"energy": 1e9 + NOISE, "x": NOISE}).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match="the label 'energy' runs from .*Subtract an offset"):
-        convert(tmp_path / "t.csv", tmp_path / "out", DataConfig())
+        convert(tmp_path / "t.csv", tmp_path / "out", *sections())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hvd_train.config.schema import AUTOMATIC, DistributedConfig
+from hvd_train.config.distributed import AUTOMATIC, DistributedConfig
 from hvd_train.distributed import settings
 from hvd_train.distributed.cores import Machine
 from hvd_train.distributed.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY, added_variables

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_train.config.schema import TrainingConfig
+from hvd_train.config import TrainingConfig
 from hvd_train.data import default_num_virtual_shards
 from hvd_train.errors import ConfigError
 from hvd_train.training.batch_sizes import default_global_batch_size, plan_batches, shards_for_batch

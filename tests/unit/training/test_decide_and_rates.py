@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_train.config.schema import OptimizerConfig, TrainingConfig
+from hvd_train.config import OptimizerConfig, TrainingConfig
 from hvd_train.optimizers.learning_rate import RateCurve, fall_steps, num_warmup_steps, scaled_learning_rate
 from hvd_train.runs.checkpoint import Progress
 from hvd_train.training.stopping import decide

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hvd_train.config.schema import RunConfig, TrainingConfig
+from hvd_train.config import RunConfig, TrainingConfig
 from hvd_train.errors import ConfigError
 from hvd_train.runs.checkpoint import Progress
 from hvd_train.training.objective import loss_in_use, smoothed, standardised
@@ -37,7 +37,7 @@ def test_the_loss_in_use(label_kind: str, loss: str, used: str) -> None:
         ("values", {"objective": {"loss": "cross-entropy"}}, "'cross-entropy'.*real values"),
         ("classes", {"objective": {"loss": "mse"}}, "'mse'.*names"),
         ("classes", {"objective": {"loss": "corn"}}, "'corn'.*names"),
-        ("years", {"objective": {"loss": "mse"}, "data": {"targets": "gaussian"}}, "'mse'.*soft targets"),
+        ("years", {"objective": {"loss": "mse", "targets": "gaussian"}}, "'mse'.*soft targets"),
         ("years", {"objective": {"loss": "gaussian", "label_smoothing": 0.1}}, "'gaussian'.*soft targets"),
     ],
 )

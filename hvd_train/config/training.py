@@ -1,0 +1,60 @@
+"""TrainingConfig: epochs, batches, early stopping, precision, checkpoints and time limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hvd_train.config.section import Section, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(Section):
+    """How long, in what batches, and when to stop."""
+
+    global_batch_size: int | None = None
+    """Rows of one step over all ranks. By default a power of two from 32 to 512 by the size of the table; never by the number of ranks."""
+    local_batch_size: int | None = None
+    """Rows of one step on each rank, instead of the global batch: then the number of ranks changes the experiment."""
+    num_epochs: int = 30
+    """Passes over the train split, at most."""
+    seed: int = 0
+    """Seed of the weights, the order of the rows and dropout."""
+    early_stopping_patience: int = 5
+    """Epochs without a better validation loss after which training ends; 0: never."""
+    plateau_patience: int = 0
+    """Epochs without a better validation loss after which the rate is multiplied by plateau_factor; 0: never."""
+    plateau_factor: float = 0.5
+    """What the rate is multiplied by on a plateau."""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """What products are computed in; weights, sums, losses and metrics stay float32. auto: bfloat16 where this machine has it and it is faster."""
+    averaging: Literal["none", "ema", "swa"] = "none"
+    """Validate and keep averaged weights: ema, an exponential moving average over steps; swa, the mean over the last epochs."""
+    ema_momentum: float = 0.999
+    """ema: what is kept of the average at each step."""
+    swa_from: float = 0.75
+    """swa: the share of the run after which the mean begins."""
+    steps_per_execution: int | None = None
+    """Steps between two returns to Python. By default 16, fewer where an epoch is short."""
+    checkpoint_every_steps: int = 0
+    """Steps between two checkpoints inside an epoch; 0: only at each epoch's end."""
+    check_equal_weights: bool = False
+    """After each epoch compare all ranks' weights bit for bit, and stop if they differ."""
+    watchdog_s: float = 60.0
+    """Seconds of silence after which a rank is declared frozen and the job ended; 0: never."""
+    stall_s: float = 600.0
+    """Seconds without a finished step after which the job is ended, naming the rank that others wait for; 0: never."""
+
+    def check(self) -> None:
+        both = self.global_batch_size is not None and self.local_batch_size is not None
+        require(not both, "global_batch_size and local_batch_size", "both", "give one of them; the other is derived")
+        for key in ("global_batch_size", "local_batch_size", "steps_per_execution"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, key, value, "it is at least 1")
+        require(self.num_epochs >= 1, "num_epochs", self.num_epochs, "it is at least 1")
+        require(0 <= self.seed < 2**31, "seed", self.seed, "it is between 0 and 2147483647")
+        require(0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "it is between 0 and 1")
+        require(0 < self.ema_momentum < 1, "ema_momentum", self.ema_momentum, "it is between 0 and 1")
+        require(0 <= self.swa_from < 1, "swa_from", self.swa_from, "it is at least 0 and below 1")
+        for key in ("early_stopping_patience", "plateau_patience", "checkpoint_every_steps", "watchdog_s", "stall_s"):
+            require(getattr(self, key) >= 0, key, getattr(self, key), "it is not negative; 0 turns it off")
