@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from hvd_train.cli.arguments import EvaluateArguments, PredictArguments
-from hvd_train.cli.terminal import end, tell
-from hvd_train.distributed import Placement
+from hvd_train.cli.terminal import tell
+from hvd_train.distributed import Placement, end_rank
 from hvd_train.text import is_formula, one_line
 
 
@@ -28,7 +28,7 @@ def evaluate(arguments: EvaluateArguments, placement: Placement) -> int:
                 run_dir, world, arguments.data, split=arguments.split, overrides=arguments.table.given()
             )
     except Stopped as stopped:
-        return end(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}.")
+        return end_rank(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}.")
     if world.is_root and arguments.json:
         tell(placement, json.dumps(result, indent=2))
     elif world.is_root:
@@ -63,7 +63,7 @@ def predict(arguments: PredictArguments, placement: Placement) -> int:
                 notify=lambda note: _notify(note, placement),
             )
     except Stopped as stopped:
-        return end(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {untouched}")
+        return end_rank(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {untouched}")
     tell(placement, f"{num_rows:,} rows predicted: {arguments.out}")
     risky = [value for value in trained.schema.label_values if is_formula(value)]
     if risky and not arguments.quote_formulas:

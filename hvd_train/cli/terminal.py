@@ -1,9 +1,7 @@
-"""Saying things and ending, right on one rank and on many: the root speaks for what all ranks share."""
+"""Printing and parsing, right on one rank and on many: the root prints what all ranks share."""
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -11,33 +9,15 @@ import tyro
 
 from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
-from hvd_train.processes import leave
 from hvd_train.text import printable
 
 T = TypeVar("T")
-
-# A rank that ends with an error all ranks share waits this long for the root to say it: the first to end, ends all.
-LET_ROOT_SPEAK_S = 5.0
 
 
 def tell(placement: Placement, text: str, *, code: int = 0) -> int:
     """Print on the root; returns the exit code."""
     if placement.is_root:
         print(printable(text), flush=True)
-    return code
-
-
-def end(placement: Placement, code: int, message: str = "", *, everywhere: bool = False) -> int:
-    """Say what happened and end. What all ranks share is said by the root, what is one rank's own (`everywhere`) by it."""
-    if message and (placement.is_root or everywhere):
-        prefix = f"[{placement}] " if everywhere and placement.size > 1 else ""
-        print(printable(prefix + message), file=sys.stderr, flush=True)
-    if placement.size > 1 and code:
-        sys.stdout.flush()
-        if not placement.is_root and not everywhere:
-            time.sleep(LET_ROOT_SPEAK_S)
-        # At once: a plain exit would run Horovod's shutdown, which waits for the others.
-        leave(code)
     return code
 
 

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hvd_train import __version__
-from hvd_train.cli.terminal import chosen, end, parse, tell, usage_of
-from hvd_train.distributed import Placement, detect_placement
-from hvd_train.errors import HvdTrainError, MissingEnvironment
-from hvd_train.processes import MEMORY_RAN_OUT, ran_out
+from hvd_train.cli.terminal import chosen, parse, tell, usage_of
+from hvd_train.distributed import Placement, detect_placement, end_rank, ending_of
 from hvd_train.text import take_any_text
 
 
@@ -67,7 +64,9 @@ def train(argv: Sequence[str], placement: Placement) -> int:
             )
     except Stopped as stopped:
         observer.close()
-        return end(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {last_checkpoint_line(run_dir)}")
+        return end_rank(
+            placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {last_checkpoint_line(run_dir)}"
+        )
     world.close()
     return 0
 
@@ -118,7 +117,7 @@ def ensemble(argv: Sequence[str], placement: Placement) -> int:
             watch.phase("the joining of the runs", waits_for_others=False)
             result = join_runs(members, world, run_dir)
     except Stopped as stopped:
-        return end(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {HOW_TO_GO_ON}")
+        return end_rank(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {HOW_TO_GO_ON}")
     if world.is_root:
         print_evaluation(result)
         tell(placement, f"Written to {run_dir.path}: model.keras, report.json")
@@ -237,24 +236,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[0] == "--version":
         return tell(placement, __version__)
     if argv[0] not in VERBS:
-        return end(placement, 2, f"error: {argv[0]!r} is not something hvd-train does. It does: {', '.join(VERBS)}.")
+        return end_rank(
+            placement, 2, f"error: {argv[0]!r} is not something hvd-train does. It does: {', '.join(VERBS)}."
+        )
     try:
         return VERBS[argv[0]][1](argv[1:], placement)
-    except MissingEnvironment as error:
-        return end(placement, error.exit_code, f"error: {error}", everywhere=True)
-    except HvdTrainError as error:
-        return end(placement, error.exit_code, f"error: {error}")
-    except SystemExit as exit_:  # tyro's: the message is out, on the root alone
-        return end(placement, int(exit_.code or 0))
-    except KeyboardInterrupt:
-        return end(placement, 130, "stopped")
     except BrokenPipeError:  # whoever read our output has seen enough
         os._exit(141)
-    except Exception as error:
-        if why := ran_out(error):
-            return end(placement, MEMORY_RAN_OUT, f"error: {why}", everywhere=True)
-        told = f"{traceback.format_exc()}error: {placement} failed: {type(error).__name__}: {error}"
-        return end(placement, 1, told, everywhere=True)
+    except BaseException as error:
+        ending = ending_of(error, placement)
+        return end_rank(placement, ending.code, ending.message, everywhere=ending.everywhere)
 
 
 def usage() -> str:

@@ -4,12 +4,14 @@ from .cores import read_machine as read_machine
 from .devices import cpu_flags as cpu_flags
 from .devices import cpu_name as cpu_name
 from .devices import has_bfloat16 as has_bfloat16
+from .failure import end_rank as end_rank
+from .failure import ending_of as ending_of
 from .opening import open_world as open_world
 from .placement import Placement as Placement
 from .placement import detect_placement as detect_placement
 from .rendezvous import gathering as gathering
 from .settings import Settings as Settings
-from .world import SoloWorld as SoloWorld
+from .solo import SoloWorld as SoloWorld
 from .world import World as World
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "cpu_name",
     "deal",
     "detect_placement",
+    "end_rank",
+    "ending_of",
     "gathering",
     "has_bfloat16",
     "open_world",

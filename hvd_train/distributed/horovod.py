@@ -1,4 +1,4 @@
-"""The ranks that horovodrun, mpirun or srun started, joined by Horovod. Horovod is imported here and in `hvd_train.keras` alone."""
+"""The engine of several ranks, joined by Horovod, which is imported here and in `hvd_train.keras` alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-
 END_TIMEOUT_S = 60.0
 
 HOW_TO_GET_HOROVOD = (
@@ -28,10 +27,10 @@ HOW_TO_GET_HOROVOD = (
 
 
 class HorovodWorld(World):
-    """The ranks that horovodrun, mpirun or srun started. `watchdog_s` limits the wait for ranks that do not come."""
+    """The ranks that horovodrun, mpirun or srun started."""
 
-    def __init__(self, placement: Placement, chosen: settings.Settings, *, watchdog_s: float) -> None:
-        super().__init__(placement, chosen)
+    def __init__(self, placement: Placement, chosen: settings.Settings, *, watchdog_s: float = 0.0) -> None:
+        super().__init__(placement, chosen, watchdog_s=watchdog_s)
         try:
             import horovod.tensorflow as hvd
         except ImportError as error:
@@ -82,5 +81,7 @@ class HorovodWorld(World):
         optimizer.hvd_gather_state()
 
     def close(self) -> None:
+        if not self._hvd.is_initialized():
+            return
         with time_limit(END_TIMEOUT_S, "the other ranks to end", who=str(self.placement)):
             self._hvd.shutdown()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,12 +16,15 @@ from hvd_train.config import DistributedConfig, TrainingConfig
 from hvd_train.distributed import settings
 from hvd_train.distributed.cores import read_machine
 from hvd_train.distributed.devices import take_own_gpu
-from hvd_train.distributed.horovod import HorovodWorld
+from hvd_train.distributed.engines import choose_engine, load_engine
 from hvd_train.distributed.horovod_build import added_variables
-from hvd_train.distributed.placement import detect_placement
-from hvd_train.distributed.world import SoloWorld, World
+from hvd_train.distributed.placement import Placement, detect_placement
+from hvd_train.distributed.world import World
 from hvd_train.processes import watch_horovodrun
 
+logger = logging.getLogger(__name__)
+# The second world of a process finds the TensorFlow of the first.
+_loaded_by_us = threading.Event()
 DEFAULT_WATCHDOG_S = TrainingConfig().watchdog_s
 
 
@@ -29,12 +34,17 @@ def open_world(
     *,
     watchdog_s: float = DEFAULT_WATCHDOG_S,
 ) -> World:
-    """The world that this process was started in, with the settings that `config` wants.
+    """The world that this process was started in, with the settings that `config` asks for. All ranks.
 
-    All ranks; call it before anything imports TensorFlow. A rank that does not come ends the job after about `watchdog_s`.
+        with open_world() as world:
+            ...
+
+    Call it before anything imports TensorFlow or Keras: cores and threads are set when they load. A rank that does not
+    come ends the job after about `watchdog_s` seconds. Raises MissingEnvironment where Horovod or its MPI is missing.
     """
     environment = os.environ if environment is None else environment
     placement = detect_placement(environment)
+    warn_if_late(placement)
     if placement.launcher and placement.local_rank == 0:
         watch_horovodrun()
     prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
@@ -45,6 +55,7 @@ def open_world(
     # The layers here are TensorFlow's, whatever the user's other projects run on; goes before ~/.keras/keras.json.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     started = time.monotonic()
+    _loaded_by_us.set()
     with quiet_stderr():
         import keras  # noqa: F401  (TensorFlow loads it late; its second belongs here, not to the first step)
         import tensorflow as tf
@@ -54,12 +65,19 @@ def open_world(
         tf.config.threading.set_inter_op_parallelism_threads(1)
     # Its warnings are for authors of graphs: an ensemble traces one for each of its members, and means to.
     tf.get_logger().setLevel("ERROR")
-    world: World = (
-        HorovodWorld(placement, chosen, watchdog_s=watchdog_s) if placement.size > 1 else SoloWorld(placement, chosen)
-    )
+    world = load_engine(choose_engine(placement))(placement, chosen, watchdog_s=watchdog_s)
     world.gpu = own_gpu.name if own_gpu is not None else None
     world.import_seconds = time.monotonic() - started
     return world
+
+
+def warn_if_late(placement: Placement) -> None:
+    """Warn when TensorFlow is there already. Its threads are, too, and keep the cores that they have. Root, once a process."""
+    if "tensorflow" in sys.modules and not _loaded_by_us.is_set() and placement.is_root:
+        logger.warning(
+            "warning: TensorFlow was imported before open_world(), so the settings of threads and cores come too late for it. "
+            "Call open_world() before the first import of tensorflow or keras."
+        )
 
 
 @contextlib.contextmanager

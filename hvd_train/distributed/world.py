@@ -1,32 +1,41 @@
-"""World: the ranks of a run and what they can do together.
+"""World: the ranks of a run and what they can do together. Its engines are listed in `engines.py`.
 
-`HorovodWorld` where a launcher started several ranks, `SoloWorld` where this process is alone (no MPI is started).
-Horovod is imported here and in `hvd_train.keras` alone. Every method says who must call it: **all ranks** means that
-each rank calls it, in the same order, or the others wait until a limit ends the job.
+Every method says who must call it. **All ranks** means that each rank calls it, in the same order. Otherwise the others
+wait until a time limit ends the job.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed import settings
+from hvd_train.distributed.failure import end_block, ending_of
 from hvd_train.distributed.placement import Placement
-from hvd_train.errors import ConfigError, UserError
+from hvd_train.errors import UserError
 from hvd_train.events import Watch
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import numpy as np
 
 T = TypeVar("T")
 
 
 class World(ABC):
-    """The ranks of one run, seen from one of them."""
+    """The ranks of one run, seen from one of them. Made by `open_world`.
 
-    def __init__(self, placement: Placement, chosen: settings.Settings) -> None:
+    `with open_world() as world:` closes it at the end of the block. Where the block raises on one of several ranks, that
+    process writes the error and ends, and so does the job: code after the block does not run. On one rank the exception
+    goes on as usual.
+    """
+
+    def __init__(self, placement: Placement, chosen: settings.Settings, *, watchdog_s: float = 0.0) -> None:
+        """All ranks. `watchdog_s` limits the wait for ranks that do not come, where the engine waits for them."""
         self.placement = placement
         self.import_seconds = 0.0
         """For importing TensorFlow with Keras and starting Horovod; set by `open_world`."""
@@ -40,27 +49,43 @@ class World(ABC):
 
     @property
     def rank(self) -> int:
+        """From 0; unique in the run."""
         return self.placement.rank
 
     @property
     def size(self) -> int:
+        """Number of ranks."""
         return self.placement.size
 
     @property
     def is_root(self) -> bool:
+        """Whether this is rank 0, which writes files and prints."""
         return self.placement.is_root
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            ending = ending_of(error, self.placement)
+            if ending.code:
+                end_block(self.placement, ending)
+                return
+        self.close()
 
     @abstractmethod
     def allreduce_sum(self, array: np.ndarray) -> np.ndarray:
-        """Element-wise sum of all ranks' float64 arrays of one shape. All ranks."""
+        """The element-wise sum over ranks, float64. All ranks, with arrays of one shape."""
 
     @abstractmethod
     def allgather(self, item: T) -> list[T]:
-        """Every rank's (picklable) item, by rank. All ranks."""
+        """The item of each rank, in the order of ranks. All ranks, each with an item that can be pickled."""
 
     @abstractmethod
     def broadcast(self, item: T) -> T:
-        """The root's (picklable) item. All ranks; what the others give is ignored."""
+        """The item of the root, on every rank. All ranks. The root's item must be picklable, the others' are ignored."""
 
     @abstractmethod
     def broadcast_variables(self, variables: list[Any]) -> None:
@@ -68,7 +93,10 @@ class World(ABC):
 
     @abstractmethod
     def distribute(self, optimizer: Any, config: DistributedConfig | None = None) -> Any:
-        """The Keras optimizer that averages gradients over all ranks before it applies them, as `config` says how."""
+        """The Keras optimizer, changed to average the gradients over ranks before it applies them. All ranks.
+
+        `config` says how. Raises ConfigError for a setting that the engine does not have.
+        """
 
     @abstractmethod
     def gather_state(self, optimizer: Any) -> None:
@@ -76,7 +104,7 @@ class World(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Leave the world in good order. All ranks, at the end of a run that went well."""
+        """Leave in good order. All ranks, at the end of a run that went well. A second call does nothing."""
 
     def together(self, action: Callable[[], T], *, on: str = "all") -> T | None:
         """Run `action` on "all" ranks, on one "local root" a host, or on the "root". All ranks.
@@ -103,33 +131,3 @@ class World(ABC):
                 raise type(first)(f"on host {host}: {first}")
             raise first
         return self.broadcast(result) if on == "root" else result
-
-
-class SoloWorld(World):
-    """One process, no MPI, no Horovod."""
-
-    def allreduce_sum(self, array: np.ndarray) -> np.ndarray:
-        return array.astype("float64")
-
-    def allgather(self, item: T) -> list[T]:
-        return [item]
-
-    def broadcast(self, item: T) -> T:
-        return item
-
-    def broadcast_variables(self, variables: list[Any]) -> None:
-        pass
-
-    def distribute(self, optimizer: Any, config: DistributedConfig | None = None) -> Any:
-        if config is not None and config.backward_passes_per_step > 1:
-            raise ConfigError(
-                f"backward_passes_per_step = {config.backward_passes_per_step} is for several ranks, which then send less often. "
-                f"On one rank give a --global-batch-size that is so many times larger."
-            )
-        return optimizer
-
-    def gather_state(self, optimizer: Any) -> None:
-        pass
-
-    def close(self) -> None:
-        pass

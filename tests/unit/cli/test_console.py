@@ -14,7 +14,8 @@ from hvd_train.cli import console as module
 from hvd_train.cli import live_terminal
 from hvd_train.cli.console import ConsoleObserver
 from hvd_train.cli.safe_console import SafeConsole
-from hvd_train.cli.terminal import end, tell
+from hvd_train.cli.terminal import tell
+from hvd_train.distributed.failure import end_rank
 from hvd_train.distributed.placement import detect_placement
 from hvd_train.runs.directory import RunDir
 
@@ -172,6 +173,6 @@ def test_names_of_strangers_are_shown_not_obeyed(tmp_path: Path) -> None:
 def test_what_verbs_and_errors_say_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
     alone = detect_placement({})
     tell(alone, "column \x1b[31mred\nnext line")
-    end(alone, 2, "error: \x1b[2J")
+    end_rank(alone, 2, "error: \x1b[2J")
     out = capsys.readouterr()
     assert (out.out, out.err) == ("column \\x1b[31mred\nnext line\n", "error: \\x1b[2J\n")
