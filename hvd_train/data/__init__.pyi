@@ -1,3 +1,5 @@
+from .arrays import in_cache as in_cache
+from .arrays import is_frame as is_frame
 from .augment import Augmentation as Augmentation
 from .augment import Mixup as Mixup
 from .augment import augments as augments
@@ -55,7 +57,9 @@ __all__ = [
     "describe",
     "fetch",
     "file_sha256",
+    "in_cache",
     "in_words",
+    "is_frame",
     "loss_weights",
     "make_plan",
     "make_target_table",

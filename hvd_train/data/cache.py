@@ -96,7 +96,12 @@ def _name_with_shards(target: Path, table: TableConfig, split: SplitConfig, cont
 
 def cache_dir(table: TableConfig) -> Path:
     """Where converted tables are kept."""
-    return (table.cache_dir or user_cache_dir()) / "datasets"
+    return cache_root(table) / "datasets"
+
+
+def cache_root(table: TableConfig) -> Path:
+    """The directory of everything that is cached for this table."""
+    return table.cache_dir or user_cache_dir()
 
 
 def user_cache_dir() -> Path:

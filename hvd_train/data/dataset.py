@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hvd_train.config import SPLITS, Split
+from hvd_train.config import SPLITS, Split, SplitConfig, TableConfig
 from hvd_train.data.metadata import LABEL_COUNTS, digest, require_whole
 from hvd_train.data.schema import Schema
 from hvd_train.data.sources.table_format import TableFormat
@@ -91,6 +91,29 @@ class Dataset:
                     f"{directory}: {name} has {size} bytes, but {facts['bytes']} were written. Convert the table again."
                 )
         return cls(directory, metadata)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        features: Any,
+        labels: Any = None,
+        *,
+        table: TableConfig | None = None,
+        split: SplitConfig | None = None,
+        report: Callable[[str], None] | None = None,
+    ) -> Dataset:
+        """The dataset of a table in memory, converted once into the cache as a file of the same rows would be.
+
+        `features`: a DataFrame with the label among its columns, or beside it in `labels` (N,); or an array (N, F) or
+        (N, L, C) of numbers with `labels` (N,) or one-hot (N, K). `table` and `split` say how it is read and split, as
+        for a file. `report` receives what the user should know about the data. Every rank may call it at once. Raises
+        DataError for a table that cannot be used.
+        """
+        from hvd_train.data.arrays import in_cache
+        from hvd_train.data.cache import prepare
+
+        table = in_cache(features, labels, table=table)
+        return cls.open(prepare(table, split or SplitConfig(), report=report))
 
     @property
     def table_format(self) -> TableFormat:
