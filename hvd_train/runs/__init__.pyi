@@ -1,6 +1,5 @@
 from . import checkpoint as checkpoint
 from .checkpoint import Checkpoint as Checkpoint
-from .checkpoint import Progress as Progress
 from .directory import RunDir as RunDir
 from .directory import held as held
 from .directory import latest_run as latest_run
@@ -11,16 +10,17 @@ from .guard import how_stopped as how_stopped
 from .guard import last_checkpoint_line as last_checkpoint_line
 from .provenance import git_state as git_state
 from .provenance import versions as versions
-from .report import SCORED as SCORED
+from .report import EVALUATED_SPLITS as EVALUATED_SPLITS
 from .report import Report as Report
 from .report import write_report as write_report
+from .training_state import TrainingState as TrainingState
 
 __all__ = [
-    "SCORED",
+    "EVALUATED_SPLITS",
     "Checkpoint",
-    "Progress",
     "Report",
     "RunDir",
+    "TrainingState",
     "checkpoint",
     "git_state",
     "guarded",

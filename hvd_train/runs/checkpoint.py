@@ -1,7 +1,7 @@
-"""Checkpoints: one file each, written by the root alone, complete or not there.
+"""Checkpoints: one file each, written atomically by the root alone.
 
 A checkpoint is an uncompressed .npz (no pickles) with the variables of the model (its random generators' too) and of the
-optimizer in order, and a JSON text: the epoch and step reached, the RunConfig, the data's checksum, the state of early stopping and the run's history.
+optimizer in order, and a JSON text: the TrainingState, the RunConfig and the checksum of the data.
 It is written to a temporary name, synced, and renamed, so a crash at any moment leaves the one before.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +18,13 @@ import numpy as np
 
 from hvd_train.errors import CheckpointError
 from hvd_train.files import strict, strict_arrays, write_atomically
+from hvd_train.runs.training_state import TrainingState
 
 FORMAT = 2  # 1 had no random generators
 WAY_OUT = "Resume from a copy, or start a new run."
 WAY_OUT_OF_ANOTHER = "End the run with the version of hvd_train that began it, or start a new run."
 # Keras numbers the random generators of a process, also those of other models.
 _NUMBERED_GENERATOR = re.compile(r"\bseed_generator_\d+/")
-
-
-@dataclass
-class Progress:
-    """Where a run is: what a checkpoint holds besides variables. The same on all ranks."""
-
-    epoch: int = 0
-    """Complete epochs."""
-    step: int = 0
-    """Steps done in the epoch after those."""
-    losses: list[list[float]] = field(default_factory=list)
-    """Of those steps: what the training loss is computed from on each rank."""
-    num_steps: int = 0
-    """Steps of that epoch; 0 where none is done."""
-    best_loss: float | None = None
-    best_epoch: int = 0
-    epochs_since_best: int = 0
-    epochs_since_plateau: int = 0
-    plateau_factor: float = 1.0
-    stopped_early: bool = False
-    seconds: float = 0.0
-    """Training time so far, over all parts of the run."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """A row an epoch, as in metrics.csv."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +34,7 @@ class Checkpoint:
     path: Path
     variables: list[np.ndarray]
     names: list[str]
-    progress: Progress
+    state: TrainingState
     config: str
     data_checksum: str
 
@@ -74,11 +51,11 @@ class Writer:
         self._pending: Future[None] | None = None
 
     def save(
-        self, paths: list[Path], variables: list[Any], progress: Progress, *, config: str, data_checksum: str
+        self, paths: list[Path], variables: list[Any], state: TrainingState, *, config: str, data_checksum: str
     ) -> None:
         """Write the same checkpoint to each of `paths`. Returns when everything that it holds is copied."""
         self.finish()
-        arrays = contents(variables, progress, config=config, data_checksum=data_checksum)
+        arrays = contents(variables, state, config=config, data_checksum=data_checksum)
 
         def write() -> None:
             for path in paths:
@@ -106,16 +83,16 @@ class Writer:
             self._pool.shutdown()
 
 
-def save(path: Path, variables: list[Any], progress: Progress, *, config: str, data_checksum: str) -> None:
+def save(path: Path, variables: list[Any], state: TrainingState, *, config: str, data_checksum: str) -> None:
     """Write a complete checkpoint to `path`, replacing an older one. Root only."""
-    write_arrays(path, contents(variables, progress, config=config, data_checksum=data_checksum))
+    write_arrays(path, contents(variables, state, config=config, data_checksum=data_checksum))
 
 
-def contents(variables: list[Any], progress: Progress, *, config: str, data_checksum: str) -> dict[str, np.ndarray]:
+def contents(variables: list[Any], state: TrainingState, *, config: str, data_checksum: str) -> dict[str, np.ndarray]:
     """What a checkpoint holds, by its names in the file: copies, which no later step changes."""
     note = {
         "format": FORMAT,
-        "progress": asdict(progress),
+        "progress": asdict(state),
         "config": config,
         "data_checksum": data_checksum,
         "names": [describe(v) for v in variables],
@@ -139,9 +116,9 @@ def describe(variable: Any) -> str:
 
 @dataclass(frozen=True)
 class Note:
-    """What a checkpoint says about its arrays, beside its format."""
+    """The JSON text of a checkpoint, beside its format. The names of the fields are the keys in the file."""
 
-    progress: Progress
+    progress: TrainingState
     config: str
     data_checksum: str
     names: list[str]

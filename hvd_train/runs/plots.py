@@ -37,7 +37,7 @@ def learning_curve(report: Report, path: Path) -> None:
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)
     figure.suptitle(
-        f"{report.found['model']}; {report.size} rank{'s' if report.size > 1 else ''} on {socket.gethostname()}",
+        f"{report.facts['model']}; {report.size} rank{'s' if report.size > 1 else ''} on {socket.gethostname()}",
         fontsize="medium",
     )
     figure.savefig(path, dpi=120)

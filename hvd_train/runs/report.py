@@ -13,14 +13,15 @@ from hvd_train.runs.confusion import write_confusion
 from hvd_train.runs.directory import RunDir
 from hvd_train.runs.plots import errors_by_decade, learning_curve
 
-SCORED: tuple[Split, ...] = ("val", "test")
+EVALUATED_SPLITS: tuple[Split, ...] = ("val", "test")
 
 
 @dataclass(frozen=True)
 class Report:
-    """All there is to know about a run that came to its end. The same on every rank."""
+    """Everything about a complete run. The same on every rank."""
 
-    found: dict[str, str]
+    facts: dict[str, str]
+    """Ranks, cores, versions, data, model, batch: one line each."""
     config: dict[str, Any]
     settings: dict[str, Any]
     metrics: dict[str, dict[str, float]]
@@ -59,15 +60,19 @@ class Report:
     git: dict[str, Any]
     date: str
 
+    def as_json(self) -> dict[str, Any]:
+        """The content of report.json, where the facts have the key "found"."""
+        return {"found" if name == "facts" else name: value for name, value in asdict(self).items()}
+
 
 def write_report(report: Report, run_dir: RunDir) -> None:
     """Everything but the checkpoints and the model. Root only; DONE comes last."""
     write_history(report.history, run_dir)
     learning_curve(report, run_dir.curve)
     if "decades" in report.details["test"]:
-        errors_by_decade(report.details["test"], run_dir.by_decade, title=report.found["model"])
-    write_confusion(report.details["test"], run_dir, title=report.found["model"])
-    write_json(run_dir.report, asdict(report))
+        errors_by_decade(report.details["test"], run_dir.by_decade, title=report.facts["model"])
+    write_confusion(report.details["test"], run_dir, title=report.facts["model"])
+    write_json(run_dir.report, report.as_json())
     write_text(run_dir.done, report.date + "\n")
 
 

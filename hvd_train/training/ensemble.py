@@ -20,7 +20,7 @@ from hvd_train.errors import CheckpointError
 from hvd_train.events import Observer, Watch
 from hvd_train.files import write_json, write_text
 from hvd_train.inference import Trained, decoded, directory_of, evaluate_split, load_trained, save_model
-from hvd_train.runs import SCORED, RunDir, held, versions
+from hvd_train.runs import EVALUATED_SPLITS, RunDir, held, versions
 from hvd_train.training.run import train_and_evaluate
 
 # A probability that every member calls zero still has a logarithm.
@@ -106,11 +106,11 @@ def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, A
         write_text(run_dir.config, toml.dumps(config))
 
     world.together(write, on="root")
-    scores = {split: evaluate_split(joined, world, directory, split) for split in SCORED}
+    scores = {split: evaluate_split(joined, world, directory, split) for split in EVALUATED_SPLITS}
     report = {
         "members": [str(run.path) for run in runs],
         **{
-            key: {split: getattr(scores[split], key) for split in SCORED}
+            key: {split: getattr(scores[split], key) for split in EVALUATED_SPLITS}
             for key in ("metrics", "baselines", "optimum", "details")
         },
         "verdict": scores["test"].verdict,

@@ -14,7 +14,7 @@ import pytest
 from fuzzing import change_document, damaged, flip_within, fuzz, require_clear
 
 from hvd_train.errors import CheckpointError
-from hvd_train.runs import checkpoint
+from hvd_train.runs import TrainingState, checkpoint
 
 
 @dataclass
@@ -39,8 +39,8 @@ VARIABLES = [
     Variable("adam/iteration", np.array(7, np.int64)),
 ]
 ROW = {"epoch": 1, "loss": 2.0, "val_loss": 1.5}
-PROGRESS = checkpoint.Progress(epoch=1, best_loss=1.5, best_epoch=1, history=[ROW])
-ARRAYS = checkpoint.contents(VARIABLES, PROGRESS, config="[data]\n", data_checksum="abc")
+STATE = TrainingState(epoch=1, best_loss=1.5, best_epoch=1, history=[ROW])
+ARRAYS = checkpoint.contents(VARIABLES, STATE, config="[data]\n", data_checksum="abc")
 
 
 def packed(arrays: dict[str, np.ndarray]) -> bytes:
@@ -69,7 +69,7 @@ def read(path: Path, data: bytes) -> checkpoint.Checkpoint | None:
 def is_equal(loaded: checkpoint.Checkpoint) -> bool:
     same = [a.dtype == b.value.dtype and a.tobytes() == b.value.tobytes() and a.shape == b.shape
             for a, b in zip(loaded.variables, VARIABLES, strict=True)]  # fmt: skip
-    return all(same) and (loaded.progress, loaded.config, loaded.data_checksum) == (PROGRESS, "[data]\n", "abc")
+    return all(same) and (loaded.state, loaded.config, loaded.data_checksum) == (STATE, "[data]\n", "abc")
 
 
 def test_damaged_bytes(path: Path) -> None:
@@ -99,7 +99,7 @@ def test_forged_notes(path: Path) -> None:
         loaded = read(path, data)
         if loaded is None:
             return "refused"
-        assert isinstance(loaded.progress.epoch, int)
+        assert isinstance(loaded.state.epoch, int)
         assert [v.shape for v in loaded.variables] == [v.shape for v in VARIABLES]
         assert all(isinstance(name, str) for name in [*loaded.names, loaded.config, loaded.data_checksum])
         return "read"

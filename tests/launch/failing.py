@@ -59,7 +59,7 @@ if how != "none" and detect_placement(os.environ).rank == rank:
         # Everything else comes after TensorFlow is set up.
         def plant() -> None:
             from hvd_train.training import setup
-            from hvd_train.training.loop import EpochLoop
+            from hvd_train.training.loop import TrainingLoop
 
             if how in ("data", "memory"):
                 once(setup, "open_dataset", fail if how == "data" else take_all_memory)
@@ -71,7 +71,7 @@ if how != "none" and detect_placement(os.environ).rank == rank:
                 return
             step = 1 if how == "step-1" else 20
             act = {"freeze": freeze, "sleep": sleep}.get(how, fail)
-            once(EpochLoop, "on_train_batch_end", act, when=lambda loop, *_: loop._step + 1 >= step)
+            once(TrainingLoop, "on_train_batch_end", act, when=lambda loop, *_: loop._step + 1 >= step)
 
         from hvd_train.runs import guard
 

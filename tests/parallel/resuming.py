@@ -44,5 +44,5 @@ def assert_same_end(run_dir: RunDir, whole: RunDir) -> None:
         assert one.names == other.names
         values = zip(one.names, one.variables, other.variables, strict=True)
         assert [name for name, a, b in values if a.tobytes() != b.tobytes()] == []
-        for a, b in zip(one.progress.history, other.progress.history, strict=True):
+        for a, b in zip(one.state.history, other.state.history, strict=True):
             assert {k: v for k, v in a.items() if k not in TIMES} == {k: v for k, v in b.items() if k not in TIMES}

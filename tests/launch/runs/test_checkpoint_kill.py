@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
-from hvd_train.runs import checkpoint
+from hvd_train.runs import TrainingState, checkpoint
 class Variable:
     def __init__(self, i, n): self.path, self.value = f"model/v{i}", np.full((256, 256), n, np.float32)
     shape = property(lambda self: self.value.shape)
@@ -26,8 +26,7 @@ class Variable:
 path, n = Path(sys.argv[1]), int(sys.argv[2])
 while True:
     n += 1
-    progress = checkpoint.Progress(epoch=n)
-    checkpoint.save(path, [Variable(i, n) for i in range(8)], progress, config="", data_checksum="")
+    checkpoint.save(path, [Variable(i, n) for i in range(8)], TrainingState(epoch=n), config="", data_checksum="")
     print(n, flush=True)
 """
 NUM_KILLS = 25
@@ -49,10 +48,10 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
             told = [int(line) for line in (first + saver.stdout.read()).split()]
         loaded = checkpoint.load(path)
         # What was said to be saved is there, or the one that was under way; never anything older or mixed.
-        assert loaded.progress.epoch in (told[-1], told[-1] + 1)
-        assert all(np.all(value == loaded.progress.epoch) for value in loaded.variables)
+        assert loaded.state.epoch in (told[-1], told[-1] + 1)
+        assert all(np.all(value == loaded.state.epoch) for value in loaded.variables)
         interrupted_writes += len(list(path.parent.glob(".*")))
         directory.RunDir(tmp_path).sweep()
         assert not list(path.parent.glob(".*"))
-        reached = loaded.progress.epoch
+        reached = loaded.state.epoch
     assert interrupted_writes > 0, "no kill met a save under way: the test shows nothing; make the arrays larger"

@@ -7,7 +7,7 @@ import pytest
 
 from hvd_train.distributed.world import World
 from hvd_train.errors import DataError, HvdTrainError, UserError
-from hvd_train.training.loop import require_equal_weights
+from hvd_train.training.equal_weights import require_equal_weights
 
 
 def test_sums_gathers_and_broadcasts(world: World) -> None:

@@ -150,6 +150,6 @@ def test_a_run_that_was_interrupted_draws_what_the_whole_one_does(
     whole, run_dir = RunDir(shared_dir / "whole"), RunDir(shared_dir / "run")
     train_and_evaluate(config, world, whole)
     stopped(config, world, run_dir, (7 if world.size == 1 else 6) + 5)
-    assert checkpoint.load(run_dir.last).progress.step == (3 if world.size == 1 else 4)
+    assert checkpoint.load(run_dir.last).state.step == (3 if world.size == 1 else 4)
     train_and_evaluate(config, world, run_dir, resume=True)
     assert_same_end(run_dir, whole)

@@ -35,7 +35,7 @@ from hvd_train.models.forward import forward_pass
 from hvd_train.runs import checkpoint
 from hvd_train.runs.directory import RunDir, held
 from hvd_train.runs.report import Report
-from hvd_train.training.loop import weights_digest
+from hvd_train.training.equal_weights import weights_digest
 from hvd_train.training.run import train_and_evaluate
 
 # 60 shards: as many numbers of ranks as possible divide it.
@@ -226,9 +226,9 @@ def test_checkpoints_of_different_moments_are_refused(
         run_dir.last.parent.mkdir(parents=True)
         shutil.copy(whole.last, run_dir.last)
         best = checkpoint.load(whole.best)
-        assert best.progress.best_epoch == 2
+        assert best.state.best_epoch == 2
         variables = [keras.Variable(value, name="v") for value in best.variables]
-        earlier = replace(best.progress, best_epoch=1)
+        earlier = replace(best.state, best_epoch=1)
         checkpoint.save(run_dir.best, variables, earlier, config=best.config, data_checksum=best.data_checksum)
 
     world.together(copy, on="root")

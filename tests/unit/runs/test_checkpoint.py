@@ -13,7 +13,7 @@ import pytest
 from hvd_train.errors import CheckpointError
 from hvd_train.files import writing
 from hvd_train.runs import checkpoint, directory
-from hvd_train.runs.checkpoint import Progress
+from hvd_train.runs.training_state import TrainingState
 
 
 @dataclass
@@ -42,18 +42,18 @@ def variables(scale: float = 1.0) -> list[FakeVariable]:
     ]
 
 
-PROGRESS = Progress(epoch=3, step=5, best_loss=1.5, best_epoch=2, history=[{"epoch": 1, "loss": 2.0}])
+STATE = TrainingState(epoch=3, step=5, best_loss=1.5, best_epoch=2, history=[{"epoch": 1, "loss": 2.0}])
 
 
 def saved(folder: Path) -> Path:
     path = folder / "checkpoints" / directory.LAST
-    checkpoint.save(path, variables(), PROGRESS, config="[data]\n", data_checksum="abc")
+    checkpoint.save(path, variables(), STATE, config="[data]\n", data_checksum="abc")
     return path
 
 
 def test_everything_comes_back_bit_for_bit(tmp_path: Path) -> None:
     loaded = checkpoint.load(saved(tmp_path))
-    assert (loaded.progress, loaded.config, loaded.data_checksum) == (PROGRESS, "[data]\n", "abc")
+    assert (loaded.state, loaded.config, loaded.data_checksum) == (STATE, "[data]\n", "abc")
     fresh = variables(scale=0.0)
     checkpoint.restore(loaded, fresh)
     for there, here in zip(variables(), fresh, strict=True):
@@ -109,7 +109,7 @@ def test_no_flipped_bit_of_an_array_s_header_is_read_as_other_numbers(tmp_path: 
 def test_arrays_that_are_not_what_their_names_say_are_refused(tmp_path: Path) -> None:
     """The shape (3, 1, 8) to (3, 1, 4), under a right checksum."""
     path = tmp_path / "last.npz"
-    arrays = checkpoint.contents(variables(), PROGRESS, config="", data_checksum="")
+    arrays = checkpoint.contents(variables(), STATE, config="", data_checksum="")
     for name, odd, says in [
         ("v0", np.zeros((3, 1, 4), np.float32), "conv/kernel (3, 1, 8) has the shape (3, 1, 4)"),
         ("v2", np.zeros(3, np.float32), "3 arrays, not those of its 2 names"),
@@ -157,7 +157,7 @@ def test_random_generators_go_by_no_number_of_keras_s(tmp_path: Path) -> None:
     """Keras counts them over a process: one that goes on with a run has made others before."""
     there, here = (FakeVariable(f"noise/seed_generator_{n}/seed_generator_state", np.array([1, n])) for n in (3, 12))
     path = tmp_path / "last.npz"
-    checkpoint.save(path, [*variables(), there], PROGRESS, config="", data_checksum="")
+    checkpoint.save(path, [*variables(), there], STATE, config="", data_checksum="")
     checkpoint.restore(checkpoint.load(path), [*variables(), here])
     assert here.value.tolist() == [1, 3]
 
@@ -181,26 +181,26 @@ def test_a_writer_s_checkpoint_holds_what_was_there_at_the_save(tmp_path: Path) 
     with checkpoint.Writer() as writer:
         for epoch in (1, 2):
             variable.value[:] = epoch
-            writer.save([tmp_path / "last.npz", tmp_path / "best.npz"], [variable], Progress(epoch=epoch),
+            writer.save([tmp_path / "last.npz", tmp_path / "best.npz"], [variable], TrainingState(epoch=epoch),
                         config="", data_checksum="")  # fmt: skip
             variable.value[:] = -1
     for name in ("last.npz", "best.npz"):
         loaded = checkpoint.load(tmp_path / name)
-        assert (loaded.progress.epoch, loaded.variables[0].tolist()) == (2, [2, 2, 2])
+        assert (loaded.state.epoch, loaded.variables[0].tolist()) == (2, [2, 2, 2])
 
 
 def test_what_goes_wrong_in_the_background_is_raised_by_the_next_call(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     writer = checkpoint.Writer()
     nowhere = tmp_path / "file" / "last.npz"
-    writer.save([nowhere], [], Progress(), config="", data_checksum="")
+    writer.save([nowhere], [], TrainingState(), config="", data_checksum="")
     with pytest.raises(OSError, match="file"):
         writer.finish()
     writer.finish()
 
     def interrupted() -> None:
         with writer:
-            writer.save([nowhere], [], Progress(), config="", data_checksum="")
+            writer.save([nowhere], [], TrainingState(), config="", data_checksum="")
             raise KeyError
 
     with pytest.raises(KeyError):  # the error that ended the block is the one to tell

@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 
 from hvd_train.config import OptimizerConfig, TrainingConfig
 from hvd_train.optimizers.learning_rate import RateCurve, fall_steps, num_warmup_steps, scaled_learning_rate
-from hvd_train.runs.checkpoint import Progress
-from hvd_train.training.stopping import decide
+from hvd_train.runs.training_state import TrainingState
+from hvd_train.training.stopping import after_epoch
 
 
-def after(losses: list[float], **training: float) -> Progress:
-    progress = Progress()
+def after(losses: list[float], **training: float) -> TrainingState:
+    state = TrainingState()
     for loss in losses:
-        progress = decide(progress, {"val_loss": loss}, TrainingConfig(**training))  # type: ignore[arg-type]
-    return progress
+        state = after_epoch(state, {"val_loss": loss}, TrainingConfig(**training))  # type: ignore[arg-type]
+    return state
 
 
 def test_the_best_epoch_is_remembered_and_patience_ends_the_run() -> None:
-    progress = after([3.0, 2.0, 2.5, 2.1], early_stopping_patience=3)
-    assert (progress.best_epoch, progress.best_loss, progress.epoch, progress.stopped_early) == (2, 2.0, 4, False)
+    state = after([3.0, 2.0, 2.5, 2.1], early_stopping_patience=3)
+    assert (state.best_epoch, state.best_loss, state.epoch, state.stopped_early) == (2, 2.0, 4, False)
     assert after([3.0, 2.0, 2.5, 2.1, 2.2], early_stopping_patience=3).stopped_early
     assert not after([3.0, 2.0, 2.5, 2.1, 1.9, 2.0, 2.0], early_stopping_patience=3).stopped_early
     assert not after([1.0] * 50, early_stopping_patience=0).stopped_early
@@ -43,10 +43,10 @@ def test_the_rate_falls_on_each_plateau() -> None:
 
 @given(st.lists(st.floats(0.1, 10, allow_nan=False), min_size=1, max_size=20))
 def test_the_best_loss_is_the_least_to_within_what_counts(losses: list[float]) -> None:
-    progress = after(losses, early_stopping_patience=0)
-    assert progress.best_loss is not None
-    assert min(losses) <= progress.best_loss <= min(losses) * (1 + 1e-4)
-    assert progress.history == [{"val_loss": loss} for loss in losses]
+    state = after(losses, early_stopping_patience=0)
+    assert state.best_loss is not None
+    assert min(losses) <= state.best_loss <= min(losses) * (1 + 1e-4)
+    assert state.history == [{"val_loss": loss} for loss in losses]
 
 
 @pytest.mark.parametrize(("scaling", "expected"), [("linear", 4e-3), ("sqrt", 2e-3), ("none", 1e-3)])

@@ -1,0 +1,99 @@
+"""The facts of a run, one line each, for the terminal, the log and the report. Pure functions."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hvd_train.config import SPLITS
+from hvd_train.data import Dataset
+from hvd_train.distributed import Placement, Settings, World
+from hvd_train.optimizers import scaled_learning_rate
+from hvd_train.runs import versions
+from hvd_train.training.setup import Parts
+
+
+def describe_run(parts: Parts, world: World, placements: list[Placement]) -> dict[str, str]:
+    """All facts by name, in the order in which they are shown. `placements` are those of all ranks. Pure."""
+    hosts = Counter(placement.host for placement in placements)
+    config, soft = parts.config, parts.config.objective.targets
+    targets = f", {soft} targets" if soft != "one-hot" else ""
+    columns = columns_line(parts.dataset)
+    return {
+        "ranks": f"{world.size} on {', '.join(f'{host} ({n})' for host, n in hosts.items())}",
+        "cores": cores_line(world.settings, world.gpu),
+        "settings": world.settings.describe(),
+        "versions": versions_line(world.size),
+        "data": data_line(parts),
+        "label": label_line(parts.dataset),
+        "model": f"{config.model.name}, {parts.model.count_params():,} weights, {input_line(parts)}, {config.training.precision}",
+        "loss": parts.objective.loss + targets,
+        "batch": batch_line(parts),
+        "rate": rate_line(parts),
+        **({"columns": columns} if columns else {}),
+    }
+
+
+def cores_line(settings: Settings, gpu: str | None) -> str:
+    """How much of the machine each rank has, and whether that is less than it needs."""
+    threads = "TensorFlow's own choice of threads" if settings.num_threads is None else f"{settings.num_threads} a rank"
+    over = " (oversubscribed: more ranks than cores)" if settings.oversubscribed else ""
+    quota = f", of {settings.quota:g} that the cgroup allows" if settings.quota is not None else ""
+    return threads + over + quota + (f"; GPU {gpu} for the root" if gpu else "")
+
+
+def versions_line(size: int) -> str:
+    """The versions of the packages that decide the numbers of a run on `size` ranks."""
+    v = versions()
+    tensorflow = v.get("tensorflow-cpu") or v.get("tensorflow", "?")
+    horovod = f"Horovod {v['horovod']}, " if size > 1 and "horovod" in v else ""
+    return f"{horovod}TensorFlow {tensorflow}, Keras {v.get('keras', '?')}, Python {v['python']}, hvd_train {v['hvd_train']}"
+
+
+def data_line(parts: Parts) -> str:
+    """Where the data come from, and the number of rows in each split."""
+    rows = ", ".join(f"{parts.dataset.num_rows(split):,} {split}" for split in SPLITS)
+    return f"{parts.config.table.path or 'embedded synthetic songs'}: {rows}"
+
+
+def label_line(dataset: Dataset) -> str:
+    """The label column, its kind, and the number of outputs."""
+    schema = dataset.schema
+    outputs = f", {schema.num_outputs} outputs" if schema.label_values else ""
+    return f"{schema.label_name} ({schema.label_kind}{outputs})"
+
+
+def input_line(parts: Parts) -> str:
+    """The shape in which the network reads the columns, and their transforms."""
+    model, layout = parts.config.model, parts.dataset.schema.layout
+    shape = {"covariance": "12 x 13", "projection": model.projection.replace("x", " x ")}
+    arranged = "" if model.arrangement == "columns" else f" by {model.arrangement}"
+    transform = "" if model.transform == "standard" else f", {model.transform}"
+    transform += ", whitened" if model.whiten else ""
+    return f"input {shape.get(model.arrangement, f'{layout[0]} x {layout[1]}')}{arranged}{transform}"
+
+
+def batch_line(parts: Parts) -> str:
+    """The global and local batch sizes and the steps of an epoch."""
+    batches = parts.batches
+    line = f"{batches.global_batch_size} rows a step ({batches.local_batch_size} on each rank), {parts.plan.num_steps} steps an epoch"
+    if batches.follows_size:
+        line += "; the local batch was given, so the number of ranks changes the experiment"
+    return line
+
+
+def rate_line(parts: Parts) -> str:
+    """The learning rate after its warm-up, and the optimizer."""
+    config = parts.config.optimizer
+    scaled = scaled_learning_rate(config, parts.batches.global_batch_size)
+    return f"{scaled:.3g} after {config.warmup_epochs:g} epochs of warm-up ({config.optimizer})"
+
+
+def columns_line(dataset: Dataset) -> str:
+    """What is unusual about the columns; empty where nothing is."""
+    statistics, unusual = dataset.statistics, []
+    if statistics.constant.any():
+        unusual.append(f"{int(statistics.constant.sum())} constant columns count for nothing")
+    if statistics.num_missing.any():
+        cells = int(statistics.num_missing.sum())
+        unusual.append(f"{cells:,} missing cells of the train split are taken as their column's mean")
+    return "; ".join(unusual)

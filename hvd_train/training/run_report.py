@@ -1,0 +1,88 @@
+"""Puts the report of a complete run together."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from hvd_train.config import SPLITS, Split
+from hvd_train.distributed import World
+from hvd_train.evaluation import Evaluation, published_results
+from hvd_train.runs import Report, git_state, versions
+from hvd_train.training.loop import TrainingLoop
+from hvd_train.training.setup import Parts
+
+
+def make_report(
+    parts: Parts,
+    world: World,
+    loop: TrainingLoop,
+    facts: dict[str, str],
+    evaluations: dict[Split, Evaluation],
+    temperature: float,
+    *,
+    started: float,
+) -> Report:
+    """The report of a run that began at `started` by the monotonic clock. All ranks (gathers the names of hosts)."""
+    dataset, schema = parts.dataset, parts.dataset.schema
+    rows = {split: dataset.num_rows(split) for split in SPLITS}
+    return Report(
+        facts=facts,
+        config=asdict(parts.config),
+        settings=settings_in_use(world),
+        metrics={split: evaluation.metrics for split, evaluation in evaluations.items()},
+        baselines={split: evaluation.baselines for split, evaluation in evaluations.items()},
+        optimum={split: evaluation.optimum for split, evaluation in evaluations.items()},
+        details={split: evaluation.details for split, evaluation in evaluations.items()},
+        temperature=temperature,
+        verdict=evaluations["test"].verdict,
+        published=published_results.rmse_of_others(
+            parts.config.table.path, rows, schema.num_features, schema.label_kind
+        ),
+        **of_training(loop, started),
+        wall_seconds=time.monotonic() - started,
+        import_seconds=world.import_seconds,
+        data_checksum=dataset.checksum,
+        rows=rows,
+        versions=versions(),
+        hosts=dict(Counter(world.allgather(world.placement.host))),
+        size=world.size,
+        seed=parts.config.training.seed,
+        git=git_state(),
+        date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def of_training(loop: TrainingLoop, started: float) -> dict[str, Any]:
+    """The fields of a Report about epochs, times and rates. Pure."""
+    state, first = loop.state, loop.first_steps_at
+    rates = [row["samples_per_s"] for row in state.history]
+    return {
+        "epochs": state.epoch,
+        "best_epoch": state.best_epoch,
+        "stopped_early": state.stopped_early,
+        "train_seconds": state.seconds,
+        "first_steps_seconds": first - started if first else None,
+        "samples_per_s": float(np.median(rates)) if rates else float("nan"),
+        "history": state.history,
+    }
+
+
+def settings_in_use(world: World) -> dict[str, Any]:
+    """The settings of this rank, as report.json has them. Pure."""
+    settings = world.settings
+    return {
+        "cores_of_root": settings.cores,
+        "threads_per_rank": settings.num_threads,
+        "set": settings.variables,
+        "kept_from_user": settings.kept,
+        "oversubscribed": settings.oversubscribed,
+        "switched_off": settings.switched_off,
+        "cpu_quota": settings.quota,
+        "gpu_of_root": world.gpu,
+    }
