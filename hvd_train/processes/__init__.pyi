@@ -11,10 +11,12 @@ from .memory import MEMORY_RAN_OUT as MEMORY_RAN_OUT
 from .memory import OomWatch as OomWatch
 from .memory import ran_out as ran_out
 from .orphan import watch_horovodrun as watch_horovodrun
+from .signals import GRACE_S as GRACE_S
 from .signals import Stopped as Stopped
 from .signals import stop_handler as stop_handler
 
 __all__ = [
+    "GRACE_S",
     "KILLED",
     "MEMORY_RAN_OUT",
     "PATIENCE_S",

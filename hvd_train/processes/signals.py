@@ -45,7 +45,7 @@ class StopHandler:
     def __init__(
         self,
         message: Callable[[], str],
-        grace_s: float,
+        grace_s: float | None,
         on_signal: Callable[[int], None] | None,
         signals: Sequence[int],
     ) -> None:
@@ -119,16 +119,27 @@ class StopHandler:
         end_process(message, 128 + number)
 
 
+class NoStopHandler(StopHandler):
+    """Handles no signal: for a thread that may not."""
+
+    def __init__(self) -> None:
+        self.stopped = None
+
+    def release(self) -> None: ...
+
+    def uninstall(self) -> None: ...
+
+
 def install_stop_handler(
     message: Callable[[], str],
     *,
-    grace_s: float = GRACE_S,
+    grace_s: float | None = GRACE_S,
     on_signal: Callable[[int], None] | None = None,
     signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM),
 ) -> StopHandler:
     """From now on a signal raises `Stopped` in the main thread, once.
 
-    If that has not called `release` or `uninstall` within `grace_s` seconds, or when the same signal comes again, the
+    If that has not called `release` or `uninstall` within `grace_s` seconds (None: without a limit), or when the same signal comes again, the
     process writes `message()` and exits with 128 + the signal's number. (Another signal after the first is not counted:
     on Ctrl-C a rank gets SIGINT from the terminal and then SIGTERM from mpirun.) `on_signal` is called at once, in a thread of its own, with the number.
     Any rank, main thread only (ValueError elsewhere).
@@ -140,11 +151,14 @@ def install_stop_handler(
 def stop_handler(
     message: Callable[[], str],
     *,
-    grace_s: float = GRACE_S,
+    grace_s: float | None = GRACE_S,
     on_signal: Callable[[int], None] | None = None,
     signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM),
 ) -> Iterator[StopHandler]:
-    """`install_stop_handler` for a block."""
+    """`install_stop_handler` for a block. Outside the main thread, which alone may handle signals, nothing is installed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield NoStopHandler()
+        return
     handler = install_stop_handler(message, grace_s=grace_s, on_signal=on_signal, signals=signals)
     try:
         yield handler

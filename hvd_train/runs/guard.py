@@ -1,4 +1,4 @@
-"""What stands around work on several ranks: the watchdog over them, and an end in good order on Ctrl-C and SIGTERM."""
+"""Guards work on several ranks: a watchdog over them, and an end in good order on Ctrl-C and SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from hvd_train.distributed import Placement, World, gathering
 from hvd_train.events import Watch
-from hvd_train.processes import Stopped, ran_out, stop_handler
+from hvd_train.processes import GRACE_S, Stopped, ran_out, stop_handler
 from hvd_train.runs.directory import RunDir
 from hvd_train.watchdog import Address, Limits, Watchdog
 
@@ -26,11 +26,16 @@ def how_stopped(stopped: Stopped, placement: Placement) -> str:
 
 
 @contextlib.contextmanager
-def guarded(world: World, limits: Limits, *, hint: Callable[[], str]) -> Iterator[Watch]:
-    """Watch over the ranks while the block runs. All ranks (the watchdog's address is broadcast).
+def guarded(
+    world: World, limits: Limits, *, hint: Callable[[], str], grace_s: float | None = GRACE_S
+) -> Iterator[Watch]:
+    """Watch over the ranks while the block runs. All ranks (the address of the watchdog is broadcast).
 
-    A signal raises Stopped in the block; a rank that cannot come back to Python is ended all the same, and the root
-    says how to go on (`hint`). An exception tells the watchdog that this rank has a message of its own. In the block
+    On Ctrl-C and SIGTERM the block raises `Stopped`, a KeyboardInterrupt. Nothing is printed: the caller reports it. A
+    rank that does not return to Python within `grace_s` seconds (None: without a limit) is ended all the same, and the
+    root prints how to continue (`hint`). Outside the main thread signals are left alone: Python handles them there.
+
+    An exception in the block is passed to the watchdog, so that no other rank reports this one as dead. In the block
     `world.watch` is the watch, too.
     """
 
@@ -52,13 +57,13 @@ def guarded(world: World, limits: Limits, *, hint: Callable[[], str]) -> Iterato
     def message() -> str:
         return f"stopped by a signal. {hint()}" if world.is_root else ""
 
-    with stop_handler(message, on_signal=lambda _: watchdog.stopping()) as stop:
+    with stop_handler(message, grace_s=grace_s, on_signal=lambda _: watchdog.stopping()) as stop:
         world.watch = watchdog
         try:
             yield watchdog
         except BaseException as error:
             if stop.stopped is not None:
-                # Whatever became of it on the way here: a rank that is stopped has no failure of its own to tell.
+                # A library may have made another exception of it on the way here. A stopped rank has no failure to report.
                 stop.release()
                 raise stop.stopped from None
             watchdog.failed(ran_out(error) or f"{type(error).__name__}: {error}")
