@@ -13,6 +13,9 @@ from .provenance import versions as versions
 from .report import EVALUATED_SPLITS as EVALUATED_SPLITS
 from .report import Report as Report
 from .report import write_report as write_report
+from .trackers import Tracker as Tracker
+from .trackers import make_trackers as make_trackers
+from .trackers import require_trackers as require_trackers
 from .training_state import TrainingState as TrainingState
 
 __all__ = [
@@ -20,6 +23,7 @@ __all__ = [
     "Checkpoint",
     "Report",
     "RunDir",
+    "Tracker",
     "TrainingState",
     "checkpoint",
     "git_state",
@@ -28,8 +32,10 @@ __all__ = [
     "how_stopped",
     "last_checkpoint_line",
     "latest_run",
+    "make_trackers",
     "new_run_dir",
     "occupied",
+    "require_trackers",
     "versions",
     "write_report",
 ]

@@ -30,7 +30,7 @@ def make_report(
 ) -> Report:
     """The report of a run that began at `started` by the monotonic clock. All ranks (gathers the names of hosts)."""
     dataset, schema = parts.dataset, parts.dataset.schema
-    rows = {split: dataset.num_rows(split) for split in SPLITS}
+    rows: dict[str, int] = {split: dataset.num_rows(split) for split in SPLITS}
     return Report(
         facts=facts,
         config=asdict(parts.config),
