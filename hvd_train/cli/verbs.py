@@ -18,72 +18,9 @@ from hvd_train.text import take_any_text
 
 
 def train(argv: Sequence[str], placement: Placement) -> int:
-    from hvd_train.cli.arguments import TrainArguments, preliminary, run_to_resume, with_newest_run
+    from hvd_train.cli.train_verb import train
 
-    argv = with_newest_run(argv)
-    given = parse(TrainArguments, preliminary(argv), placement, prog="hvd-train train")
-    base = given.base()
-    if not given.resume:
-        arguments = parse(TrainArguments, argv, placement, prog="hvd-train train", default=TrainArguments(run=base))
-
-    from hvd_train.distributed import open_world
-
-    first = start_of(argv, base, placement) if given.resume else arguments.run
-    world = open_world(first.distributed, watchdog_s=first.training.watchdog_s)
-
-    from hvd_train.cli.console import ConsoleObserver
-    from hvd_train.distributed import gathering
-    from hvd_train.events import Observer
-    from hvd_train.processes import Stopped, job_of
-    from hvd_train.runs import RunDir, guarded, how_stopped, last_checkpoint_line, new_run_dir
-    from hvd_train.training import train_and_evaluate
-    from hvd_train.watchdog import Limits
-
-    with gathering(placement, "learn which run it is", limit_s=first.training.watchdog_s):
-        if given.resume:
-            # The run directory is the root's: the other hosts may know nothing of it.
-            given_run = given.resume
-            found = world.together(lambda: run_to_resume(given_run, base), on="root")
-            assert found is not None
-            run_dir, base = RunDir(found[0]), found[1]
-            arguments = parse(TrainArguments, argv, placement, prog="hvd-train train", default=TrainArguments(run=base))
-        else:
-            wanted, recipe = arguments.run_dir, arguments.recipe
-            reserved = world.together(
-                lambda: RunDir(wanted) if wanted else new_run_dir(recipe, job=job_of(os.environ)), on="root"
-            )
-            assert reserved is not None
-            run_dir = reserved
-    observer = ConsoleObserver(run_dir) if world.is_root else Observer()
-    training = arguments.run.training
-    limits = Limits(watchdog_s=training.watchdog_s, stall_s=training.stall_s)
-    try:
-        with guarded(world, limits, hint=lambda: last_checkpoint_line(run_dir, on_root=world.is_root)) as watch:
-            train_and_evaluate(
-                arguments.run, world, run_dir, resume=given.resume is not None, callbacks=[observer], watch=watch
-            )
-    except Stopped as stopped:
-        observer.close()
-        return end_rank(
-            placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {last_checkpoint_line(run_dir)}"
-        )
-    world.close()
-    return 0
-
-
-def start_of(argv: Sequence[str], base: Any, placement: Placement) -> Any:
-    """The RunConfig whose distributed settings and limits a resumed run starts with: that of its flags and --config.
-
-    They come before TensorFlow and MPI start, and must be the same on hosts that do not have the run's config.toml.
-    """
-    from hvd_train.cli.arguments import TrainArguments
-    from hvd_train.errors import ConfigError
-
-    try:
-        given = parse(TrainArguments, argv, placement, prog="hvd-train train", default=TrainArguments(run=base))
-    except ConfigError:  # flags that are right only beside the run's own settings
-        return base
-    return given.run
+    return train(argv, placement)
 
 
 def ensemble(argv: Sequence[str], placement: Placement) -> int:

@@ -5,6 +5,7 @@ from .pipeline import TrainRows as TrainRows
 from .pipeline import epochs_dataset as epochs_dataset
 from .pipeline import steady_options as steady_options
 from .run import train_and_evaluate as train_and_evaluate
+from .run import train_guarded as train_guarded
 from .setup import assemble as assemble
 from .setup import build as build
 from .setup import open_dataset as open_dataset
@@ -23,5 +24,6 @@ __all__ = [
     "resolve_precision",
     "steady_options",
     "train_and_evaluate",
+    "train_guarded",
     "train_members",
 ]

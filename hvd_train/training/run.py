@@ -15,7 +15,17 @@ from hvd_train.distributed import World
 from hvd_train.events import Observer, Observers, Watch
 from hvd_train.files import write_text
 from hvd_train.inference import deployed, save_model
-from hvd_train.runs import Report, RunDir, TrainingState, checkpoint, held, write_report
+from hvd_train.processes import GRACE_S
+from hvd_train.runs import (
+    Report,
+    RunDir,
+    TrainingState,
+    checkpoint,
+    guarded,
+    held,
+    last_checkpoint_line,
+    write_report,
+)
 from hvd_train.training.callbacks import part_callbacks
 from hvd_train.training.equal_weights import require_equal_weights
 from hvd_train.training.facts import describe_run
@@ -26,6 +36,30 @@ from hvd_train.training.resume import starting_state
 from hvd_train.training.run_report import make_report
 from hvd_train.training.saveable import check_saveable
 from hvd_train.training.setup import Parts, assemble
+from hvd_train.watchdog import Limits
+
+
+def train_guarded(
+    config: RunConfig,
+    world: World,
+    run_dir: RunDir,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[Any] = (),
+    grace_s: float | None = GRACE_S,
+) -> Report:
+    """`train_and_evaluate` under the watchdog, with an end in good order on Ctrl-C and SIGTERM. All ranks.
+
+    Raises:
+        Stopped: after a signal, see `hvd_train.runs.guarded`, also for `grace_s`. The last checkpoint is complete.
+    """
+    limits = Limits(watchdog_s=config.training.watchdog_s, stall_s=config.training.stall_s)
+
+    def hint() -> str:
+        return last_checkpoint_line(run_dir, on_root=world.is_root)
+
+    with guarded(world, limits, hint=hint, grace_s=grace_s) as watch:
+        return train_and_evaluate(config, world, run_dir, resume=resume, callbacks=callbacks, watch=watch)
 
 
 def train_and_evaluate(

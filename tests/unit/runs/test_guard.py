@@ -9,11 +9,10 @@ import time
 
 import pytest
 
-from hvd_train.config.schema import DistributedConfig
-from hvd_train.distributed import detect_placement
+from hvd_train.config import DistributedConfig
+from hvd_train.distributed import SoloWorld, World, detect_placement
 from hvd_train.distributed.cores import Machine
 from hvd_train.distributed.settings import choose
-from hvd_train.distributed.world import SoloWorld, World
 from hvd_train.events import Watch
 from hvd_train.processes import Stopped
 from hvd_train.runs.guard import guarded
