@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hvd_train.cli import verbs
-from hvd_train.distributed import world
+from hvd_train.distributed import opening
 from hvd_train.distributed.placement import detect_placement
 
 how, rank, argv = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
@@ -54,7 +54,7 @@ def sleep() -> None:
 
 if how != "none" and detect_placement(os.environ).rank == rank:
     if how == "before-init":
-        once(world, "open_world", fail)
+        once(opening, "open_world", fail)
     else:
         # Everything else comes after TensorFlow is set up.
         def plant() -> None:
@@ -65,9 +65,10 @@ if how != "none" and detect_placement(os.environ).rank == rank:
                 once(setup, "open_dataset", fail if how == "data" else take_all_memory)
                 return
             if how == "freeze-reading":
-                from hvd_train.inference import predict
+                from hvd_train.inference import evaluate, predict
 
-                once(predict, "own_chunks", freeze)
+                once(evaluate, "own_blocks", freeze)
+                once(predict, "own_blocks", freeze)
                 return
             step = 1 if how == "step-1" else 20
             act = {"freeze": freeze, "sleep": sleep}.get(how, fail)
