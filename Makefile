@@ -12,14 +12,17 @@ WITH_ENV := set -a; . scripts/mpi.env; set +a; export PATH="$(abspath $(BIN)):$$
 # What TensorFlow announces while horovodrun looks whether it is there; no log level silences it.
 CHATTER := absl::InitializeLog|port.cc:.*oneDNN|cpu_feature_guard|^To enable the following instructions
 
-# Tests that wait more than they compute run side by side, in JOBS processes. SELECT picks tests by their markers.
+# Tests that wait more than they compute run side by side, in JOBS processes. SELECT picks tests by their markers;
+# EXAMPLES=thorough draws more examples of each property.
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 SELECT ?= not slow
+EXAMPLES ?= quick
 # The tests start Python hundreds of times: each start compiles every module again where bytecode is not written.
-PYTEST := unset PYTHONDONTWRITEBYTECODE; python -m pytest -q --durations=10
+NO_RECOMPILING := unset PYTHONDONTWRITEBYTECODE;
+PYTEST := $(NO_RECOMPILING) python -m pytest -q --durations=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test unit fuzz fuzz-smoke parallel launch hosts bench check lint format typecheck lock horovod-source horovod-patches clean distclean
+.PHONY: help setup train test test-all test-rest unit fuzz fuzz-smoke parallel launch hosts bench check lint format typecheck lock horovod-source horovod-patches clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,30 +33,39 @@ setup: ## make the environment (venv, locked packages, Open MPI, Horovod); nothi
 train: setup ## train on NP=2 ranks under horovodrun; ARGS="--data songs.csv" for your own rows
 	@$(WITH_ENV) horovodrun -np $(NP) hvd-train train $(ARGS) 2> >(grep -vE "$(CHATTER)" >&2)
 
-test: setup unit fuzz-smoke parallel launch ## the whole test suite
+test: unit parallel launch ## every behaviour once, at np = 2 (ten minutes on two cores)
 
-unit: setup ## tests without TensorFlow and MPI, in seconds
-	@$(WITH_ENV) $(PYTEST) -n $(JOBS) --dist worksteal -m "$(SELECT)" tests/unit
+test-all: test test-rest ## everything: the test suite of CI, except hosts and docker-test (forty minutes)
+
+# What CI runs after `make test`: np = 3 and 8, slow trials of faults and of set-up, and more examples of each property.
+test-rest: setup ## what `make test` leaves out
+	@$(MAKE) --no-print-directory unit SELECT= EXAMPLES=thorough
+	@$(MAKE) --no-print-directory fuzz-smoke test-3
+	@$(MAKE) --no-print-directory parallel launch SELECT=slow
+
+unit: setup ## tests without TensorFlow and MPI (ten seconds)
+	@$(WITH_ENV) $(PYTEST) -n $(JOBS) --dist worksteal --hypothesis-profile=$(EXAMPLES) -m "$(SELECT)" tests/unit
 
 fuzz-smoke: setup ## every fuzzer for two seconds, with the same inputs each time
-	@$(WITH_ENV) python -m pytest -q tests/fuzz
+	@$(WITH_ENV) $(PYTEST) tests/fuzz
 
 FUZZ_SECONDS ?= 600
 fuzz: setup ## every fuzzer for FUZZ_SECONDS=600, with other inputs each time
 	@$(WITH_ENV) export FUZZ_SECONDS="$(FUZZ_SECONDS)" FUZZ_SEED="$${FUZZ_SEED:-$$RANDOM}"; \
 	python -m pytest -q -s -o timeout=0 tests/fuzz
 
-# pytest itself runs under mpirun, one launch a file; only the root's report is shown unless a rank fails.
-parallel: test-2 test-3 ## tests under mpirun, at np = 2 and 3
+# pytest itself runs under mpirun, one launch a folder. The report of rank 0 is shown, and every rank's where one fails.
+parallel: setup ## tests under mpirun, at np = 2
+	@$(WITH_ENV) $(NO_RECOMPILING) scripts/parallel_tests.py 2 -m "$(SELECT)"
 
-test-%: setup ## the parallel tests at np = %
-	@$(WITH_ENV) scripts/parallel-tests.sh $*
+test-%: setup ## all tests under mpirun, at np = %
+	@$(WITH_ENV) $(NO_RECOMPILING) scripts/parallel_tests.py $*
 
-launch: setup ## tests that start horovodrun and mpirun themselves
-	@$(WITH_ENV) python -m pytest -q --durations=10 tests/launch tests/horovod
+launch: setup ## tests that start horovodrun and mpirun themselves, and those of the build of Horovod
+	@$(WITH_ENV) $(PYTEST) -n $(JOBS) --dist loadfile -m "$(SELECT)" tests/launch tests/horovod
 
 hosts: setup ## two hosts between network namespaces, which root can make; skipped elsewhere, with the reason
-	@$(WITH_ENV) python -m pytest -q -rs tests/hosts
+	@$(WITH_ENV) $(PYTEST) -rs tests/hosts
 
 bench: setup ## measure everything in docs/reference/performance-log.md (half an hour; nothing else should run)
 	@$(WITH_ENV) benchmarks/performance.sh

@@ -28,7 +28,7 @@ head=$(docker ps -q --filter "label=com.docker.compose.project=$CLUSTER" --filte
 hosts=(-e OMPI_MCA_orte_default_hostfile=/tmp/hostfile -e PYTEST_DEBUG_TEMPROOT=/shared
     -e "OMPI_MCA_mca_base_env_list=PYTEST_DEBUG_TEMPROOT=/shared")
 code=0
-timeout "$limit_s" docker exec "${hosts[@]}" "$head" scripts/parallel-tests.sh 2 || code=$?
+timeout "$limit_s" docker exec "${hosts[@]}" "$head" scripts/parallel_tests.py 2 || code=$?
 # No host beside it now: all cores, as on a machine of one's own.
 docker update --cpuset-cpus "0-$(($(docker info --format '{{.NCPU}}') - 1))" "$head" >/dev/null
 timeout "$limit_s" docker exec "$head" python -m pytest -q -p no:cacheprovider tests/launch \

@@ -30,6 +30,7 @@ def test_bench_at_tiny_size(tmp_path: Path) -> None:
     assert result["about"]["versions"]["horovod"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_tune_at_tiny_size_goes_on_after_a_refusal_and_train_takes_its_file(tmp_path: Path) -> None:
     """Two ranks cannot share 3 shards: that trial is refused, and the search comes to its end."""
@@ -44,6 +45,7 @@ def test_tune_at_tiny_size_goes_on_after_a_refusal_and_train_takes_its_file(tmp_
     run(mpirun(3, "hvd-train", "train", *flags), timeout_s=120)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_bench_with_all_it_started(tmp_path: Path) -> None:
     flags = (*TINY, "--np", "2", "--measure", "efficiency", "--seconds", "30", "--out", str(tmp_path))
     with started(["hvd-train", "bench", *flags], timeout_s=120) as job:

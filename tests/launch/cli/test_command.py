@@ -54,7 +54,7 @@ def test_bad_tables_get_one_message_and_code_2(
     assert not run_dir.exists()
 
 
-@pytest.mark.parametrize("launcher", [horovodrun, mpirun])
+@pytest.mark.parametrize("launcher", [horovodrun, pytest.param(mpirun, marks=pytest.mark.slow)])
 def test_on_two_ranks_the_message_comes_once(tmp_path: Path, launcher: object) -> None:
     path = BAD_INPUTS[2].make(tmp_path / "table.csv")
     done = run(
@@ -107,6 +107,7 @@ def test_a_run_directory_in_use_is_never_overwritten(finished: Path, capfd: pyte
     assert (finished / "run" / "report.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_three_runs_started_at_once_get_a_directory_each(tmp_path: Path) -> None:
     """As a loop or a job array does; without a launcher."""
     tiny = ["hvd-train", "train", *TINY, "--num-epochs", "1", "--cache-dir", str(tmp_path / "cache")]
@@ -205,6 +206,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_message(small_disk: Path, finished: Path) -> None:
     done = run(
         mpirun(2, "hvd-train", "train", "--config", finished / "run" / "config.toml", "--filters", "256", "256", "--run-dir", small_disk / "run"),
@@ -266,6 +268,7 @@ def test_without_horovod_several_ranks_are_told_how_to_get_it_and_one_rank_train
     run(["hvd-train", "train", *TINY, "--run-dir", str(tmp_path / "alone")], timeout_s=60, env=env)
 
 
+@pytest.mark.slow
 def test_an_installed_package_has_all_its_files(tmp_path: Path) -> None:
     """`pip install .`: what is not Python code comes along, or the embedded songs would be missing."""
     from zipfile import ZipFile
@@ -285,6 +288,7 @@ def test_an_installed_package_has_all_its_files(tmp_path: Path) -> None:
     assert "entry_points.txt" in " ".join(packed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "rank"), [("evaluate", 1), ("predict", 0)])
 def test_a_rank_that_freezes_while_rows_are_scored_or_predicted_is_named(
     finished: Path, tmp_path: Path, verb: str, rank: int

@@ -194,6 +194,7 @@ def test_a_directory_of_someone_else(tmp_path: Path) -> None:
     assert "cannot be written" in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_larger_table_takes_no_more_memory(songs: Path, tmp_path: Path) -> None:
     """From 250 MB to 1 GB; benchmarks/data_convert.py measures ten times YearPredictionMSD."""
     used = []
@@ -214,6 +215,7 @@ def test_a_rank_keeps_its_share_of_the_rows_plus_a_constant(songs: Path, tmp_pat
         assert used < rows + 6 * 1024, ended
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "filling", [b"1", b"\0", b'"', b"1,", b"1\r"], ids=["digits", "zeros", "quotes", "cells", "CRs"]
 )
@@ -229,6 +231,7 @@ def test_a_line_of_a_gigabyte(filling: bytes, tmp_path: Path) -> None:
     assert names(tmp_path) == {"songs.csv"}
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_columns_in_bounded_memory(tmp_path: Path) -> None:
     row = ",".join(["1.25"] * 100_000)
     (tmp_path / "t.csv").write_text("".join(f"{2000 + i % 5},{row}\n" for i in range(200)))
@@ -250,6 +253,7 @@ def test_a_table_that_grows_while_it_is_read(songs: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_every_kind_of_cpu_converts_and_makes_up_the_same_bytes(tmp_path: Path) -> None:
     """Hosts compare these checksums. Matrix products, eigenvalues and exp() have other last bits on each."""
     rng = np.random.default_rng(0)

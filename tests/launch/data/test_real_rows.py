@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from processes import horovodrun, run
 from real_rows import REAL_ROWS, needs_real_rows
 
@@ -19,6 +20,7 @@ def trained(tmp_path: Path, *flags: str) -> dict:
     return json.loads((tmp_path / "run" / "report.json").read_text())
 
 
+@pytest.mark.slow
 def test_songs_end_above_their_baselines(tmp_path: Path) -> None:
     """800 songs in the order of the file, the last 80 held out: errors in years are what so few rows can show."""
     report = trained(tmp_path, "--data", str(REAL_ROWS / "msd_head.csv"))
@@ -28,6 +30,7 @@ def test_songs_end_above_their_baselines(tmp_path: Path) -> None:
         assert report["metrics"]["test"][name] < 0.95 * report["baselines"]["test"][name], name
 
 
+@pytest.mark.slow
 def test_leaves_end_above_their_baselines(tmp_path: Path) -> None:
     flags = ["--label", "species", "--drop", "id", "--layout", "64x3"]
     report = trained(tmp_path, "--data", str(REAL_ROWS / "leaf.csv"), *flags)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from processes import horovodrun, run
 
 TINY = ("--recipe", "debug", "--num-epochs", "1", "--num-songs", "1000")
@@ -22,6 +23,7 @@ def weights(run_dir: Path) -> list[bytes]:
         return [archive[key].tobytes() for key in sorted(archive.files) if key != "note"]
 
 
+@pytest.mark.slow
 def test_settings_change_no_bit_and_the_user_s_own_win(tmp_path: Path) -> None:
     """Two ranks with all settings, and with none but the threads, which part TensorFlow's sums."""
     run(horovodrun(2, "hvd-train", "train", *TINY, "--run-dir", tmp_path / "all"), timeout_s=120)

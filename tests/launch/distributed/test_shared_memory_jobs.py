@@ -61,6 +61,9 @@ hvd.shutdown()
 """
 ON = {"HOROVOD_SHARED_MEMORY": "1", "HOROVOD_IDLE_CYCLE_TIME": "50", "HOROVOD_CYCLE_TIME": "0.2"}
 
+# A rank that comes late, three ranks on one core, a rank that disagrees.
+RARE = [("late", 2, 1024), ("one core", 3, 1024), ("one rank says no", 2, 0)]
+
 
 def program(tmp_path: Path) -> Path:
     path = tmp_path / "program.py"
@@ -77,7 +80,7 @@ def wait_for(files: list[Path], timeout_s: float) -> list[str]:
 
 @pytest.mark.parametrize(
     ("how", "np", "block"),
-    [("on", 2, 1024), ("late", 2, 1024), ("one core", 3, 1024), ("one rank says no", 2, 0), ("no room", 2, 0)],
+    [("on", 2, 1024), ("no room", 2, 0), *(pytest.param(*case, marks=pytest.mark.slow) for case in RARE)],
 )
 def test_means_are_right_wherever_they_are_computed(tmp_path: Path, how: str, np: int, block: int) -> None:
     """And a rank that comes late costs the others no core; ranks that share a core do not wait for their turn to poll."""
@@ -86,6 +89,7 @@ def test_means_are_right_wherever_they_are_computed(tmp_path: Path, how: str, np
     assert done.stderr.count(without) == (how == "no room"), done.stderr
 
 
+@pytest.mark.slow
 def test_a_rank_whose_peer_has_ended_leaves_its_wait(tmp_path: Path) -> None:
     """With mpirun frozen nobody else ends it. However a job ends, its memory stays nowhere: it has no name."""
     command = mpirun(3, "--bind-to", "none", "python", program(tmp_path), "killed", "1024")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from processes import mpirun, run
 
 PROGRAM = """
@@ -73,10 +74,12 @@ def test_a_rank_that_waits_leaves_its_core_alone(tmp_path: Path) -> None:
     assert took(tmp_path, "late", HOROVOD_IDLE_CYCLE_TIME="50") > 3
 
 
+@pytest.mark.slow
 def test_without_the_variable_it_looks_once_in_a_cycle(tmp_path: Path) -> None:
     assert took(tmp_path, "sets", HOROVOD_CYCLE_TIME="300") > 1
 
 
+@pytest.mark.slow
 def test_ranks_that_have_joined_and_other_process_sets_do_not_wait_for_it(tmp_path: Path) -> None:
     for which in ("join", "sets"):
         assert took(tmp_path, which, HOROVOD_CYCLE_TIME="1", HOROVOD_IDLE_CYCLE_TIME="2000") < 10

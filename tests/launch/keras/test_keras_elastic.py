@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import Finished, horovodrun, run
+from processes import REPOSITORY, Finished, horovodrun, run
 
 PROGRAM = Path(__file__).with_name("keras_elastic.py")
 
@@ -31,7 +31,7 @@ def train(scenario: str, directory: Path, hosts: str, np: int) -> Finished:
         scenario,
         directory,
     )
-    repository = str(PROGRAM.parents[2])
+    repository = str(REPOSITORY)
     return run(
         command, timeout_s=90, env={"PYTHONPATH": repository, "TF_CPP_MIN_LOG_LEVEL": "2"}, cwd=directory, ok=None
     )
@@ -54,6 +54,7 @@ def assert_ranks_agree(finished: Finished) -> None:
     assert together > 0, str(finished)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_killed_rank(tmp_path: Path) -> None:
     """The other goes on from the last commit, with all its steps; the host of the dead one is not used again."""
@@ -70,6 +71,7 @@ def test_a_killed_rank(tmp_path: Path) -> None:
     assert_ranks_agree(finished)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_host_that_comes_and_one_that_goes(tmp_path: Path) -> None:
     """The new rank takes the state of the old one, and training goes on when it is gone."""

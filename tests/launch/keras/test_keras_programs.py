@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import Finished, horovodrun, mpirun, run
+from processes import REPOSITORY, Finished, horovodrun, mpirun, run
 
 HERE = Path(__file__).parent
-ENVIRONMENT = {"PYTHONPATH": str(HERE.parents[1]), "TF_CPP_MIN_LOG_LEVEL": "2"}
+ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def ends(finished: Finished) -> list[tuple[str, ...]]:
@@ -18,7 +18,11 @@ def ends(finished: Finished) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize(("launch", "np"), [(horovodrun, 2), (mpirun, 3)], ids=["horovodrun 2", "mpirun 3"])
+@pytest.mark.parametrize(
+    ("launch", "np"),
+    [(horovodrun, 2), pytest.param(mpirun, 3, marks=pytest.mark.slow)],
+    ids=["horovodrun 2", "mpirun 3"],
+)
 def test_script_of_keras_2(tmp_path: Path, launch: object, np: int) -> None:
     """It learns; all ranks end with the same metrics and weights; what Keras 3 would refuse is said once each."""
     command = launch(np, sys.executable, HERE / "keras_digits.py", tmp_path)  # type: ignore[operator]

@@ -79,7 +79,7 @@ def assert_same_run(
         assert report(one)["metrics"][split] == pytest.approx(report(other)["metrics"][split], rel=CURVE)
 
 
-@pytest.mark.parametrize("np", [2, 4])
+@pytest.mark.parametrize("np", [2, *(pytest.param(np, marks=pytest.mark.slow) for np in (4, 8))])
 def test_the_curve_is_the_same_at_any_number_of_ranks(trained: Trained, np: int) -> None:
     assert_same_run(trained(np, *WHOLE), trained(1, *WHOLE))
     assert report(trained(np, *WHOLE))["size"] == np
@@ -87,16 +87,19 @@ def test_the_curve_is_the_same_at_any_number_of_ranks(trained: Trained, np: int)
     assert report(trained(np, *WHOLE))["config"]["training"]["check_equal_weights"]
 
 
-@pytest.mark.parametrize("np", [2, 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("np", [2, 4, 8])
 def test_the_loss_of_step_1_is_the_same_to_1e_6(trained: Trained, np: int) -> None:
     (alone,), (together,) = curve(trained(1, *ONE_STEP)), curve(trained(np, *ONE_STEP))
     assert together["loss"] == pytest.approx(alone["loss"], rel=STEP_1)
 
 
+@pytest.mark.slow
 def test_augmentation_and_balancing_do_not_depend_on_it_either(trained: Trained) -> None:
     assert_same_run(trained(2, *AUGMENTED), trained(1, *AUGMENTED))
 
 
+@pytest.mark.slow
 def test_interrupted_at_np_2_and_resumed_at_np_1_2_and_4_is_the_same_run(trained: Trained, tmp_path: Path) -> None:
     run_dir = tmp_path / "interrupted"
     with started(command(2, "--recipe", "debug", "--run-dir", run_dir, *LONG), timeout_s=240) as job:

@@ -17,6 +17,8 @@ from processes import REPOSITORY, Finished, horovodrun, mpirun, run, started
 FAILING = REPOSITORY / "tests" / "launch" / "failing.py"
 HOST = socket.gethostname()
 # Twice the limits given to the program, and the time that mpirun takes to end the others.
+# Where else an exception may come, besides the middle of an epoch on rank 1.
+ELSEWHERE = (("before-init", 1), ("data", 0), ("step-1", 1), ("mid-epoch", 0))
 WATCHDOG_S, STALL_S = 4, 4
 SOON_S = 30.0
 
@@ -38,7 +40,7 @@ def train(tmp_path: Path, how: str, rank: int, *, launcher: object = mpirun) -> 
 
 
 @pytest.mark.parametrize(
-    ("how", "rank"), [("before-init", 1), ("data", 0), ("step-1", 1), ("mid-epoch", 0), ("mid-epoch", 1)]
+    ("how", "rank"), [("mid-epoch", 1), *(pytest.param(how, rank, marks=pytest.mark.slow) for how, rank in ELSEWHERE)]
 )
 def test_an_exception_on_one_rank_ends_the_job_with_rank_host_and_cause(tmp_path: Path, how: str, rank: int) -> None:
     finished = run(train(tmp_path, how, rank), timeout_s=120, ok=False)
@@ -49,8 +51,10 @@ def test_an_exception_on_one_rank_ends_the_job_with_rank_host_and_cause(tmp_path
     assert not re.search(rf"rank {1 - rank} on host {HOST} failed", finished.output), str(finished)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize(("how", "word"), [("freeze", "freezing"), ("sleep", "sleeping")])
+@pytest.mark.parametrize("rank", [1, pytest.param(0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("how", "word"), [("freeze", "freezing"), pytest.param("sleep", "sleeping", marks=pytest.mark.slow)]
+)
 def test_a_rank_that_freezes_or_sleeps_is_named_after_the_limit(tmp_path: Path, how: str, word: str, rank: int) -> None:
     with started(train(tmp_path, how, rank), timeout_s=180) as job:
         job.wait_for(word, timeout_s=120)
@@ -62,6 +66,7 @@ def test_a_rank_that_freezes_or_sleeps_is_named_after_the_limit(tmp_path: Path, 
     assert not finished.left_behind, finished.left_behind
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_on_one_rank_is_called_that(tmp_path: Path) -> None:
     finished = run(train(tmp_path, "memory", 1), timeout_s=120, ok=False)
     assert (
@@ -94,8 +99,8 @@ def stock_horovodrun(np: int, *command: str | Path) -> list[str]:
     return ["/bin/sh", "-c", f"mpirun --allow-run-as-root --tag-output -np {np} -bind-to none {words}; :"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("launcher", [horovodrun, stock_horovodrun])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("launcher", [horovodrun, pytest.param(stock_horovodrun, marks=pytest.mark.slow)])
 def test_a_signal_to_horovodrun_alone_ends_the_job(tmp_path: Path, launcher: Any, number: int) -> None:
     """As a supervisor, `kill PID` or Popen.terminate sends it: our horovodrun is mpirun itself, a stock one is a shell."""
     with started(train(tmp_path, "none", 0, launcher=launcher), timeout_s=180) as job:
@@ -136,6 +141,7 @@ def assert_named(finished: Finished, rank: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_killed_rank_is_named(tmp_path: Path) -> None:
     with started(train(tmp_path, "none", 0), timeout_s=180) as job:
         job.wait_for("epoch  1/50", timeout_s=120)
@@ -147,7 +153,7 @@ def test_a_killed_rank_is_named(tmp_path: Path) -> None:
     assert not finished.left_behind
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_all_ranks_and_prints_where_the_checkpoint_is(tmp_path: Path, number: int) -> None:
     with started(train(tmp_path, "none", 0, launcher=horovodrun), timeout_s=180) as job:
         job.wait_for("epoch  2/50", timeout_s=120)

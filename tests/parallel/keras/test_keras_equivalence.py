@@ -32,6 +32,8 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
     "Lamb": lambda: optimizers.Lamb(0.01),
     "Adafactor": lambda: optimizers.Adafactor(0.01),
 }
+# With state of each kind: none, moments, factors of moments, averaged weights, several optimizers. The rest is slow.
+USUAL = ("SGD momentum", "Adam", "Adafactor", "ScheduleFreeAdamW", "MultiOptimizer")
 # Those that not every Keras 3 has.
 if hasattr(optimizers, "Muon"):
     OPTIMIZERS["Muon"] = lambda: optimizers.Muon(0.01)
@@ -52,7 +54,9 @@ def test_every_stock_optimizer_is_in_the_list() -> None:
     assert stock - {name.split()[0] for name in OPTIMIZERS} == {"LossScaleOptimizer"}  # see test_loss_scale.py
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in USUAL else pytest.mark.slow) for name in OPTIMIZERS]
+)
 def test_stock_optimizer(name: str) -> None:
     make = OPTIMIZERS[name]
     # Keras' ScheduleFreeAdamW starts its slots from the weights only where it is built outside a graph.

@@ -60,9 +60,9 @@ def one_update(gradient: Any, value: Any, **wrap: Any) -> np.ndarray:
     "wrap",
     [
         {"gradient_predivide_factor": 2.0},
-        {"groups": 1},
+        pytest.param({"groups": 1}, marks=pytest.mark.slow),
         {"groups": 3},
-        {"groups": 100},
+        pytest.param({"groups": 100}, marks=pytest.mark.slow),
         {"name": "My optimizer's".replace(" ", "_").replace("'", "")},
         {"backward_passes_per_step": 1, "average_aggregated_gradients": True},
     ],

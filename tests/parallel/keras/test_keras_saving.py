@@ -43,7 +43,7 @@ def trained(optimizer: Any) -> keras.Model:
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
-@pytest.mark.parametrize("extension", ["keras", "h5"])
+@pytest.mark.parametrize("extension", ["keras", pytest.param("h5", marks=pytest.mark.slow)])
 def test_opens_in_plain_keras(tmp_path: Path, extension: str) -> None:
     """In a new process that cannot import Horovod or hvd_train; state and all."""
     wrap = {"backward_passes_per_step": 2, "groups": 2}  # leaves nothing in the file
@@ -168,7 +168,7 @@ COPY = {
 }
 
 
-@pytest.mark.parametrize("kind", ["cloudpickle", "a copy of a copy"])
+@pytest.mark.parametrize("kind", ["cloudpickle", pytest.param("a copy of a copy", marks=pytest.mark.slow)])
 def test_a_copy_trains_as_the_model_does(kind: str) -> None:
     """On rows of each rank's own: weights are the original's after as many steps, and alike on all ranks."""
     model = trained(hvd.DistributedOptimizer(optimizers.Adam(0.01)))

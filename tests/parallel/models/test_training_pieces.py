@@ -204,7 +204,16 @@ def test_runs_of_another_kind_are_not_joined(world: World, shared_dir: Path) -> 
         join_runs(runs, world, RunDir(shared_dir / "joined"))
 
 
-@pytest.mark.parametrize(("loss", "exponents"), [("mse", (-62, 103)), ("gaussian", (103,)), ("huber", (-62,))])
+@pytest.mark.parametrize(
+    ("loss", "exponents"),
+    [
+        ("mse", (-62, 103)),
+        *(
+            pytest.param(loss, (exponent,), marks=pytest.mark.slow)
+            for loss, exponent in (("gaussian", 103), ("huber", -62))
+        ),
+    ],
+)
 def test_labels_in_any_unit_train_alike(world: World, shared_dir: Path, loss: str, exponents: tuple[int, ...]) -> None:
     """5e-19 joules or 1e31 kilograms are 5 in another unit: the same steps, and figures of that unit."""
     rng = np.random.default_rng(0)
