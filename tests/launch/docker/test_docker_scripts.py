@@ -1,22 +1,17 @@
-"""What the Docker files promise, read from the files: no engine is needed."""
+"""The scripts of docker/ and of the cluster, as far as they come without an engine."""
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
-from processes import BIN, REPOSITORY, mpi_settings, run
+from processes import REPOSITORY, run
 
 DOCKERFILE = REPOSITORY / "docker" / "Dockerfile"
 COMPOSE = REPOSITORY / "docker" / "compose.yaml"
@@ -30,18 +25,6 @@ def instructions() -> list[str]:
     return [line for line in re.sub(r"\\\n\s*", "", text).splitlines() if line.strip()]
 
 
-def last_stage() -> list[str]:
-    lines = instructions()
-    return lines[max(i for i, line in enumerate(lines) if line.startswith("FROM ")) :]
-
-
-def test_the_classic_builder_can_read_the_dockerfile() -> None:
-    assert "# syntax" not in DOCKERFILE.read_text()
-    for line in instructions():
-        assert not re.match(r"(RUN|COPY|ADD) --(mount|link|chmod|network|checksum)", line), line
-        assert "<<" not in line, line
-
-
 def test_every_package_from_the_network_is_checked_by_hash() -> None:
     installs = [
         part for line in instructions() for part in line.split(";") if re.search(r"\b(uv\"? )?pip\"? install", part)
@@ -50,16 +33,6 @@ def test_every_package_from_the_network_is_checked_by_hash() -> None:
     for part in installs:
         assert "--require-hashes" in part or "--no-deps" in part, part
     assert not [line for line in instructions() if line.startswith("ADD ") or re.search(r"\b(curl|wget)\b", line)]
-
-
-def test_the_last_stage_has_a_base_to_choose_a_user_a_health_check_labels_and_no_compiler() -> None:
-    lines = last_stage()
-    assert lines[0] == "FROM ${BASE_IMAGE} AS runtime"
-    assert [line for line in lines if line.startswith("USER ")] == ["USER hvd"]
-    assert any(line.startswith("HEALTHCHECK ") for line in lines)
-    assert any("image.version" in line and "image.revision" in line for line in lines)
-    assert not re.search(r"g\+\+|gcc|build-essential|cmake", "\n".join(lines))
-    assert lines[-3].startswith("ARG VERSION"), "what differs from commit to commit comes last"
 
 
 def compose() -> dict[str, Any]:
@@ -87,23 +60,10 @@ def test_the_hosts_differ_in_name_and_cores_alone() -> None:
         assert service == services["node1"]
 
 
-def test_compose_reads_the_one_file_with_open_mpis_settings() -> None:
-    path = COMPOSE.parent / compose()["services"]["node1"]["env_file"]
-    assert path.resolve() == REPOSITORY / "scripts" / "mpi.env"
-    assert mpi_settings(path)
-
-
 def test_the_example_hostfile_names_hosts_of_the_cluster() -> None:
     names = [line.split()[0] for line in (REPOSITORY / "hostfiles" / "docker").read_text().splitlines()]
     assert set(names) <= set(compose()["services"])
     assert names[0] == "node1"
-
-
-def test_no_key_is_in_what_the_image_is_built_from() -> None:
-    for folder in ("docker", "scripts", "hostfiles", "requirements", "hvd_train"):
-        for path in (REPOSITORY / folder).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
-                assert b"PRIVATE KEY" not in path.read_bytes()[:4096], path
 
 
 # --- the entrypoint ---
@@ -145,100 +105,6 @@ def test_a_host_without_a_key_of_its_own_is_refused(cluster_dir: Path) -> None:
 
 def test_any_other_command_is_run_with_its_exit_code(tmp_path: Path) -> None:
     assert run([ENTRYPOINT, "bash", "-c", "exit 7"], timeout_s=30, ok=False).code == 7
-
-
-# --- the job ---
-
-
-@pytest.fixture(scope="module")
-def job() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("docker_job", REPOSITORY / "docker" / "job.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_hosts_and_slots_are_read(job: ModuleType) -> None:
-    assert job.parse_hosts("node1:2,node2:1") == {"node1": 2, "node2": 1}
-
-
-@pytest.mark.parametrize("text", ["node1", "node1:0", "node1:x", ":2", "node1:1,node1:1", ""])
-def test_wrong_hosts_are_refused(job: ModuleType, text: str) -> None:
-    with pytest.raises(job.CannotStart):
-        job.parse_hosts(text)
-
-
-def test_more_ranks_than_slots_and_an_unknown_host_are_refused_before_anything_starts(job: ModuleType) -> None:
-    with pytest.raises(job.CannotStart, match="3 ranks do not fit into 2 slots"):
-        job.check(3, {"localhost": 2})
-    with pytest.raises(job.CannotStart, match="host no-such-host.invalid has no address"):
-        job.check(1, {"no-such-host.invalid": 1})
-
-
-def test_output_is_handed_on_in_whole_lines_without_chatter_and_tags(job: ModuleType) -> None:
-    out = io.StringIO()
-    relay = job.Relay(out)
-    relay.pass_on(b"[1,0]<stdout>:epoch 1\nI0000 port.cc:1] oneDNN is on\n[1,3]<stderr>:err")
-    assert out.getvalue() == "epoch 1\n"
-    relay.pass_on(b"or\nlast")
-    assert out.getvalue() == "epoch 1\n[rank 3] error\n"
-    relay.pass_on(b"")
-    assert out.getvalue().endswith("\nlast\n")
-
-
-def test_all_output_comes_and_the_exit_code_is_the_commands(job: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
-    started = job.Job(["bash", "-c", "for i in $(seq 5000); do echo line $i; done; echo oh >&2; exit 7"])
-    assert job.supervise(started) == 7
-    started.close()
-    out, err = capfd.readouterr()
-    assert out.splitlines() == [f"line {i}" for i in range(1, 5001)]
-    assert err == "oh\n"
-
-
-def test_a_job_that_is_told_to_stop_and_does_not_is_ended(job: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "STOP_S", 0.5)
-    ignoring = (
-        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('x', flush=True); time.sleep(60)"
-    )
-    started = job.Job([sys.executable, "-c", ignoring])
-    try:
-        started.stop(2)
-        assert job.supervise(started) == 4 or started.process.returncode  # before or after it ignores the signal
-    finally:
-        started.kill()
-        started.close()
-    assert started.process.poll() is not None
-
-
-def test_ctrl_c_reaches_mpirun_itself(job: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
-    """horovodrun, which stands between, gives it a session of its own and kills it before the ranks can save."""
-    saves = "trap 'echo saved; exit 0' TERM; echo here; while :; do sleep 0.1; done"
-    started = job.Job(["bash", "-c", f'setsid --wait {BIN}/mpirun -np 1 --bind-to none bash -c "$0"; exit $?', saves])
-    try:
-        assert started.process.stdout is not None
-        assert started.process.stdout.readline() == b"here\n"
-        started.stop(signal.SIGINT)
-        assert job.supervise(started) != 0
-    finally:
-        started.kill()
-        started.close()
-    assert "saved" in capfd.readouterr().out
-
-
-def test_ranks_that_ended_under_an_mpirun_that_waits_are_the_end_of_the_job(
-    job: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(job, "LOST_S", 0.5)
-    script = "OMPI_COMM_WORLD_RANK=0 sleep 2; exec sleep 60"
-    started = job.Job(["bash", "-c", script])
-    try:
-        assert job.supervise(started) == 4
-    finally:
-        started.kill()
-        started.close()
-    assert "a host of the job does not answer any more" in capfd.readouterr().err
 
 
 # --- the cluster's script, before it needs an engine ---
