@@ -16,7 +16,7 @@ from hvd_train.cli.terminal import parse
 from hvd_train.config import RunConfig
 from hvd_train.distributed import Placement, World, end_rank
 from hvd_train.errors import ConfigError
-from hvd_train.runs import RunDir
+from hvd_train.runs import RunDir, require_trackers
 
 PROG = "hvd-train train"
 
@@ -27,6 +27,7 @@ def train(argv: Sequence[str], placement: Placement) -> int:
     given = parse(TrainArguments, preliminary(argv), placement, prog=PROG)
     arguments = over(given.base(), argv, placement) if not given.resume else before_resume(argv, given, placement)
     first = arguments.run
+    require_trackers(first.training.trackers)
 
     from hvd_train.distributed import open_world
 

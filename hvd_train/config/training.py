@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hvd_train.config.reference import absolute, is_reference, require_form
 from hvd_train.config.section import Section, require
 
 
@@ -44,8 +45,14 @@ class TrainingConfig(Section):
     """Seconds of silence after which a rank is declared frozen and the job ended; 0: never."""
     stall_s: float = 600.0
     """Seconds without a finished step after which the job is ended, naming the rank that others wait for; 0: never."""
+    trackers: tuple[str, ...] = ()
+    """Where the metrics of each epoch are sent: tensorboard, or a Tracker class of your own, as path/to/file.py:Class or package.module:Class."""
 
     def check(self) -> None:
+        for name in filter(is_reference, self.trackers):
+            require_form(name, key="trackers")
+        names = tuple(absolute(name) if is_reference(name) else name for name in self.trackers)
+        object.__setattr__(self, "trackers", names)
         both = self.global_batch_size is not None and self.local_batch_size is not None
         require(not both, "global_batch_size and local_batch_size", "both", "give one of them; the other is derived")
         for key in ("global_batch_size", "local_batch_size", "steps_per_execution"):

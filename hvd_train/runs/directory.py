@@ -7,6 +7,7 @@ checkpoints/         last.npz and best.npz
 data.json            what the outputs mean: schema, label counts, the data's checksum
 model.keras          the best model with its preprocessing: plain rows in, years (or whatever the label is) out
 learning-curve.png
+tensorboard/         event files, with --trackers tensorboard
 by-decade.png        where the model errs, and how true its chances are; for years and integers
 confusion.csv        test rows by true and predicted class, and confusion.png as a picture; for classes
 report.json          everything about the run in one file

@@ -24,6 +24,7 @@ from hvd_train.runs import (
     guarded,
     held,
     last_checkpoint_line,
+    make_trackers,
     write_report,
 )
 from hvd_train.training.callbacks import part_callbacks
@@ -73,7 +74,7 @@ def train_and_evaluate(
 ) -> Report:
     """Train as `config` says, keep the best epoch, evaluate it, write everything to `run_dir`. All ranks.
 
-    `callbacks` are Observers, which the root alone calls, and Keras callbacks, which each rank calls with its own
+    `callbacks` are Observers, which the root alone calls (the trackers of the config come after them), and Keras callbacks, which each rank calls with its own
     object (see `hvd_train.training.callbacks`). Returns the report on every rank.
 
     Raises:
@@ -81,6 +82,8 @@ def train_and_evaluate(
             or `run_dir` holds the results of a run and `resume` is false.
     """
     observers, keras_callbacks = part_callbacks(callbacks)
+    # On the root alone: the other hosts may lack what a tracker imports.
+    world.together(lambda: observers.extend(make_trackers(config.training.trackers)), on="root")
     observer, watch = Observers(observers if world.is_root else []), watch or Watch()
     try:
         with held(run_dir, world, new=not resume, told=observer.on_message):

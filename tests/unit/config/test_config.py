@@ -102,3 +102,14 @@ def test_configs_are_frozen_and_equal_by_value() -> None:
     assert len({RunConfig(), RunConfig()}) == 1
     with pytest.raises(AttributeError):
         TableConfig().label = "x"  # type: ignore[misc]
+
+
+def test_a_tracker_of_the_user_is_checked_by_its_form_and_named_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig().replace(training={"trackers": ("tensorboard", "own.py:Own", "package.module:Own")})
+    assert config.training.trackers == ("tensorboard", f"{tmp_path}/own.py:Own", "package.module:Own")
+    assert toml.loads(toml.dumps(config)) == config
+    with pytest.raises(ConfigError, match="trackers = 'own file:Own' is not possible: a reference is written"):
+        RunConfig().replace(training={"trackers": ("own file:Own",)})
