@@ -16,7 +16,7 @@ from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
 from hvd_train.files import write_json
 from hvd_train.processes import Stopped, stop_handler
-from hvd_train.runs import occupied
+from hvd_train.runs import lock_directory
 
 T = TypeVar("T")
 
@@ -44,8 +44,8 @@ def stoppable(action: Callable[[], T]) -> T:
 
 
 def results_in(folder: Path) -> AbstractContextManager[None]:
-    """The directory for results, made and held while the block runs, or UserError."""
-    return occupied(folder, what="The directory", flag="--out")
+    """The directory for results, made and locked while the block runs, or UserError."""
+    return lock_directory(folder, what="The directory", flag="--out")
 
 
 def bench(arguments: BenchArguments, placement: Placement, console: Console) -> int:

@@ -1,12 +1,12 @@
-"""One directory, one program that writes there: a lock that the root holds for as long as it does.
+"""The lock of a directory: one program at a time writes there. The root holds it while its run lasts.
 
-    with occupied(run_dir.path, what="The run directory", flag="--run-dir"):      # root only
+    with lock_directory(run_dir.path, what="The run directory", flag="--run-dir"):      # root only
         ...
 
-The lock is an flock on the file `.lock`, which the kernel frees when its holder dies, however that happens; beside it
-stands who holds it. Between machines a file system may not carry flocks. So the holder also touches the file every few
-seconds, and whoever finds a note from another machine (another boot of a kernel) waits until the file has been silent
-for SILENT_S: a holder that was killed there delays a start by that time at most, once.
+The lock is an flock on the file `.lock`, which names its holder. The kernel frees it when the holder dies, however that
+happens. A network file system may not share flocks between machines. So the holder also touches the file every few
+seconds. A program that finds the name of a holder on another machine waits until the file was not touched for SILENT_S.
+A holder that was killed there delays the next start by that time at most, once.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ class _InUse(Exception):
 
 
 @contextlib.contextmanager
-def occupied(
+def lock_directory(
     directory: Path,
     *,
     what: str,
     flag: str,
     made: Sequence[Path] = (),
-    told: Callable[[str], None] | None = None,
+    notify: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
     """Hold `directory`, which is made if need be. UserError where another program holds it, or nothing can be written.
 
     Messages call it `what` and name the `flag` that chooses another. What was made (also `made`, before) is removed at
-    the end if nothing was written there. `told` hears of a wait.
+    the end if nothing was written there. `notify` is called with a sentence before a wait.
     """
     try:
         made = [*make(directory), *made]
-        descriptor = _take(directory, told)
+        descriptor = _take(directory, notify)
     except OSError as error:
         _remove_empty(made)
         raise UserError(
@@ -110,7 +110,7 @@ def boot_id() -> str:
     return "unknown"
 
 
-def _take(directory: Path, told: Callable[[str], None] | None) -> int:
+def _take(directory: Path, notify: Callable[[str], None] | None) -> int:
     deadline = time.monotonic() + PATIENCE_S
     while True:
         descriptor = open_lock(directory / LOCK)
@@ -119,7 +119,7 @@ def _take(directory: Path, told: Callable[[str], None] | None) -> int:
                 if not _is_there(directory, descriptor):  # its holder has just removed it
                     os.close(descriptor)
                     continue
-                _outwait_other_machine(directory, descriptor, told)
+                _outwait_other_machine(directory, descriptor, notify)
                 write_note(descriptor, _note())
                 return descriptor
             if time.monotonic() > deadline:
@@ -151,15 +151,15 @@ def _is_there(directory: Path, descriptor: int) -> bool:
         return False
 
 
-def _outwait_other_machine(directory: Path, descriptor: int, told: Callable[[str], None] | None) -> None:
+def _outwait_other_machine(directory: Path, descriptor: int, notify: Callable[[str], None] | None) -> None:
     """Return when a holder on another machine, if one is named, has been silent for SILENT_S; UserError when it is not."""
     name, boot = _read(descriptor)
     if boot in ("", boot_id()):
         return
     silent_s, first = _silent_for(directory, descriptor), os.fstat(descriptor).st_mtime_ns
     deadline = time.monotonic() + SILENT_S - silent_s
-    if silent_s < SILENT_S and told is not None:
-        told(
+    if silent_s < SILENT_S and notify is not None:
+        notify(
             f"{directory} was in use by {name} a moment ago: waiting up to {SILENT_S - silent_s:.0f} s for a sign of it"
         )
     while time.monotonic() < deadline:

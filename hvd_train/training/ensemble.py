@@ -20,7 +20,7 @@ from hvd_train.errors import CheckpointError
 from hvd_train.events import Observer, Watch
 from hvd_train.files import write_json, write_text
 from hvd_train.inference import Trained, decoded, directory_of, evaluate_split, load_trained, save_model
-from hvd_train.runs import EVALUATED_SPLITS, RunDir, held, versions
+from hvd_train.runs import EVALUATED_SPLITS, RunDir, lock_run_dir, versions
 from hvd_train.training.run import train_and_evaluate
 
 # A probability that every member calls zero still has a logarithm.
@@ -42,7 +42,7 @@ def train_members(
     What is finished is kept, what was interrupted goes on. Raises UserError where another ensemble is in `run_dir`.
     """
     require(num_members >= 1, "members", num_members, "an ensemble has at least one member")
-    with held(run_dir, world, new=False):
+    with lock_run_dir(run_dir, world, new=False):
         world.together(lambda: refuse_if_other(run_dir, is_own=True), on="root")
         return _train_members(config, world, run_dir, num_members, observe=observe, watch=watch)
 
@@ -85,7 +85,7 @@ def join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, An
     where `run_dir` holds a run or another ensemble.
     """
     is_own = all(run_dir.path in run.path.parents for run in runs)
-    with held(run_dir, world, new=False):
+    with lock_run_dir(run_dir, world, new=False):
         world.together(lambda: refuse_if_other(run_dir, is_own=is_own), on="root")
         return _join_runs(runs, world, run_dir)
 

@@ -22,8 +22,8 @@ from hvd_train.runs import (
     TrainingState,
     checkpoint,
     guarded,
-    held,
     last_checkpoint_line,
+    lock_run_dir,
     make_trackers,
     write_report,
 )
@@ -86,7 +86,7 @@ def train_and_evaluate(
     world.together(lambda: observers.extend(make_trackers(config.training.trackers)), on="root")
     observer, watch = Observers(observers if world.is_root else []), watch or Watch()
     try:
-        with held(run_dir, world, new=not resume, told=observer.on_message):
+        with lock_run_dir(run_dir, world, new=not resume, notify=observer.on_message):
             return _train_and_evaluate(config, world, run_dir, resume, observer, keras_callbacks, watch)
     finally:
         observer.close()

@@ -32,8 +32,7 @@ from hvd_train.evaluation.output_spec import softmax
 from hvd_train.inference.evaluate import evaluate_run
 from hvd_train.inference.export import load_trained
 from hvd_train.models.forward import forward_pass
-from hvd_train.runs import checkpoint
-from hvd_train.runs.directory import RunDir, held
+from hvd_train.runs import RunDir, checkpoint, lock_run_dir
 from hvd_train.runs.report import Report
 from hvd_train.training.equal_weights import weights_digest
 from hvd_train.training.run import train_and_evaluate
@@ -168,7 +167,7 @@ def test_a_run_that_is_there_or_alive_is_never_written_over(
     with pytest.raises(UserError, match="holds a run already. Go on with it: --resume") as raised:
         train_and_evaluate(config, world, run_dir)
     messages = world.allgather(str(raised.value))
-    with held(run_dir, world, new=False):
+    with lock_run_dir(run_dir, world, new=False):
         for resume in (False, True):
             with pytest.raises(UserError, match=r"is in use by process \d+ on ") as raised:
                 train_and_evaluate(config, world, run_dir, resume=resume)

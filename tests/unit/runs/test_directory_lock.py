@@ -17,23 +17,23 @@ import pytest
 from hvd_train.errors import CheckpointError, UserError
 from hvd_train.files.writing import new_file
 from hvd_train.processes.batch_job import Job, job_of
+from hvd_train.runs import RunDir, latest_run, new_run_dir
 from hvd_train.runs import directory_lock as module
-from hvd_train.runs.directory import RunDir, latest_run, new_run_dir
-from hvd_train.runs.directory_lock import LOCK, boot_id, holder, occupied
+from hvd_train.runs.directory_lock import LOCK, boot_id, holder, lock_directory
 
 NOW = datetime.datetime(2026, 11, 27, 20, 10)
 HOLD = """
 import sys, time
 from pathlib import Path
-from hvd_train.runs.directory_lock import occupied
-with occupied(Path(sys.argv[1]), what="The run directory", flag="--run-dir"):
+from hvd_train.runs.directory_lock import lock_directory
+with lock_directory(Path(sys.argv[1]), what="The run directory", flag="--run-dir"):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
 def hold(directory: Path):  # type: ignore[no-untyped-def]
-    return occupied(directory, what="The run directory", flag="--run-dir")
+    return lock_directory(directory, what="The run directory", flag="--run-dir")
 
 
 def test_runs_that_start_in_one_second_get_a_directory_each(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_what_was_made_for_nothing_goes_again(tmp_path: Path) -> None:
         pass
     assert (tmp_path / "mine").is_dir(), "what was there before stays"
     reserved = new_run_dir("debug", parent=tmp_path / "new")
-    with occupied(reserved.path, what="", flag="", made=reserved.made):
+    with lock_directory(reserved.path, what="", flag="", made=reserved.made):
         pass
     assert not (tmp_path / "new").exists()
 
@@ -134,7 +134,7 @@ def test_a_holder_on_another_machine_counts_while_it_gives_signs(
     touch.start()
     told: list[str] = []
     refused = pytest.raises(UserError, match="in use by process 12 on node7, .*Slurm job 5")
-    with refused, occupied(tmp_path, what="", flag="", told=told.append):
+    with refused, lock_directory(tmp_path, what="", flag="", notify=told.append):
         pass
     touch.join()
     assert "waiting up to" in told[0]
