@@ -11,7 +11,7 @@ import docs_pages
 from hvd_train.cli import arguments, data_verbs, verbs
 from hvd_train.cli.terminal import parse
 from hvd_train.config import recipes
-from hvd_train.distributed.placement import detect_placement
+from hvd_train.distributed.launchers import detect_placement
 
 KINDS = {
     "train": arguments.TrainArguments,

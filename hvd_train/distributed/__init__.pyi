@@ -6,9 +6,10 @@ from .devices import cpu_name as cpu_name
 from .devices import has_bfloat16 as has_bfloat16
 from .failure import end_rank as end_rank
 from .failure import ending_of as ending_of
+from .launchers import detect_placement as detect_placement
+from .launchers import launcher_of as launcher_of
 from .opening import open_world as open_world
 from .placement import Placement as Placement
-from .placement import detect_placement as detect_placement
 from .rendezvous import gathering as gathering
 from .settings import Settings as Settings
 from .solo import SoloWorld as SoloWorld
@@ -27,6 +28,7 @@ __all__ = [
     "ending_of",
     "gathering",
     "has_bfloat16",
+    "launcher_of",
     "open_world",
     "read_machine",
     "settings",

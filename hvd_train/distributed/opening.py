@@ -18,7 +18,8 @@ from hvd_train.distributed.cores import read_machine
 from hvd_train.distributed.devices import take_own_gpu
 from hvd_train.distributed.engines import choose_engine, load_engine
 from hvd_train.distributed.horovod_build import added_variables
-from hvd_train.distributed.placement import Placement, detect_placement
+from hvd_train.distributed.launchers import detect_placement
+from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.world import World
 from hvd_train.processes import watch_horovodrun
 

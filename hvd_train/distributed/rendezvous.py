@@ -18,7 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from hvd_train.distributed.placement import LAUNCHERS, Placement
+from hvd_train.distributed.launchers import JOB_VARIABLES, launcher_of
+from hvd_train.distributed.placement import Placement
 from hvd_train.errors import RankFailure
 from hvd_train.processes import end_process
 from hvd_train.watchdog import AwakeClock
@@ -31,16 +32,6 @@ OTHER_HOSTS = 2.0
 FIRST_LOOK_S = 1.0
 # One rank speaks; others only where mpirun has not ended them by then.
 STAGGER_S = 3.0
-# What tells one job from another, by launcher; all that are there count.
-JOB_VARIABLES = (
-    "PMIX_NAMESPACE",
-    "OMPI_MCA_orte_jobfam_session_dir",
-    "SLURM_JOB_ID",
-    "SLURM_STEP_ID",
-    "PMI_JOBID",
-    "HOROVOD_GLOO_RENDEZVOUS_ADDR",
-    "HOROVOD_GLOO_RENDEZVOUS_PORT",
-)
 STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
 UNIX_SOCKETS = Path("/proc/net/unix")
 
@@ -237,7 +228,7 @@ class Look:
 
 def processes_by_rank(placement: Placement, environment: Mapping[str, str]) -> dict[int, list[psutil.Process]]:
     """This host's processes of the same job by rank, as far as this user may see them."""
-    rank_variable = next((keys[1] for keys in LAUNCHERS if keys[0] == placement.launcher), "")
+    rank_variable = launcher_of(placement).rank_variable
     job = {name: environment[name] for name in JOB_VARIABLES if environment.get(name)}
     found: dict[int, list[psutil.Process]] = {}
     for process in psutil.process_iter():

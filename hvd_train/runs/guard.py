@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from hvd_train.distributed import Placement, World, gathering
+from hvd_train.distributed import Placement, World, gathering, launcher_of
 from hvd_train.events import Watch
 from hvd_train.processes import GRACE_S, Stopped, ran_out, stop_handler
 from hvd_train.runs.directory import RunDir
@@ -21,8 +21,9 @@ def last_checkpoint_line(run_dir: RunDir, *, on_root: bool = True) -> str:
 
 def how_stopped(stopped: Stopped, placement: Placement) -> str:
     """How a signal came here: on Ctrl-C a rank hears nothing of it but mpirun's SIGTERM."""
-    by_mpirun = placement.launcher == "mpirun" and str(stopped) == "SIGTERM"
-    return f"stopped by {stopped}" + (" from mpirun, which sends it on Ctrl-C, too" if by_mpirun else "")
+    launcher = launcher_of(placement)
+    passed_on = str(stopped) == launcher.ctrl_c_signal != "SIGINT"
+    return f"stopped by {stopped}" + (f" from {launcher.name}, which sends it on Ctrl-C, too" if passed_on else "")
 
 
 @contextlib.contextmanager

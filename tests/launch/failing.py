@@ -16,7 +16,7 @@ from typing import Any
 
 from hvd_train.cli import verbs
 from hvd_train.distributed import opening
-from hvd_train.distributed.placement import detect_placement
+from hvd_train.distributed.launchers import detect_placement
 
 how, rank, argv = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 

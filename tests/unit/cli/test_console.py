@@ -16,7 +16,8 @@ from hvd_train.cli.console import ConsoleObserver
 from hvd_train.cli.safe_console import SafeConsole
 from hvd_train.cli.terminal import tell
 from hvd_train.distributed.failure import end_rank
-from hvd_train.distributed.placement import detect_placement
+from hvd_train.distributed.launchers import detect_placement
+from hvd_train.distributed.launchers.mpirun import Mpirun
 from hvd_train.runs.directory import RunDir
 
 ROW = {
@@ -134,18 +135,18 @@ def parent(tmp_path: Path) -> Callable[..., Path]:
 def test_a_bar_is_drawn_where_mpirun_itself_shows_bytes_on_a_terminal(
     parent: Callable[..., Path], command: str, shows: str, drawn: bool
 ) -> None:
-    assert live_terminal.mpirun_shows_terminal(parent(command, shows)) == drawn
+    assert Mpirun().shows_terminal(parent(command, shows)) == drawn
 
 
 def test_no_parent_to_look_at_is_no_terminal(tmp_path: Path) -> None:
-    assert not live_terminal.mpirun_shows_terminal(tmp_path / "gone")
+    assert not Mpirun().shows_terminal(tmp_path / "gone")
 
 
 def test_under_a_launcher_the_parent_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     for drawn in (False, True):
-        monkeypatch.setattr(live_terminal, "mpirun_shows_terminal", lambda _, drawn=drawn: drawn)
+        monkeypatch.setattr(Mpirun, "shows_terminal", lambda *_, drawn=drawn: drawn)
         assert live_terminal.plain_or_live().is_terminal == drawn
 
 

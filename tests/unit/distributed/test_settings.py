@@ -1,4 +1,4 @@
-"""Who a process is, which cores and variables it gets: read from a mapping, chosen purely."""
+"""Which cores and variables a rank gets, chosen purely from its placement, machine, environment and config."""
 
 from __future__ import annotations
 
@@ -11,38 +11,11 @@ from hvd_train.config.distributed import AUTOMATIC, DistributedConfig
 from hvd_train.distributed import settings
 from hvd_train.distributed.cores import Machine
 from hvd_train.distributed.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY, added_variables
-from hvd_train.distributed.placement import Placement, detect_placement
+from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.solo import SoloWorld
 from hvd_train.errors import ConfigError
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-MPIRUN = {
-    "OMPI_COMM_WORLD_RANK": "3",
-    "OMPI_COMM_WORLD_SIZE": "4",
-    "OMPI_COMM_WORLD_LOCAL_RANK": "1",
-    "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
-}
-GLOO = {"HOROVOD_RANK": "1", "HOROVOD_SIZE": "2", "HOROVOD_LOCAL_RANK": "1", "HOROVOD_LOCAL_SIZE": "2"}
-SRUN = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "6", "SLURM_LOCALID": "1", "SLURM_STEP_TASKS_PER_NODE": "2(x3)"}
-MPIEXEC = {"PMI_RANK": "2", "PMI_SIZE": "3", "MPI_LOCALRANKID": "0", "MPI_LOCALNRANKS": "1"}
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, Placement(0, 1, 0, 1, "h", "")),
-        (MPIRUN, Placement(3, 4, 1, 2, "h", "mpirun")),
-        (GLOO, Placement(1, 2, 1, 2, "h", "horovodrun --gloo")),
-        (SRUN, Placement(5, 6, 1, 2, "h", "srun")),
-        (MPIEXEC, Placement(2, 3, 0, 1, "h", "mpiexec")),
-        # mpirun inside a Slurm job: the job script's own variables do not count.
-        (SRUN | MPIRUN, Placement(3, 4, 1, 2, "h", "mpirun")),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Placement(0, 1, 0, 1, "h", "")),
-        ({"OMPI_COMM_WORLD_RANK": "x", "OMPI_COMM_WORLD_SIZE": "2"}, Placement(0, 1, 0, 1, "h", "")),
-    ],
-)
-def test_place(environment: dict[str, str], expected: Placement) -> None:
-    assert detect_placement(environment, host="h") == expected
 
 
 def placement(local_rank: int = 0, local_size: int = 2, size: int = 2) -> Placement:
@@ -239,17 +212,17 @@ def test_under_srun_no_warning_about_munge() -> None:
 
 
 @pytest.mark.parametrize(
-    "environment",
+    ("launcher", "environment"),
     [
-        {"OMPI_MCA_orte_bound_at_launch": "1"},
-        {"SLURM_STEP_NUM_TASKS": "2", "SLURM_CPU_BIND_TYPE": "mask_cpu:"},
-        {"I_MPI_PIN_INFO": "x0"},
+        ("mpirun", {"OMPI_MCA_orte_bound_at_launch": "1"}),
+        ("srun", {"SLURM_STEP_NUM_TASKS": "2", "SLURM_CPU_BIND_TYPE": "mask_cpu:"}),
+        ("mpiexec", {"I_MPI_PIN_INFO": "x0"}),
     ],
 )
-def test_a_launcher_s_binding_is_kept(environment: dict[str, str]) -> None:
+def test_a_launcher_s_binding_is_kept(launcher: str, environment: dict[str, str]) -> None:
     for cores in ((1,), (2, 3)):
         everywhere = Machine(cores, launcher_cpus=(0, 1, 2, 3))
-        bound = settings.choose(placement(1), everywhere, environment)
+        bound = settings.choose(dataclasses.replace(placement(1), launcher=launcher), everywhere, environment)
         assert (bound.cores, bound.num_threads, bound.oversubscribed) == (None, len(cores), False)
         assert settings.AFFINITY in bound.kept
 
