@@ -1,7 +1,8 @@
-"""Batch sizes: the global batch is given, the local one follows from it. Plain functions of plain ints.
+"""Batch sizes: the global batch size is given, and the local one is derived from it. Plain functions of plain ints.
 
 A step takes `global_batch_size / V` rows of each of the V virtual shards, and a rank owns `V / size` shards. So the
-number of ranks must divide V, and V must divide the global batch; what does not is refused with the nearest that does.
+number of ranks must divide V, and V must divide the global batch size. Other sizes are refused, and the message names
+the nearest possible ones.
 """
 
 from __future__ import annotations
@@ -12,30 +13,31 @@ from hvd_train.config import TrainingConfig
 from hvd_train.data import in_words, nearest_divisors, nearest_multiples
 from hvd_train.errors import ConfigError
 
-# The default global batch: about this many steps an epoch, within the limits.
-STEPS_AIMED_AT = 64
+# The default global batch size gives about so many steps in an epoch, within the limits.
+TARGET_STEPS = 64
 SMALLEST_BATCH, LARGEST_BATCH = 32, 512
 MOST_VIRTUAL_SHARDS = 64
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """The sizes that a run uses, in rows."""
+    """The batch sizes of a run, in rows."""
 
     global_batch_size: int
     local_batch_size: int
     rows_per_shard_step: int
+    """Rows that a step takes from each virtual shard."""
     follows_size: bool
-    """Whether the global batch was derived from the local one, so that np changes the experiment."""
+    """Whether the global batch size was derived from the local one, so that np changes the experiment."""
 
 
 def default_global_batch_size(num_train_rows: int, num_virtual_shards: int) -> int:
-    """A power of two (times what V demands) by the size of the table, never by the number of ranks.
+    """About a power of two, a multiple of V, by the size of the table and never by the number of ranks.
 
-    Never more than the smallest virtual shard can give to a step, so a table of a few rows has a batch that fits.
+    It is at most what the smallest virtual shard can give to one step, so it also fits a table of a few rows.
     """
-    aimed = max(1, num_train_rows // STEPS_AIMED_AT)
-    power = 1 << (aimed.bit_length() - 1)
+    target = max(1, num_train_rows // TARGET_STEPS)
+    power = 1 << (target.bit_length() - 1)
     size = min(max(power, SMALLEST_BATCH), LARGEST_BATCH)
     rows_per_shard_step = min(size // num_virtual_shards, num_train_rows // num_virtual_shards)
     return max(1, rows_per_shard_step) * num_virtual_shards
@@ -52,7 +54,7 @@ def shards_for_batch(training: TrainingConfig, size: int) -> int | None:
 
 
 def plan_batches(training: TrainingConfig, *, size: int, num_virtual_shards: int, num_train_rows: int) -> BatchPlan:
-    """The batch sizes of a run, or ConfigError. Pure, so every rank comes to the same."""
+    """The batch sizes of a run, or ConfigError. Pure: every rank gets the same."""
     V = num_virtual_shards
     if V % size:
         raise ConfigError(
@@ -78,7 +80,7 @@ def plan_batches(training: TrainingConfig, *, size: int, num_virtual_shards: int
 
 
 def _other_shards(size: int, num_train_rows: int) -> str:
-    """The other way out for `size` ranks: a number of virtual shards that they can share and these rows can fill."""
+    """Another solution for `size` ranks: a number of virtual shards that they can share and these rows can fill."""
     shards = min(multiple_at_least(48, size), num_train_rows // size * size)
     if not shards:
         return ""
@@ -100,7 +102,7 @@ def _checked(plan: BatchPlan, num_virtual_shards: int, num_train_rows: int) -> B
 
 
 def multiple_at_least(smallest: int, of: int) -> int:
-    """The first multiple of `of` that is not below `smallest`.
+    """The smallest multiple of `of` that is at least `smallest`.
 
     >>> multiple_at_least(48, 5)
     50
