@@ -20,7 +20,7 @@ from hvd_train.distributed.placement import Placement
 
 # Milliseconds between two looks of Horovod's background thread at its queue; Horovod's own default is 1.
 CYCLE_TIME_MS = 0.2
-# The longest that it sleeps while there is nothing to send (scripts/horovod_changes.py). It is woken when there is: this is
+# The longest that it sleeps while there is nothing to send (horovod/patches). It is woken when there is: this is
 # how long a shutdown may wait for it.
 IDLE_CYCLE_TIME_MS = 50.0
 # What is larger is sent from where it lies, without a copy; what is smaller is worth a copy more than a message of its own.

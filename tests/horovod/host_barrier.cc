@@ -1,15 +1,13 @@
-// Processes (or threads, for ThreadSanitizer) that meet at a HostBarrier many times.
+// Processes that wait at a HostBarrier many times.
 //
-//     host_barrier SIZE ROUNDS POLLS_US [KILLED]
+//     host_barrier SIZE ROUNDS POLL_US [KILLED]
 //
-// Each writes the round's number into its own place, and then reads those of all. With KILLED, rank 0 kills itself in mid-way,
-// and the others must leave their wait. Exit code 0: all was right. Compiled with -DTHREADS: threads, and nobody is killed.
+// Each writes the number of the round to its own place, waits, and then reads the numbers of all. With KILLED rank 0
+// kills itself halfway, and the others must leave their wait. Exit code 0: all was right.
 
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <thread>
-#include <vector>
 
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -20,15 +18,18 @@
 using horovod::common::HostBarrier;
 using horovod::common::PeerEnded;
 
+namespace {
+
 struct Shared {
   HostBarrier::State state;
   std::atomic<int> processes[64];
   long rounds[2][64];
 };
 
-// 0: all rounds were right; 1: one was not; 2: a wait ended since a process had.
-static int Meet(Shared* shared, int rank, int size, long rounds, int polls_us, bool killed) {
-  auto ended = [&] {
+enum Result { RIGHT, WRONG, PEER_ENDED };
+
+Result Run(Shared* shared, int rank, int size, long rounds, int poll_us, bool killed) {
+  auto find_ended = [&] {
     for (int other = 0; other < size; ++other) {
       int process = shared->processes[other];
       if (process > 0 && kill(process, 0) != 0) {
@@ -37,7 +38,7 @@ static int Meet(Shared* shared, int rank, int size, long rounds, int polls_us, b
     }
     return -1;
   };
-  HostBarrier barrier(&shared->state, size, std::chrono::microseconds(polls_us), 2, ended);
+  HostBarrier barrier(&shared->state, size, std::chrono::microseconds(poll_us), 2, find_ended);
   try {
     for (long round = 1; round <= rounds; ++round) {
       if (killed && rank == 0 && round == rounds / 2) {
@@ -47,47 +48,35 @@ static int Meet(Shared* shared, int rank, int size, long rounds, int polls_us, b
       barrier.Wait();
       for (int other = 0; other < size; ++other) {
         if (shared->rounds[round % 2][other] != round) {
-          return 1;
+          return WRONG;
         }
       }
     }
   } catch (const PeerEnded& error) {
     std::puts(error.what());
-    return 2;
+    return PEER_ENDED;
   }
-  return 0;
+  return RIGHT;
 }
 
+} // namespace
+
 int main(int, char** argv) {
-  int size = std::atoi(argv[1]), polls_us = std::atoi(argv[3]);
+  int size = std::atoi(argv[1]), poll_us = std::atoi(argv[3]);
   long rounds = std::atol(argv[2]);
   bool killed = argv[4] != nullptr;
-  auto shared = static_cast<Shared*>(
-      mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-#if defined(THREADS)
-  std::vector<std::thread> threads;
-  std::vector<int> found(size);
-  for (int rank = 0; rank < size; ++rank) {
-    threads.emplace_back([&, rank] { found[rank] = Meet(shared, rank, size, rounds, polls_us, killed); });
-  }
-  int wrong = 0;
-  for (int rank = 0; rank < size; ++rank) {
-    threads[rank].join();
-    wrong += found[rank] != 0;
-  }
-  return wrong;
-#else
+  auto shared =
+      static_cast<Shared*>(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   for (int rank = 0; rank < size; ++rank) {
     int process = fork();
     if (process == 0) {
-      std::exit(Meet(shared, rank, size, rounds, polls_us, killed));
+      std::exit(Run(shared, rank, size, rounds, poll_us, killed));
     }
     shared->processes[rank] = process;
   }
-  int wrong = 0, status = 0;
+  int num_wrong = 0, status = 0;
   while (wait(&status) > 0) {
-    wrong += killed ? !WIFSIGNALED(status) && WEXITSTATUS(status) != 2 : status != 0;
+    num_wrong += killed ? !WIFSIGNALED(status) && WEXITSTATUS(status) != PEER_ENDED : status != 0;
   }
-  return wrong;
-#endif
+  return num_wrong;
 }

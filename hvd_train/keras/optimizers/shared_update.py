@@ -1,6 +1,6 @@
 """Adam's update shared out: each rank of a host updates a part of every weight, and takes the other parts from the others.
 
-Averaging and update are one operation of Horovod's then (scripts/horovod/grouped_adam_op.h), and what a rank keeps up to
+Averaging and update are one operation of Horovod's then (horovod/patches, grouped_adam_op.h), and what a rank keeps up to
 date of the moments is its own part. Every weight is updated by the same operations as without this, bit for bit.
 
     gather_moments(optimizer)    # all ranks: now each has all of them, as a checkpoint needs them
@@ -29,7 +29,7 @@ sharing: weakref.WeakSet[Any] = weakref.WeakSet()
 def block_length() -> int:
     """Elements of a block: rank r updates the blocks b of a weight with b % size == r. 0 where the ranks share no memory."""
     library = mpi_ops._basics.MPI_LIB_CTYPES
-    if not hasattr(library, "horovod_shared_memory_block"):  # a Horovod without scripts/horovod_changes.py
+    if not hasattr(library, "horovod_shared_memory_block"):  # a Horovod without horovod/patches
         return 0
     return int(library.horovod_shared_memory_block(_horovod.size()))
 

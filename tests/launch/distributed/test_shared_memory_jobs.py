@@ -24,7 +24,7 @@ if how == "one core":
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 import horovod.tensorflow as hvd
 import tensorflow as tf
-from hvd_train.keras import shared_update
+from hvd_train.keras.optimizers import shared_update
 
 hvd.init()
 assert shared_update.block_length() == int(sys.argv[2])
@@ -85,7 +85,9 @@ def wait_for(files: list[Path], timeout_s: float) -> list[str]:
 def test_means_are_right_wherever_they_are_computed(tmp_path: Path, how: str, np: int, block: int) -> None:
     """And a rank that comes late costs the others no core; ranks that share a core do not wait for their turn to poll."""
     done = run(mpirun(np, "--bind-to", "none", "python", program(tmp_path), how, str(block)), timeout_s=120, env=ON)
-    without = "The ranks share no memory: rank 0 cannot make 9 MiB of memory (File too large). Gradients go through MPI"
+    without = (
+        "The ranks share no memory: rank 0 cannot create 9 MiB of memory (File too large). Gradients go through MPI"
+    )
     assert done.stderr.count(without) == (how == "no room"), done.stderr
 
 
