@@ -82,9 +82,10 @@ docs: setup ## build the documentation into site/; a warning is an error
 docs-serve: setup ## show the documentation on http://127.0.0.1:8000, and follow every change
 	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; $(DOCS) serve
 
-lint: setup ## ruff, ruff format --check, mypy, import contracts, shellcheck
+lint: setup ## ruff, ruff format --check, mypy, import contracts, shellcheck, clang-format and g++ -Wall -Wextra
 	@$(WITH_ENV) ruff check . && ruff format --check . && mypy && shellcheck $$(scripts/shell-files.sh)
 	@$(WITH_ENV) contracts=$$(lint-imports --no-cache 2>&1) || { echo "$$contracts"; exit 1; }
+	@$(WITH_ENV) python horovod/check_sources.py
 
 format: setup ## put the code into form
 	@$(WITH_ENV) ruff check --fix . ; ruff format .
