@@ -3,7 +3,7 @@
     def test_a_damaged_note_is_refused_or_read_right(tmp_path):
         fuzz("note", damaged(GOOD), lambda data: check(tmp_path, data))
 
-`make test` tries the same inputs every time, for a few seconds; `make fuzz` others, for FUZZ_SECONDS (600) a fuzzer, and
+`make fuzz-smoke` tries the same inputs every time, for two seconds a fuzzer; `make fuzz` others, for FUZZ_SECONDS (600) a fuzzer, and
 prints its seed. `check` raises where something is wrong. A failing input is written to fuzz-failures/, and the command
 that tries it again is printed. An input may take LIMIT_S, and the process MEMORY_BYTES more than at the start.
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import shutil
@@ -13,30 +12,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from bad_inputs import BAD_INPUTS, BadInput, table, write
-from processes import REPOSITORY, Finished, horovodrun, mpirun, run, started
+from processes import REPOSITORY, horovodrun, mpirun, run, started
 
 from hvd_train.cli.verbs import main
 
 HOST = socket.gethostname()
 TINY = ["--recipe", "debug", "--num-epochs", "2", "--num-songs", "1000"]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run on a small table, by the command itself."""
-    folder = tmp_path_factory.mktemp("finished")
-    write(folder / "songs.csv", table(600))
-    learn = ["--num-epochs", "10", "--base-learning-rate", "0.02"]
-    flags = ["--recipe", "debug", "--data", str(folder / "songs.csv"), "--run-dir", str(folder / "run"), *learn]
-    done = run(["hvd-train", "train", *flags], timeout_s=120)
-    assert "Test split" in done.stdout
-    assert "trivial baseline" in done.stdout
-    assert "rows a step" in done.stdout
-    assert "\x1b" not in done.stdout, "control characters where there is no terminal"
-    return folder
 
 
 @pytest.mark.parametrize("bad", BAD_INPUTS, ids=lambda bad: bad.name)
@@ -135,63 +118,6 @@ def test_config_toml_runs_again_to_the_same_numbers(finished: Path, tmp_path: Pa
     assert again["config"] == first["config"]
 
 
-def test_evaluate_scores_every_row_once_at_any_np(finished: Path) -> None:
-    """401 rows in one chunk or more, at np = 1 and 2: the same figures; and those of the run's own test split."""
-    rows = table(404, seed=1)
-    for index in (3, 50, 404):
-        rows[index][0] = ""
-    write(finished / "more.csv", rows)
-    command = ["hvd-train", "evaluate", finished / "run", "--data", finished / "more.csv", "--json"]
-    command += ["--missing-labels", "drop"]
-    alone = json.loads(run([str(c) for c in command], timeout_s=60).stdout)
-    pair = _json(run(mpirun(2, *command), timeout_s=60))
-    assert alone["rows"] == pair["rows"] == 401
-    assert alone["rows_without_label"] == pair["rows_without_label"] == 3
-    assert pair["metrics"] == pytest.approx(alone["metrics"], rel=1e-9)
-    assert pair["baselines"] == pytest.approx(alone["baselines"], rel=1e-12)
-    own = json.loads(run(["hvd-train", "evaluate", str(finished / "run"), "--json"], timeout_s=60).stdout)
-    report = json.loads((finished / "run" / "report.json").read_text())
-    assert own["metrics"] == pytest.approx(report["metrics"]["test"], rel=1e-6)
-    assert own["baselines"] == pytest.approx(report["baselines"]["test"], rel=1e-9)
-
-
-def _json(finished: Finished) -> dict:
-    return json.loads(finished.stdout[finished.stdout.index("{") :])
-
-
-def test_predict_writes_a_line_for_every_row_in_order(finished: Path, tmp_path: Path) -> None:
-    rows = table(333, seed=2)
-    write(tmp_path / "new.csv", [row[1:] for row in rows])  # no label column
-    outputs = []
-    for np_ in (1, 2):
-        out = tmp_path / f"predictions{np_}.csv"
-        program = [
-            "hvd-train",
-            "predict",
-            str(finished / "run"),
-            "--data",
-            str(tmp_path / "new.csv"),
-            "--out",
-            str(out),
-        ]
-        run(program if np_ == 1 else mpirun(2, *program), timeout_s=60)
-        outputs.append(list(csv.DictReader(out.read_text().splitlines())))
-    assert outputs[0] == outputs[1]
-    assert len(outputs[0]) == 333
-    assert set(outputs[0][0]) == {"expected", "median", "most_likely", "probability", "low_90", "high_90"}
-    truth = np.array([row[0] for row in rows[1:]], float)
-    expected = np.array([float(line["expected"]) for line in outputs[0]])
-    assert np.corrcoef(truth, expected)[0, 1] > 0.5, "in another order than the rows"
-    assert all(
-        int(line["low_90"]) <= int(line["high_90"]) and 0 < float(line["probability"]) <= 1 for line in outputs[0]
-    )
-
-
-def test_evaluate_of_something_that_is_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(tmp_path)]) == 2
-    assert "not a finished run" in capfd.readouterr().err
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
@@ -286,20 +212,3 @@ def test_an_installed_package_has_all_its_files(tmp_path: Path) -> None:
     )
     assert set(tracked.stdout.split()) <= packed
     assert "entry_points.txt" in " ".join(packed)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("verb", "rank"), [("evaluate", 1), ("predict", 0)])
-def test_a_rank_that_freezes_while_rows_are_scored_or_predicted_is_named(
-    finished: Path, tmp_path: Path, verb: str, rank: int
-) -> None:
-    failing = REPOSITORY / "tests" / "launch" / "failing.py"
-    flags = ["--data", finished / "songs.csv", "--watchdog-s", "3"]
-    flags += ["--out", tmp_path / "out.csv"] if verb == "predict" else []
-    command = [sys.executable, failing, "freeze-reading", str(rank), verb, finished / "run", *flags]
-    done = run(mpirun(2, *command), timeout_s=90, ok=False)
-    assert done.code != 0
-    (message,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert f"rank {rank} on host {HOST} (last heard: " in message
-    assert ("out.csv was not written" in message) == (verb == "predict")
-    assert not (tmp_path / "out.csv").exists()

@@ -1,0 +1,94 @@
+"""`hvd-train evaluate` and `predict` as a user types them, on one rank and on two."""
+
+from __future__ import annotations
+
+import csv
+import json
+import socket
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bad_inputs import table, write
+from processes import REPOSITORY, mpirun, run
+
+from hvd_train.cli.verbs import main
+
+HOST = socket.gethostname()
+
+
+def test_evaluate_scores_every_row_once_at_any_np(finished: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """401 rows in one chunk or more, at np = 1 and 2: the same figures; and those of the run's own test split."""
+    rows = table(404, seed=1)
+    for index in (3, 50, 404):
+        rows[index][0] = ""
+    write(finished / "more.csv", rows)
+    flags = ["evaluate", str(finished / "run"), "--json"]
+    more = [*flags, "--data", str(finished / "more.csv"), "--missing-labels", "drop"]
+    alone = _json(_output(more, capfd))
+    pair = _json(run(mpirun(2, "hvd-train", *more), timeout_s=60).stdout)
+    assert alone["rows"] == pair["rows"] == 401
+    assert alone["rows_without_label"] == pair["rows_without_label"] == 3
+    assert pair["metrics"] == pytest.approx(alone["metrics"], rel=1e-9)
+    assert pair["baselines"] == pytest.approx(alone["baselines"], rel=1e-12)
+    own = _json(_output(flags, capfd))
+    report = json.loads((finished / "run" / "report.json").read_text())
+    assert own["metrics"] == pytest.approx(report["metrics"]["test"], rel=1e-6)
+    assert own["baselines"] == pytest.approx(report["baselines"]["test"], rel=1e-9)
+
+
+def _output(argv: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    """Of a command on one rank, in this process, where TensorFlow is loaded already."""
+    capfd.readouterr()
+    assert main(argv) == 0
+    return capfd.readouterr().out
+
+
+def _json(output: str) -> dict:
+    return json.loads(output[output.index("{") :])
+
+
+def test_predict_writes_a_line_for_every_row_in_order(finished: Path, tmp_path: Path) -> None:
+    rows = table(333, seed=2)
+    write(tmp_path / "new.csv", [row[1:] for row in rows])  # no label column
+    outputs = []
+    for np_ in (1, 2):
+        out = tmp_path / f"predictions{np_}.csv"
+        flags = ["predict", str(finished / "run"), "--data", str(tmp_path / "new.csv"), "--out", str(out)]
+        if np_ == 1:
+            assert main(flags) == 0
+        else:
+            run(mpirun(2, "hvd-train", *flags), timeout_s=60)
+        outputs.append(list(csv.DictReader(out.read_text().splitlines())))
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) == 333
+    assert set(outputs[0][0]) == {"expected", "median", "most_likely", "probability", "low_90", "high_90"}
+    truth = np.array([row[0] for row in rows[1:]], float)
+    expected = np.array([float(line["expected"]) for line in outputs[0]])
+    assert np.corrcoef(truth, expected)[0, 1] > 0.5, "in another order than the rows"
+    assert all(
+        int(line["low_90"]) <= int(line["high_90"]) and 0 < float(line["probability"]) <= 1 for line in outputs[0]
+    )
+
+
+def test_evaluate_of_something_that_is_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert "not a finished run" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("verb", "rank"), [("evaluate", 1), ("predict", 0)])
+def test_a_rank_that_freezes_while_rows_are_scored_or_predicted_is_named(
+    finished: Path, tmp_path: Path, verb: str, rank: int
+) -> None:
+    failing = REPOSITORY / "tests" / "launch" / "failing.py"
+    flags = ["--data", finished / "songs.csv", "--watchdog-s", "3"]
+    flags += ["--out", tmp_path / "out.csv"] if verb == "predict" else []
+    command = [sys.executable, failing, "freeze-reading", str(rank), verb, finished / "run", *flags]
+    done = run(mpirun(2, *command), timeout_s=90, ok=False)
+    assert done.code != 0
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert f"rank {rank} on host {HOST} (last heard: " in message
+    assert ("out.csv was not written" in message) == (verb == "predict")
+    assert not (tmp_path / "out.csv").exists()
