@@ -2,110 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import itertools
-import json
 import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import NoReturn
 
 import pytest
+from watchdog_cluster import LIMITS, Cluster, Cut, join, wait_until
 
 from hvd_train.watchdog import root as watchdog_root
-from hvd_train.watchdog.proof import Hello, is_answer
-from hvd_train.watchdog.rules import Limits, Verdict
+from hvd_train.watchdog.rules import Limits
 from hvd_train.watchdog.watchdog import Watchdog
-
-LIMITS = Limits(watchdog_s=0.5, stall_s=0, beat_s=0.05, connect_s=2.0, settle_s=0.1, failed_s=0.3)
-Verdicts = queue.Queue[tuple[int, Verdict]]
-
-
-class Cluster:
-    """`size` watchdogs; their verdicts and warnings in the order they came."""
-
-    def __init__(self) -> None:
-        self.verdicts: Verdicts = queue.Queue()
-        self.warnings: queue.Queue[str] = queue.Queue()
-        self.ranks: list[Watchdog] = []
-
-    def make(self, rank: int, size: int, limits: Limits = LIMITS) -> Watchdog:
-        def on_failure(verdict: Verdict) -> None:
-            self.verdicts.put((rank, verdict))
-
-        one = Watchdog(
-            rank=rank, size=size, host=f"h{rank}", limits=limits, on_failure=on_failure, warn=self.warnings.put
-        )
-        self.ranks.append(one)
-        return one
-
-    def start(self, size: int, limits: Limits = LIMITS) -> list[Watchdog]:
-        address = self.make(0, size, limits).lead()
-        for rank in range(1, size):
-            self.make(rank, size, limits).follow(address)
-        root = self.ranks[0]._loop
-        assert isinstance(root, watchdog_root.RootLoop)
-        wait_until(lambda: len(root.judge._seen) == size)
-        wait_until(lambda: all(rank._loop is None or rank._loop.judge._seen for rank in self.ranks))
-        return self.ranks
-
-    def verdict(self, timeout_s: float = 3.0) -> tuple[int, Verdict]:
-        return self.verdicts.get(timeout=timeout_s)
-
-    def quiet(self, seconds: float) -> bool:
-        time.sleep(seconds)
-        return self.verdicts.empty() and self.warnings.empty()
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    before = threading.active_count()
-    one = Cluster()
-    yield one
-    for rank in one.ranks:
-        rank.close()
-    wait_until(lambda: threading.active_count() == before)
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-class Cut:
-    """A relay between a member and the root that can stop passing anything on, as a pulled cable does."""
-
-    def __init__(self, port: int) -> None:
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.whole = True
-        self._port = port
-        self._sockets: list[socket.socket] = [self.listener]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        near, _ = self.listener.accept()
-        far = socket.create_connection(("127.0.0.1", self._port))
-        self._sockets += [near, far]
-        for source, sink in ((near, far), (far, near)):
-            threading.Thread(target=self._pass, args=(source, sink), daemon=True).start()
-
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(4096):
-                if self.whole:
-                    sink.sendall(data)
-        except OSError:
-            pass
-
-    def close(self) -> None:
-        for one in self._sockets:
-            one.close()
 
 
 def test_a_rank_alone_has_no_threads_and_no_broadcast() -> None:
@@ -239,115 +147,6 @@ def test_a_death_before_the_stop_is_still_told(cluster: Cluster) -> None:
     ranks[1]._loop._root.close()  # type: ignore[attr-defined]
     ranks[0].stopping()
     assert cluster.verdict()[1].kind == "died"
-
-
-def test_strangers_are_turned_away(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchdog_root, "STRANGER_S", 0.2)
-    ranks = cluster.start(2)
-    address = ("127.0.0.1", ranks[0].address["port"])
-    secret = ranks[0].address["secret"]
-    hellos = (
-        b'{"proof": "x", "rank": 1, "host": "h", "challenge": "%s"}\n' % (b"m" * 32),
-        b'{"secret": "%s", "rank": 1}\n' % secret.encode(),
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"",
-    )
-    for hello in hellos:
-        with socket.create_connection(address) as stranger:
-            assert set(json.loads(line_from(stranger))) == {"challenge"}
-            stranger.sendall(hello)
-            assert stranger.recv(100) == b""
-    with socket.create_connection(address) as stranger, pytest.raises(AssertionError):
-        join(stranger, secret, rank=2, host="h2")  # there are two ranks
-    assert cluster.quiet(0.1)
-
-
-@pytest.mark.parametrize("waits", ["for a free place", "for a free file descriptor"])
-def test_strangers_that_cannot_be_taken_do_not_keep_the_loop_awake(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, waits: str
-) -> None:
-    """65 idle connections made a busy loop of it, and training slower by six times."""
-    monkeypatch.setattr(watchdog_root, "MOST_STRANGERS", 3)
-    ranks = cluster.start(2, Limits(watchdog_s=5, stall_s=0, beat_s=0.05))
-    root = ranks[0]._loop
-    assert isinstance(root, watchdog_root.RootLoop)
-    turns = []
-    read = root.read
-    monkeypatch.setattr(root, "read", lambda selector: (turns.append(1), read(selector)))
-    if waits == "for a free file descriptor":
-        root._listener = NoDescriptors(root._listener)  # type: ignore[assignment]
-    with contextlib.ExitStack() as strangers:
-        for _ in range(6):
-            strangers.enter_context(socket.create_connection(("127.0.0.1", ranks[0].address["port"])))
-        time.sleep(0.3)
-        before = len(turns)
-        time.sleep(0.5)
-        # Two beats of each rank in 0.05 s, and nothing for those who wait.
-        assert len(turns) - before < 60
-        assert len(root._strangers) <= 3
-        assert cluster.quiet(0)
-
-
-class NoDescriptors:
-    """A listener from which nobody can be taken."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        self.fileno, self.close = listener.fileno, listener.close
-
-    def accept(self) -> NoReturn:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-
-def line_from(connection: socket.socket) -> bytes:
-    connection.settimeout(3)
-    line = b""
-    while not line.endswith(b"\n"):
-        data = connection.recv(1)
-        assert data, line
-        line += data
-    return line
-
-
-def join(connection: socket.socket, secret: str, *, rank: int, host: str) -> None:
-    """Become a member of the watch, as `connect` does."""
-    hello = Hello.to(json.loads(line_from(connection))["challenge"], rank=rank, host=host)
-    assert hello is not None
-    connection.sendall(json.dumps(hello.to_message(secret)).encode() + b"\n")
-    assert is_answer(json.loads(line_from(connection)), hello, secret)
-
-
-def test_a_port_that_is_blocked_is_told_once_and_training_goes_on(cluster: Cluster) -> None:
-    limits = Limits(watchdog_s=0.5, beat_s=0.05, connect_s=0.3)
-    address = cluster.make(0, 2, limits).lead()
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    member = cluster.make(1, 2, limits)
-    member.follow({**address, "port": port})
-    warning = cluster.warnings.get(timeout=5)
-    assert warning.startswith("rank 1 on host h1 cannot reach the watchdog of rank 0 on host h0 (")
-    assert "Training goes on without a watch over this rank" in warning
-    member.phase("step 1", waits_for_others=True)
-    assert cluster.quiet(0.8)
-
-
-def test_closing_does_not_wait_for_a_port_that_is_blocked(cluster: Cluster) -> None:
-    address = cluster.make(0, 2).lead()
-    member = cluster.make(1, 2, Limits(connect_s=60))
-    member.follow({**address, "port": 1})
-    began = time.monotonic()
-    member.close()
-    assert time.monotonic() - began < 1
-    assert cluster.quiet(0)
-
-
-def test_no_port_to_have_is_told_and_training_goes_on(cluster: Cluster) -> None:
-    with socket.create_server(("", 0)) as taken:
-        root = cluster.make(0, 2)
-        assert root.lead(taken.getsockname()[1]) == {}
-    assert "cannot open a port for the watchdog" in cluster.warnings.get_nowait()
-    member = cluster.make(1, 2)
-    member.follow({})
-    assert member._loop is None
 
 
 def test_a_defect_of_the_watch_is_no_death(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,46 @@
+"""What the fuzzers of tables share: a table read with small blocks, and compared with its values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fuzzing import require_clear
+
+from hvd_train.data.schema import Columns
+from hvd_train.data.sources import TableFormat, open_table, text_stream
+from hvd_train.data.sources import csv as csv_source
+from hvd_train.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_source, "BLOCK_BYTES", 600)
+    monkeypatch.setattr(csv_source, "MIN_BLOCK_ROWS", 1)
+    monkeypatch.setattr(text_stream, "_BLOCK_BYTES", 64)
+
+
+def read(path: Path, options: dict[str, Any], label: int | None = 0) -> tuple[np.ndarray, list[Any]] | None:
+    """Features and labels of all rows; None where the table was refused."""
+    try:
+        table = open_table(path, TableFormat(**options))
+        features = tuple(i for i in range(len(table.columns)) if i != label)
+        if not features:
+            return None
+        chunks = list(table.chunks(Columns(table.columns, features, label)))
+    except DataError as error:
+        require_clear(error, path)
+        return None
+    labels = [x for chunk in chunks for x in (chunk.labels.tolist() if label is not None else ())]
+    empty = np.empty((0, len(features)), np.float32)
+    return np.concatenate([chunk.features for chunk in chunks] or [empty]), labels
+
+
+def same(found: tuple[np.ndarray, list[Any]], values: list[list[float]], labels: list[Any] | None) -> None:
+    with np.errstate(over="ignore"):
+        expected = np.array(values, np.float64).astype(np.float32)
+    assert found[0].shape == expected.shape, (found[0].shape, expected.shape)
+    assert np.array_equal(found[0], expected, equal_nan=True), (found[0], expected)
+    assert labels is None or found[1] == labels, (found[1], labels)
