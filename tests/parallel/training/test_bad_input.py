@@ -41,8 +41,8 @@ def test_a_flipped_bit_in_a_shard_is_one_message_on_every_rank(
     world: World, shared_dir: Path, split: str, shard: int
 ) -> None:
     """Only one rank reads the shard. The others would wait for it."""
-    table, split = TableConfig(num_songs=1000, cache_dir=shared_dir / "cache"), SplitConfig(num_virtual_shards=48)
-    directory = world.together(lambda: prepare(table, split), on="root")
+    table, shards = TableConfig(num_songs=1000, cache_dir=shared_dir / "cache"), SplitConfig(num_virtual_shards=48)
+    directory = world.together(lambda: prepare(table, shards), on="root")
     assert directory is not None
     damaged = directory / split / f"{shard:05d}.npy"
     if world.is_root:
