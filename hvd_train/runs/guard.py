@@ -13,14 +13,14 @@ from hvd_train.watchdog import Address, Limits, Watchdog
 
 
 def last_checkpoint_line(run_dir: RunDir, *, on_root: bool = True) -> str:
-    """What to tell a user whose run ended before its time. Another host than the root's may not see the run directory."""
+    """How to continue a run that ended early. Other hosts than that of the root may not see the run directory."""
     if run_dir.last.exists():
-        return f"The last checkpoint is whole: {run_dir.last}. Go on with: hvd-train train --resume {run_dir.path}"
+        return f"The last checkpoint is complete: {run_dir.last}. Go on with: hvd-train train --resume {run_dir.path}"
     return "There was no checkpoint yet." if on_root else ""
 
 
 def how_stopped(stopped: Stopped, placement: Placement) -> str:
-    """How a signal came here: on Ctrl-C a rank hears nothing of it but mpirun's SIGTERM."""
+    """Which signal stopped this rank. On Ctrl-C some launchers send another one to their ranks."""
     launcher = launcher_of(placement)
     passed_on = str(stopped) == launcher.ctrl_c_signal != "SIGINT"
     return f"stopped by {stopped}" + (f" from {launcher.name}, which sends it on Ctrl-C, too" if passed_on else "")

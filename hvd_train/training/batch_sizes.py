@@ -74,7 +74,7 @@ def plan_batches(training: TrainingConfig, *, size: int, num_virtual_shards: int
     if given % V:
         raise ConfigError(
             f"global_batch_size = {given} cannot take equally from {V} virtual shards. "
-            f"Nearest: {in_words(nearest_multiples(given, of=V))}; or --num-virtual-shards {given & -given} (converts the table anew)."
+            f"Nearest: {in_words(nearest_multiples(given, of=V))}; or --num-virtual-shards {given & -given} (converts the table again)."
         )
     return _checked(BatchPlan(given, given // size, given // V, follows_size=False), V, num_train_rows)
 
@@ -84,7 +84,7 @@ def _other_shards(size: int, num_train_rows: int) -> str:
     shards = min(multiple_at_least(48, size), num_train_rows // size * size)
     if not shards:
         return ""
-    return f"; or --num-virtual-shards {shards} (converts the table anew) with a --global-batch-size that it divides"
+    return f"; or --num-virtual-shards {shards} (converts the table again) with a --global-batch-size that it divides"
 
 
 def _checked(plan: BatchPlan, num_virtual_shards: int, num_train_rows: int) -> BatchPlan:

@@ -173,7 +173,7 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
             set_plateau_factor(self.model.optimizer, after.plateau_factor)
             if self.world.is_root:
                 self.observer.on_message(
-                    f"No better validation loss for {self.training.plateau_patience} epochs: the rate falls to {after.plateau_factor:g} of itself."
+                    f"No better validation loss for {self.training.plateau_patience} epochs: the learning rate is multiplied by {self.training.plateau_factor:g}."
                 )
         if after.stopped_early:
             self.model.stop_training = True

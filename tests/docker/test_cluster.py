@@ -112,7 +112,7 @@ def test_ctrl_c_ends_everything_and_brings_the_checkpoint_home(env: Env, number:
         job.signal(number)
         finished = job.wait(ENDS_WITHIN_S)
     assert finished.code == 128 + number
-    assert "The last checkpoint is whole" in finished.output
+    assert "The last checkpoint is complete" in finished.output
     assert (only_run(env) / "checkpoints" / "last.npz").is_file()
     assert not finished.left_behind
 

@@ -253,7 +253,7 @@ def test_two_hosts_train_then_the_root_moves_and_then_the_link_is_cut(lab: Lab) 
     assert finished.code != 0
     assert seconds < ENDS_WITHIN_S, f"{seconds:.0f} s"
     assert re.search(r"lost communication with a remote daemon[^=]*on node hosta", finished.output), str(finished)
-    assert f"The last checkpoint is whole: {run_dir}" in finished.output, str(finished)
+    assert f"The last checkpoint is complete: {run_dir}" in finished.output, str(finished)
     assert (lab.files(1) / "run" / "checkpoints" / "last.npz").is_file()
 
 

@@ -183,5 +183,5 @@ def test_one_rank_alone_ends_on_ctrl_c_too(tmp_path: Path) -> None:
         job.signal(signal.SIGINT)
         finished = job.wait(SOON_S)
     assert finished.code == 130
-    assert "The last checkpoint is whole" in finished.stderr
+    assert "The last checkpoint is complete" in finished.stderr
     assert "Traceback" not in finished.output

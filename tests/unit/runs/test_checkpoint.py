@@ -1,4 +1,4 @@
-"""A checkpoint is whole or not there, and goes back only into the model it came from."""
+"""A checkpoint is written atomically, and is restored only into the model that it came from."""
 
 from __future__ import annotations
 
