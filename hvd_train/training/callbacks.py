@@ -17,8 +17,25 @@ from hvd_train.errors import ConfigError
 from hvd_train.events import Observer
 
 
-def part_callbacks(callbacks: Sequence[Any]) -> tuple[list[Observer], list[Any]]:
-    """The Observers and the Keras callbacks among these; ConfigError for anything else. Pure."""
+def part_callbacks(callbacks: Sequence[Any], world: World) -> tuple[list[Observer], list[Any]]:
+    """The Observers and the Keras callbacks among these. All ranks.
+
+    Raises:
+        ConfigError: alike on every rank, where one has something else, or other Keras callbacks than the root.
+    """
+    parted = world.together(lambda: _part(callbacks))
+    assert parted is not None
+    kinds = world.allgather([type(callback).__qualname__ for callback in parted[1]])
+    for rank, others in enumerate(kinds):
+        if others != kinds[0]:
+            raise ConfigError(
+                f"The Keras callbacks of rank {rank} are {others}, those of rank 0 are {kinds[0]}. Give every rank the "
+                f"same ones. A callback that writes files can ask `world.is_root` itself; an Observer runs on the root alone."
+            )
+    return parted
+
+
+def _part(callbacks: Sequence[Any]) -> tuple[list[Observer], list[Any]]:
     for callback in callbacks:
         if not isinstance(callback, Observer | keras.callbacks.Callback):
             made = ": it is a class, give an object of it" if isinstance(callback, type) else ""

@@ -81,7 +81,7 @@ def train_and_evaluate(
         UserError: alike on every rank, for what the user can correct. Also where another program writes to `run_dir`,
             or `run_dir` holds the results of a run and `resume` is false.
     """
-    observers, keras_callbacks = part_callbacks(callbacks)
+    observers, keras_callbacks = part_callbacks(callbacks, world)
     # On the root alone: the other hosts may lack what a tracker imports.
     world.together(lambda: observers.extend(make_trackers(config.training.trackers)), on="root")
     observer, watch = Observers(observers if world.is_root else []), watch or Watch()

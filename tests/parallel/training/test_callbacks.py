@@ -104,3 +104,13 @@ def test_what_is_no_callback_is_refused_on_all_ranks_before_anything_is_written(
     with pytest.raises(ConfigError, match="callbacks"):
         train_and_evaluate(CONFIG, world, run_dir, callbacks=[wrong])
     assert not run_dir.path.exists()
+
+
+def test_keras_callbacks_on_some_ranks_are_refused_on_all(world: World, tmp_path: Path) -> None:
+    if world.size == 1:
+        pytest.skip("one rank has no other")
+    run_dir = shared(world, tmp_path / "run")
+    callbacks = [Stopper(asks=False, in_the_middle=False)] if world.is_root else []
+    with pytest.raises(ConfigError, match=r"of rank 1 are \[\], those of rank 0 are \['Stopper'\]"):
+        train_and_evaluate(CONFIG, world, run_dir, callbacks=callbacks)
+    assert not run_dir.path.exists()
