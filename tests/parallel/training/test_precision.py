@@ -43,7 +43,7 @@ def test_a_model_trained_in_bfloat16_is_saved_in_float32_with_its_figures(world:
     assert toml.load(run_dir.config).training.precision == "bfloat16"
     model = keras.models.load_model(run_dir.model, compile=False)
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
-    rows = Dataset.open(prepare(CONFIG.data)).load("test", range(60))
+    rows = Dataset.open(prepare(CONFIG.table, CONFIG.split)).load("test", range(60))
     outputs = load_trained(run_dir).model(rows.features).numpy().astype(np.float64)
     losses = np.log(np.exp(outputs).sum(axis=1)) - outputs[np.arange(len(outputs)), rows.labels]
     assert losses.mean() == pytest.approx(figures["loss"], rel=1e-5)

@@ -80,7 +80,7 @@ def test_every_rank_gets_the_same_report(world: World, finished: tuple[RunConfig
 
 def test_ranks_see_disjoint_rows_and_together_all_but_the_remainder(world: World) -> None:
     skip_unless_shared(world)
-    dataset = Dataset.open(prepare(DEBUG.data))
+    dataset = Dataset.open(prepare(DEBUG.table, DEBUG.split))
     shards = own_shards(world.rank, world.size, dataset.num_virtual_shards)
     rows = dataset.load("train", shards)
     plan = EpochPlan(0, dataset.shard_sizes("train"), 2)
@@ -96,7 +96,7 @@ def test_metrics_equal_scikit_learn_s_on_the_gathered_predictions(
 ) -> None:
     _, run_dir, report = finished
     trained = load_trained(run_dir)
-    dataset = Dataset.open(prepare(DEBUG.data))
+    dataset = Dataset.open(prepare(DEBUG.table, DEBUG.split))
     sizes = dataset.shard_sizes("test")
     assert len(set(sizes.tolist())) > 1, "the shards should not divide evenly here"
     rows = dataset.load("test", own_shards(world.rank, world.size, dataset.num_virtual_shards))
