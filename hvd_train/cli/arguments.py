@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from hvd_train.cli.arguments_table import TableFlags
-from hvd_train.cli.arguments_watch import WatchFlags
+from hvd_train.cli.table_flags import TableFlags
+from hvd_train.cli.watchdog_flags import WatchdogFlags
 from hvd_train.config import RunConfig, recipes, toml
 from hvd_train.runs import latest_run
 from hvd_train.tune import DIMENSIONS, Dimension
@@ -31,8 +31,9 @@ class RecipeArguments:
 
     recipe: RecipeName = "default"
     config: Path | None = None
-    """A TOML file over the recipe's values, such as a run's config.toml."""
-    run: tyro.conf.OmitArgPrefixes[RunConfig] = field(default_factory=RunConfig)
+    """A TOML file whose values replace those of the recipe, such as the config.toml of a run."""
+    # Without its name, the title of a section's flags is that of the section alone.
+    run: Annotated[tyro.conf.OmitArgPrefixes[RunConfig], tyro.conf.arg(name="")] = field(default_factory=RunConfig)
 
     def base(self) -> RunConfig:
         """The RunConfig of --recipe and --config, or ConfigError: the other flags' defaults."""
@@ -54,18 +55,18 @@ class TrainArguments(RecipeArguments):
     """
 
     run_dir: Path | None = None
-    """Where to write. By default runs/<recipe>-<time>."""
+    """Directory to write to. By default runs/<recipe>-<time>."""
     resume: Path | None = None
-    """Go on with this run from its last checkpoint, at any number of ranks. Without a value: the newest run in runs/."""
+    """Resume this run from its last checkpoint, at any number of ranks. Without a value it is the newest run in runs/."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleArguments(RecipeArguments):
-    """Train several models that differ in their seed alone, or join finished runs, and average what they say.
+    """Train several models that differ only in their seed, or join finished runs, and average their predictions.
 
-    Members are trained one after the other by all ranks, in RUN_DIR/members; those that are finished are kept, one that
-    was interrupted goes on from its checkpoint: call it again with the same arguments. The average of the probabilities
-    (of the values, for losses that say values) is one model.keras, which evaluate and predict take like any run's.
+    All ranks train one member after the other, in RUN_DIR/members. To go on after an interruption, give the same
+    arguments again: finished members are kept, the interrupted one resumes from its checkpoint. The result is one
+    model.keras that averages the probabilities, or the values for losses that predict values.
 
     Examples:
 
@@ -75,16 +76,16 @@ class EnsembleArguments(RecipeArguments):
     """
 
     run_dir: Path
-    """Where to write. A new directory, or an ensemble's that was interrupted."""
+    """Directory to write to: a new one, or that of an interrupted ensemble."""
     members: int = 5
-    """How many models to train, with the seeds --seed, --seed + 1, ..."""
+    """Number of models to train. Their seeds are --seed, --seed + 1, ..."""
     runs: tuple[Path, ...] = ()
     """Finished runs on the same data to join, instead of training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateArguments:
-    """Score a run's best model on rows, each once, beside the trivial baselines. Any number of ranks.
+    """Score the best model of a run on a table or a split, and compare it with trivial baselines.
 
     Example:
 
@@ -94,11 +95,11 @@ class EvaluateArguments:
     run_dir: Annotated[Path, tyro.conf.Positional]
     """A finished run's directory."""
     data: Path | None = None
-    """A table with the same columns, or a dataset directory. By default the run's own data."""
+    """A table with the same columns, or a dataset directory. By default the data of the run."""
     split: Literal["train", "val", "test"] = "test"
-    """Which split of a dataset directory or of the run's own data. A table is scored whole."""
+    """Which split to score, of a dataset directory or of the data of the run. A table is scored whole."""
     table: tyro.conf.OmitArgPrefixes[TableFlags] = field(default_factory=TableFlags)
-    watch: tyro.conf.OmitArgPrefixes[WatchFlags] = field(default_factory=WatchFlags)
+    watchdog: tyro.conf.OmitArgPrefixes[WatchdogFlags] = field(default_factory=WatchdogFlags)
     json: bool = False
     """Print JSON instead of a table."""
 
@@ -108,7 +109,7 @@ class PredictArguments:
     """Predict every row of a table, in its order.
 
     For years and integers a line holds the expected label, the most likely one, its probability, and the ends of the
-    90 % interval; for classes the most likely one and its probability; for real values the prediction.
+    90 % interval. For classes it holds the most likely one and its probability, for real values the prediction.
 
     Example:
 
@@ -118,18 +119,18 @@ class PredictArguments:
     run_dir: Annotated[Path, tyro.conf.Positional]
     """A finished run's directory."""
     data: Path
-    """A table with the run's feature columns; a label column is not needed."""
+    """A table with the feature columns of the run. It needs no label column."""
     out: Path
-    """The CSV to write, a line for each row of the table."""
+    """The CSV to write, with one line for each row of the table."""
     quote_formulas: bool = False
-    """Write an apostrophe before class names that begin with = + - or @, which a spreadsheet would run as formulas."""
+    """Write an apostrophe before class names that begin with = + - or @. A spreadsheet would run them as formulas."""
     table: tyro.conf.OmitArgPrefixes[TableFlags] = field(default_factory=TableFlags)
-    watch: tyro.conf.OmitArgPrefixes[WatchFlags] = field(default_factory=WatchFlags)
+    watchdog: tyro.conf.OmitArgPrefixes[WatchdogFlags] = field(default_factory=WatchdogFlags)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchArguments(RecipeArguments):
-    """Measure how fast a recipe trains here and where the time goes. Starts its own ranks; nothing else should run.
+    """Measure how fast a recipe trains here and where the time goes. It starts its own ranks. Nothing else should run.
 
     Examples:
 
@@ -146,22 +147,22 @@ class BenchArguments(RecipeArguments):
         "scaling",
         "allreduce",
     )
-    """throughput: rates, step times, shares, start-up; efficiency: against as many independent processes; scaling: over --np; allreduce: by message size."""
+    """throughput: rates, step times, shares and start-up. efficiency: against as many independent processes. scaling: over --np. allreduce: by message size."""
     np: tuple[int, ...] = ()
     """Numbers of ranks. By default 1, 2, 4 ... up to the cores of this machine."""
     seconds: float = 2.0
-    """Of each measurement."""
+    """Seconds of each measurement."""
     repeats: int = 5
-    """Measurements of each kind, by turns with the others."""
+    """Number of measurements of each kind. Different kinds are interleaved."""
     out: Path = Path("bench")
     """Directory for bench.json and the pictures."""
     hostfile: Path | None = None
-    """The hosts, for mpirun; by default this one. Independent processes run on this one alone."""
+    """The hosts, for mpirun. By default this one. Independent processes run on this one alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneArguments(RecipeArguments):
-    """Search the most suitable distributed settings for a recipe here. Starts its own ranks; nothing else should run.
+    """Search the best distributed settings for a recipe here. It starts its own ranks. Nothing else should run.
 
     Examples:
 
@@ -171,22 +172,22 @@ class TuneArguments(RecipeArguments):
     """
 
     np: tuple[int, ...] = ()
-    """Numbers of ranks to try; the largest is where the search starts. By default 1, 2, 4 ... up to the cores of this machine."""
+    """Numbers of ranks to try. The search starts with the largest. By default 1, 2, 4 ... up to the cores of this machine."""
     search: tuple[Dimension, ...] = DIMENSIONS
-    """What is tried."""
+    """Settings to search."""
     seconds: float = 10.0
-    """Of training in a trial of the first rung; each further rung's are twice as long."""
+    """Seconds of training in a trial of the first rung. Each further rung doubles them."""
     rungs: int = 3
-    """How often the better half goes on."""
+    """Number of rungs. After each, the better half goes on."""
     out: Path = Path("tuned")
     """Directory for tuned.toml, tune.json and the picture."""
     hostfile: Path | None = None
-    """The hosts, for mpirun; by default this one."""
+    """The hosts, for mpirun. By default this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorArguments:
-    """Look at Python, TensorFlow, Horovod, MPI, cores, memory and network; say what is wrong and the way out."""
+    """Check Python, TensorFlow, Horovod, MPI, cores, memory and network. Report what is wrong and how to mend it."""
 
     trial: bool = True
     """Also start two ranks under mpirun."""
@@ -194,7 +195,7 @@ class DoctorArguments:
 
 @dataclass(frozen=True, kw_only=True)
 class HostfileCheckArguments:
-    """Read a hostfile as horovodrun and mpirun users write it; say its hosts, and which launcher takes it as it is."""
+    """Read a hostfile, list its hosts, and report which launcher takes it as it is."""
 
     hostfile: Annotated[Path, tyro.conf.Positional]
     """The file."""
@@ -212,7 +213,7 @@ class HostfileConvertArguments:
     hostfile: Annotated[Path, tyro.conf.Positional]
     """The file."""
     for_: Annotated[Literal["horovodrun", "mpirun"], tyro.conf.arg(name="for")]
-    """The launcher that is to read it."""
+    """The launcher to write it for."""
 
 
 def preliminary(argv: Sequence[str]) -> list[str]:

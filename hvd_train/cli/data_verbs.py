@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchArguments:
-    """Download YearPredictionMSD (UCI, 210 MB, CC BY 4.0), compare its checksums, and say where it is."""
+    """Download YearPredictionMSD (UCI, 210 MB, CC BY 4.0), compare its checksums, and print where it is."""
 
     what: Annotated[Literal["songs"], tyro.conf.Positional] = "songs"
     """Which table."""
     cache_dir: Path | None = None
-    """Where it is kept. By default $XDG_CACHE_HOME/hvd_train or ~/.cache/hvd_train."""
+    """Directory to keep it in. By default $XDG_CACHE_HOME/hvd_train or ~/.cache/hvd_train."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +54,11 @@ class DescribeArguments:
     """Rows, labels, features, duplicates and trivial baselines of a table or a dataset directory."""
 
     directory: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")] = None
-    """A dataset directory, or a table (converted into the cache). Without it: the embedded synthetic songs."""
+    """A dataset directory, or a table, which is converted into the cache. By default the embedded synthetic songs."""
     png: Path | None = None
-    """Also save the labels' histogram as a picture."""
+    """Picture to save the histogram of the labels to."""
     max_features: int = 12
-    """Features listed one by one."""
+    """Largest number of features to list."""
     table: tyro.conf.OmitArgPrefixes[TableConfig] = field(default_factory=TableConfig)
     split: tyro.conf.OmitArgPrefixes[SplitConfig] = field(default_factory=SplitConfig)
     sampling: tyro.conf.OmitArgPrefixes[SamplingConfig] = field(default_factory=SamplingConfig)

@@ -15,7 +15,7 @@ def evaluate(arguments: EvaluateArguments, placement: Placement) -> int:
     from hvd_train.distributed import open_world
     from hvd_train.runs import RunDir
 
-    world = open_world(watchdog_s=arguments.watch.watchdog_s)
+    world = open_world(watchdog_s=arguments.watchdog.watchdog_s)
     from hvd_train.cli.result_tables import print_evaluation
     from hvd_train.inference import evaluate_run
     from hvd_train.processes import Stopped
@@ -23,7 +23,7 @@ def evaluate(arguments: EvaluateArguments, placement: Placement) -> int:
 
     run_dir = RunDir(arguments.run_dir)
     try:
-        with guarded(world, arguments.watch.limits(), hint=lambda: ""):
+        with guarded(world, arguments.watchdog.limits(), hint=lambda: ""):
             result = evaluate_run(
                 run_dir, world, arguments.data, split=arguments.split, overrides=arguments.table.given()
             )
@@ -42,7 +42,7 @@ def predict(arguments: PredictArguments, placement: Placement) -> int:
     from hvd_train.distributed import open_world
     from hvd_train.runs import RunDir
 
-    world = open_world(watchdog_s=arguments.watch.watchdog_s)
+    world = open_world(watchdog_s=arguments.watchdog.watchdog_s)
     from hvd_train.inference import load_trained, predict_table
     from hvd_train.processes import Stopped
     from hvd_train.runs import guarded, how_stopped
@@ -50,7 +50,7 @@ def predict(arguments: PredictArguments, placement: Placement) -> int:
     # The file is written whole at the end.
     untouched = f"{arguments.out} was not written."
     try:
-        with guarded(world, arguments.watch.limits(), hint=lambda: untouched):
+        with guarded(world, arguments.watchdog.limits(), hint=lambda: untouched):
             trained = world.together(lambda: load_trained(RunDir(arguments.run_dir)))
             assert trained is not None
             num_rows = predict_table(

@@ -152,13 +152,13 @@ def doctor(argv: Sequence[str], placement: Placement) -> int:
 
 VERBS: dict[str, tuple[str, Callable[[Sequence[str], Placement], int]]] = {
     "train": ("train a model, alone or on all the ranks that a launcher started", train),
-    "ensemble": ("train several models by seeds, or join runs, and average what they say", ensemble),
-    "evaluate": ("score a run's model on rows, beside the trivial baselines", evaluate),
+    "ensemble": ("train several models by seeds, or join runs, and average their predictions", ensemble),
+    "evaluate": ("score the model of a run, and compare it with trivial baselines", evaluate),
     "predict": ("predict every row of a table", predict),
     "data": ("fetch, convert, check and describe tables", data),
     "bench": ("measure how fast a recipe trains here, and where the time goes", bench),
-    "tune": ("search the most suitable distributed settings for a recipe here", tune),
-    "doctor": ("say what is wrong with this machine or cluster", doctor),
+    "tune": ("search the best distributed settings for a recipe here", tune),
+    "doctor": ("report what is wrong with this machine or cluster", doctor),
     "hostfile": ("check a hostfile, or write it for another launcher", hostfile),
 }
 

@@ -25,26 +25,26 @@ AUTOMATIC: tuple[Automatic, ...] = get_args(Automatic)
 
 @dataclass(frozen=True, kw_only=True)
 class DistributedConfig(Section):
-    """How ranks share a machine and exchange gradients. A variable that is set in the environment wins over a field here."""
+    """How ranks share a machine and exchange gradients. A variable of the environment takes precedence over a field here."""
 
     automatic: tuple[Automatic, ...] = AUTOMATIC
-    """The settings that are made by themselves; with nothing after it, none is. docs/how-to/performance.md says what each does."""
+    """Settings that are chosen automatically. With nothing after the flag, none is. docs/how-to/performance.md describes each."""
     threads_per_rank: int | None = None
-    """TensorFlow's threads for one operation on each rank. By default as many as the rank has cores."""
+    """TensorFlow threads for one operation on each rank. By default the number of cores that the rank has."""
     cycle_time_ms: float | None = None
-    """Milliseconds between two looks of Horovod at what is to be sent (HOROVOD_CYCLE_TIME). By default it looks when there is something, then every 0.2."""
+    """Milliseconds between two polls of Horovod for gradients to send (HOROVOD_CYCLE_TIME). By default it polls when there are some, then every 0.2."""
     fusion_threshold_mb: float | None = None
-    """The most that Horovod copies together and sends (HOROVOD_FUSION_THRESHOLD). By default 1 on one host, Horovod's own 128 on more."""
+    """Largest block, in MB, that Horovod copies together and sends (HOROVOD_FUSION_THRESHOLD). By default 1 on one host, and 128 on several."""
     allreduce: Literal["auto", "recursive-doubling", "ring", "segmented-ring", "rabenseifner"] = "auto"
-    """How Open MPI adds the ranks' gradients; auto: it decides by size."""
+    """Allreduce algorithm of Open MPI. auto lets it choose by size."""
     autotune: bool = False
-    """Let Horovod search its cycle time and fusion threshold while it trains (HOROVOD_AUTOTUNE)."""
+    """Let Horovod tune its cycle time and fusion threshold during training (HOROVOD_AUTOTUNE)."""
     gradient_groups: int = 1
-    """In how many groups gradients are sent; more start earlier, while the rest of the backward pass still runs."""
+    """Number of groups in which gradients are sent. With more groups, sending starts earlier in the backward pass."""
     compression: Literal["none", "fp16"] = "none"
-    """fp16 sends gradients as 16 bits: half as much, and rounded."""
+    """fp16 rounds gradients to 16 bits, which halves what is sent."""
     backward_passes_per_step: int = 1
-    """Steps whose gradients are averaged into one update and sent once: the global batch of an update is so many times larger."""
+    """Steps whose gradients are averaged into one update and sent once. The global batch size of an update is this many times larger."""
 
     def check(self) -> None:
         for key in ("threads_per_rank", "gradient_groups", "backward_passes_per_step"):

@@ -10,22 +10,22 @@ from hvd_train.config.section import Section, require
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig(Section):
-    """What training makes small. Every choice ends in the same metrics, by its own best decoding."""
+    """What training minimises. Every choice ends in the same metrics, each by the decoding that suits it."""
 
     loss: Literal["auto", "cross-entropy", "focal", "coral", "corn", "mse", "mae", "huber", "gaussian"] = "auto"
-    """cross-entropy, focal: a softmax over the labels. coral, corn: ordered thresholds. mse, mae, huber: one value. gaussian: a mean and a deviation. auto: cross-entropy, or mse for real values."""
+    """cross-entropy and focal use a softmax over the labels. coral and corn use ordered thresholds. mse, mae and huber predict one value. gaussian predicts a mean and a standard deviation. auto means cross-entropy, or mse for real values."""
     targets: Literal["one-hot", "gaussian", "two-hot"] = "one-hot"
-    """What the softmax is trained towards: the label alone, a Gaussian around it, or its two neighbours among target_step."""
+    """Targets of the softmax: the label alone (one-hot), a Gaussian around it, or the two outputs next to it (two-hot)."""
     target_sigma: float = 2.0
-    """gaussian: its standard deviation, in years or units of the label."""
+    """For gaussian targets: the standard deviation, in units of the label."""
     target_step: int = 5
-    """two-hot: outputs apart from each other whose weighted mean is the label."""
+    """For two-hot targets: the distance between two outputs, in labels. The weighted mean of two outputs is the label."""
     label_smoothing: float = 0.0
     """Share of each target that is spread evenly over all labels."""
     focal_gamma: float = 2.0
-    """focal: how strongly rows that are predicted well are left aside."""
+    """For the focal loss: its exponent. A larger one gives less weight to rows that the model predicts well."""
     huber_delta: float | None = None
-    """huber: the error, in years or units of the label, from which the loss grows linearly. By default 5, and for real values one standard deviation of the train labels."""
+    """For the huber loss: the error from which it grows linearly, in units of the label. By default 5, or one standard deviation of the labels for real values."""
     calibrate: bool = True
     """Divide the trained logits by a temperature that is fitted on the validation split."""
 

@@ -13,27 +13,27 @@ class OptimizerConfig(Section):
     """How weights follow gradients."""
 
     optimizer: Literal["adam", "adamw", "sgd", "lamb", "lars"] = "adam"
-    """The update rule; sgd is with Nesterov momentum; lamb and lars are adamw and sgd with a rate of each layer's own, for large batches."""
+    """The update rule. sgd has Nesterov momentum. lamb and lars are adamw and sgd with a learning rate for each layer, for large batches."""
     base_learning_rate: float = 1e-3
-    """The rate at the reference batch size; the rate in use is scaled from it by the global batch."""
+    """Learning rate at the reference batch size. The learning rate in use is scaled from it by the global batch size."""
     reference_batch_size: int = 256
-    """The global batch, in rows, at which base_learning_rate holds."""
+    """Global batch size at which base_learning_rate holds."""
     rate_scaling: Literal["linear", "sqrt", "none"] = "sqrt"
-    """How the rate grows with the global batch: linear suits sgd, the square root suits adam and adamw."""
+    """How the learning rate grows with the global batch size. linear suits sgd. sqrt, the square root, suits adam and adamw."""
     warmup_epochs: float = 1.0
-    """Epochs over which the rate rises from near zero to its value."""
+    """Epochs in which the learning rate rises from near zero to its full value."""
     schedule: Literal["constant", "cosine", "step"] = "cosine"
-    """The rate after warm-up: constant, falling to a hundredth along a cosine by the last epoch, or in steps."""
+    """Learning rate after warm-up. constant keeps it. cosine lowers it to a hundredth by the last epoch. step multiplies it by step_factor."""
     step_epochs: tuple[float, ...] = ()
-    """step: the epochs after which the rate is multiplied by step_factor. By default at a half and at three quarters of the run."""
+    """For the step schedule: the epochs after which the rate is multiplied. By default at one half and three quarters of the run."""
     step_factor: float = 0.1
-    """step: what the rate is multiplied by."""
+    """For the step schedule: the factor."""
     momentum: float = 0.9
     """Momentum of sgd and lars."""
     weight_decay: float = 0.0
-    """Decoupled weight decay per step, scaled by the rate (adam has none); kernels only, never biases and normalisations."""
+    """Decoupled weight decay in each step, scaled by the learning rate. It applies to kernels, never to biases and normalisations. adam has none."""
     clip_norm: float | None = None
-    """Upper limit of the norm of the averaged gradient; none by default."""
+    """Upper limit of the norm of the averaged gradient. By default there is none."""
 
     def check(self) -> None:
         require(self.base_learning_rate > 0, "base_learning_rate", self.base_learning_rate, "a rate is positive")

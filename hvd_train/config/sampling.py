@@ -13,21 +13,21 @@ class SamplingConfig(Section):
     """How often train rows are drawn, what they weigh in the loss, and how they are augmented."""
 
     balance: Literal["none", "repeat", "inverse", "sqrt-inverse", "effective-number"] = "none"
-    """Rare labels drawn more often (repeat), or their rows' loss weighted (the others). Train only."""
+    """How training treats rare labels. repeat draws their rows more often. The other methods weight the loss of each row."""
     balance_evenness: float = 1.0
-    """repeat: from 0, labels as frequent as in the table, to 1, each label equally often."""
+    """For repeat: 0 keeps the label frequencies of the table, 1 draws each label equally often."""
     balance_max_repeats: float = 0.0
-    """repeat: at most this many times is a row drawn in an epoch; 0: no limit."""
+    """For repeat: the most times that an epoch draws one row. 0 means no limit."""
     lds_sigma: float = 0.0
-    """Standard deviation, in years or units of the label, of the kernel that smooths the counts behind loss weights (LDS); 0: none."""
+    """Standard deviation of the kernel that smooths the label counts behind loss weights (LDS), in units of the label. 0 means none."""
     noise: float = 0.0
-    """Gaussian noise added to train features, as a share of each feature's standard deviation."""
+    """Standard deviation of the Gaussian noise on train features, as a multiple of the standard deviation of each feature."""
     feature_dropout: float = 0.0
-    """Share of the train features that are replaced by their mean."""
+    """Share of the train features that their mean replaces."""
     mixup_alpha: float = 0.0
-    """Train rows are mixed with one of a near label, by a share from Beta(alpha, alpha); 0: not."""
+    """Mix each train row with a row of a near label, by a share drawn from Beta(alpha, alpha). 0 means none."""
     mixup_distance: float = 3.0
-    """How far apart, in years or units of the label, two mixed rows may be."""
+    """Largest distance between the labels of two mixed rows, in units of the label."""
 
     def check(self) -> None:
         require(0 <= self.balance_evenness <= 1, "balance_evenness", self.balance_evenness, "it is between 0 and 1")

@@ -18,17 +18,17 @@ class SplitConfig(Section):
     """How rows are assigned to train, val and test, and to virtual shards."""
 
     method: Annotated[str, tyro.conf.arg(name="split")] = "auto"
-    """How rows are assigned to train, val and test: auto, official (YearPredictionMSD), sequential, random, stratified, group:COLUMN or column:COLUMN."""
+    """How to assign rows to train, val and test: auto, official (YearPredictionMSD), sequential, random, stratified, group:COLUMN or column:COLUMN."""
     val_fraction: float = 0.1
-    """Share of the rows held out to choose the best epoch, between 0 and 1."""
+    """Share of the rows in the validation split, which chooses the best epoch. Between 0 and 1."""
     test_fraction: float = 0.1
-    """Share of the rows held out for the final figures, between 0 and 1."""
+    """Share of the rows in the test split, which gives the final metrics. Between 0 and 1."""
     seed: Annotated[int, tyro.conf.arg(name="split-seed")] = 0
-    """Seed of the split and of the assignment to virtual shards."""
+    """Seed of the split and of the assignment of rows to virtual shards."""
     insist_on_random_split: bool = False
-    """Split songs at random all the same, although artists then stand on both sides."""
+    """Allow a random split of songs, although the songs of one artist are then in several splits."""
     num_virtual_shards: int | None = None
-    """Shards that the rows are assigned to, whatever the number of ranks; must be divisible by it. By default 64, less for small tables."""
+    """Number of virtual shards. The number of ranks must divide it. By default 64, or fewer for a small table."""
 
     def check(self) -> None:
         require(0 < self.val_fraction < 1, "val_fraction", self.val_fraction, "it is a share between 0 and 1")

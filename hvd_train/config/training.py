@@ -14,39 +14,39 @@ class TrainingConfig(Section):
     """How long, in what batches, and when to stop."""
 
     global_batch_size: int | None = None
-    """Rows of one step over all ranks. By default a power of two from 32 to 512 by the size of the table; never by the number of ranks."""
+    """Rows in one step over all ranks. By default a power of two from 32 to 512, chosen by the size of the table."""
     local_batch_size: int | None = None
-    """Rows of one step on each rank, instead of the global batch: then the number of ranks changes the experiment."""
+    """Rows in one step on each rank, instead of the global batch size. The number of ranks then changes the experiment."""
     num_epochs: int = 30
-    """Passes over the train split, at most."""
+    """Largest number of passes over the train split."""
     seed: int = 0
     """Seed of the weights, the order of the rows and dropout."""
     early_stopping_patience: int = 5
-    """Epochs without a better validation loss after which training ends; 0: never."""
+    """Training stops after this many epochs without a better validation loss. 0 means never."""
     plateau_patience: int = 0
-    """Epochs without a better validation loss after which the rate is multiplied by plateau_factor; 0: never."""
+    """The learning rate is multiplied by plateau_factor after this many epochs without a better validation loss. 0 means never."""
     plateau_factor: float = 0.5
-    """What the rate is multiplied by on a plateau."""
+    """Factor of the learning rate on a plateau."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """What products are computed in; weights, sums, losses and metrics stay float32. auto: bfloat16 where this machine has it and it is faster."""
+    """Number format of matrix multiplications. Weights, sums, losses and metrics stay float32. auto means bfloat16 where this machine has it and it is faster."""
     averaging: Literal["none", "ema", "swa"] = "none"
-    """Validate and keep averaged weights: ema, an exponential moving average over steps; swa, the mean over the last epochs."""
+    """Validate and save averaged weights. ema is an exponential moving average over steps. swa is the mean over the last epochs."""
     ema_momentum: float = 0.999
-    """ema: what is kept of the average at each step."""
+    """For ema: the share of the average that each step keeps."""
     swa_from: float = 0.75
-    """swa: the share of the run after which the mean begins."""
+    """For swa: the share of the run after which the mean begins."""
     steps_per_execution: int | None = None
-    """Steps between two returns to Python. By default 16, fewer where an epoch is short."""
+    """Steps between two returns to Python. By default 16, or fewer where an epoch is short."""
     checkpoint_every_steps: int = 0
-    """Steps between two checkpoints inside an epoch; 0: only at each epoch's end."""
+    """Steps between two checkpoints within an epoch. 0 means one checkpoint at the end of each epoch."""
     check_equal_weights: bool = False
-    """After each epoch compare all ranks' weights bit for bit, and stop if they differ."""
+    """After each epoch, compare the weights of all ranks bit for bit, and stop if they differ."""
     watchdog_s: float = 60.0
-    """Seconds of silence after which a rank is declared frozen and the job ended; 0: never."""
+    """The job ends, and names the rank as frozen, when a rank is silent for this many seconds. 0 means never."""
     stall_s: float = 600.0
-    """Seconds without a finished step after which the job is ended, naming the rank that others wait for; 0: never."""
+    """The job ends, and names the rank that others wait for, after this many seconds without a finished step. 0 means never."""
     trackers: tuple[str, ...] = ()
-    """Where the metrics of each epoch are sent: tensorboard, or a Tracker class of your own, as path/to/file.py:Class or package.module:Class."""
+    """Trackers that get the metrics of each epoch: tensorboard, or a Tracker class of your own, as path/to/file.py:Class or package.module:Class."""
 
     def check(self) -> None:
         for name in filter(is_reference, self.trackers):

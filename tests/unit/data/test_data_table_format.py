@@ -11,7 +11,7 @@ from data_helpers import all_rows, converted, frame, new_rows, write_lines, writ
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_train.cli.arguments_table import TableFlags
+from hvd_train.cli.table_flags import TableFlags
 from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data import Dataset, TableFormat, convert, prepare, read_table_for_prediction
 from hvd_train.data.sources.missing import MissingMarkers

@@ -1,4 +1,4 @@
-"""The flags of the watch over the ranks, for verbs that have no RunConfig."""
+"""The flags of the watchdog, for verbs without a RunConfig."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from hvd_train.watchdog import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchFlags:
-    """As in a run's config; they matter where there are several ranks."""
+class WatchdogFlags:
+    """When a job of several ranks ends because one of them does not go on."""
 
     watchdog_s: float = 60.0
-    """Seconds of silence after which a rank is declared frozen and the job ended; 0: never."""
+    """The job ends, and names the rank as frozen, when a rank is silent for this many seconds. 0 means never."""
     stall_s: float = 600.0
-    """Seconds without a finished block of rows after which the job is ended, naming the rank that others wait for; 0: never."""
+    """The job ends, and names the rank that others wait for, after this many seconds without a finished block of rows. 0 means never."""
 
     def __post_init__(self) -> None:
         for key in ("watchdog_s", "stall_s"):
