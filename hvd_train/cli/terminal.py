@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -22,12 +23,30 @@ def tell(placement: Placement, text: str, *, code: int = 0) -> int:
 
 
 def parse(kind: type[T], argv: Sequence[str], placement: Placement, *, prog: str, default: T | None = None) -> T:
-    """Typed arguments from flags; tyro prints help and errors, on the root alone, and raises SystemExit."""
+    """Typed arguments from flags; tyro prints help and errors, on the root alone, and raises SystemExit.
+
+    `--help` shows the common flags of a `kind` that holds a RunConfig, `--help-all` shows all.
+    """
     options: dict[str, Any] = {"args": list(argv), "prog": prog, "console_outputs": placement.is_root}
     if default is not None:
         options["default"] = default
+    if "--help-all" in argv:
+        options |= {"args": ["--help"], "description": described(kind)}
+    elif not {"-h", "--help"}.isdisjoint(argv):
+        options |= {"args": ["--help"], "description": described(kind)}
+        if hasattr(default, "run"):
+            from hvd_train.cli.common_flags import NOTE, with_common_flags
+
+            options["default"] = with_common_flags(default)
+            options["description"] += f"\n\n{NOTE}"
+            kind = type(options["default"])
     parsed: T = tyro.cli(kind, **options)
     return parsed
+
+
+def described(kind: type) -> str:
+    """The docstring of `kind` as tyro is to print it: its examples one a line."""
+    return (inspect.getdoc(kind) or "").replace("\n\n    ", "\n    ")
 
 
 def usage_of(verb: str, verbs: Mapping[str, str]) -> str:
@@ -35,7 +54,7 @@ def usage_of(verb: str, verbs: Mapping[str, str]) -> str:
     program = f"hvd-train {verb}".strip()
     width = max(map(len, verbs))
     lines = [f"  {name:<{width}}  {summary}" for name, summary in verbs.items()]
-    return "\n".join([f"usage: {program} VERB [OPTIONS]      ({program} VERB --help tells more)", "", *lines])
+    return "\n".join([f"usage: {program} VERB [OPTIONS]      ({program} VERB --help shows its flags)", "", *lines])
 
 
 def chosen(verb: str, verbs: Mapping[str, str], argv: Sequence[str], placement: Placement) -> tuple[str, Sequence[str]]:
