@@ -97,7 +97,7 @@ class ConsoleObserver(Observer):
             self._table(published_table(report.published, report.metrics["test"]["rmse"]))
         self._line(f"The model is {report.verdict}.")
         self._line(
-            f"{report.samples_per_s:,.0f} samples/s over all ranks; trained {report.train_seconds:.1f} s, all in all {report.wall_seconds:.1f} s"
+            f"{report.samples_per_s:,.0f} samples/s over all ranks; trained {report.train_seconds:.1f} s, in total {report.wall_seconds:.1f} s"
         )
         self._line(
             f"Written to {self.run_dir.path}: report.json, learning-curve.png, model.keras, metrics.csv, checkpoints/"
