@@ -161,6 +161,7 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
     assert "layout of 2x2 needs 4 features, but there are 3" in refused(path, tmp_path, layout="2x2")
 
 
+@pytest.mark.slow
 def test_very_many_columns(tmp_path: Path) -> None:
     num_columns = 8_000
     rows = [f"{2000 + i % 3}," + ",".join([f"{i}.25"] * num_columns) for i in range(12)]
