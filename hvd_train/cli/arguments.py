@@ -19,8 +19,7 @@ RecipeName = Annotated[
     str,
     tyro.conf.arg(
         help="A named RunConfig to start from. "
-        + "; ".join(f"{name}: {what}" for name, (what, _) in recipes.RECIPES.items())
-        + "."
+        + " ".join(f"{name}: {what}." for name, (what, _) in recipes.RECIPES.items())
     ),
 ]
 
@@ -218,15 +217,15 @@ class HostfileConvertArguments:
 
 def preliminary(argv: Sequence[str]) -> list[str]:
     """The flags of `train` that decide what the defaults of the others are."""
-    kept: list[str] = []
+    flags: list[str] = []
     for index, argument in enumerate(argv):
         name, equals, _ = argument.partition("=")
         if name in ("--recipe", "--config", "--resume"):
-            kept += [argument] if equals else list(argv[index : index + 2])
-    return kept
+            flags += [argument] if equals else list(argv[index : index + 2])
+    return flags
 
 
-# What a bare --resume stands for until the root has looked which run is the newest.
+# What a bare --resume stands for, until the root has found the newest run.
 NEWEST = Path("newest")
 
 

@@ -1,4 +1,4 @@
-"""Named complete RunConfigs. One derives from another by `replace`; `--recipe NAME` starts from one."""
+"""Named complete RunConfigs. `--recipe NAME` starts from one. Some derive from another by `replace`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ DEBUG = DEFAULT.replace(
     training={"num_epochs": 3, "check_equal_weights": True},
 )
 
-# The net and the batch on each rank that every measurement of speed is about (docs/reference/performance-log.md).
+# The network and the local batch size of every measurement of speed (docs/reference/performance-log.md).
 REFERENCE = DEFAULT.replace(
     model={"filters": (32, 32), "dense_units": (128,), "conv_dropout": 0.0, "dense_dropout": 0.0},
     training={"local_batch_size": 256},
 )
 
-# 792 leaves, 99 species, three vectors of 64 numbers each: eight leaves of a species, so few are held out to choose by.
+# 792 leaves of 99 species, three vectors of 64 numbers each. With eight leaves a species, the validation split is small.
 LEAVES = DEFAULT.replace(
     table={"label": "species", "drop": ("id",), "layout": "64x3"},
     split={"val_fraction": 0.05},
@@ -33,7 +33,7 @@ LEAVES = DEFAULT.replace(
     training={"num_epochs": 60, "early_stopping_patience": 0},
 )
 
-# The earlier project's own net for leaves: a dropout of 0.4 between the convolution and the dense layers, none after.
+# The network of the earlier project for leaves: a dropout of 0.4 between the convolution and the dense layers, none after.
 SEED_LEAVES = LEAVES.replace(
     model={
         "filters": (512,),
@@ -43,13 +43,13 @@ SEED_LEAVES = LEAVES.replace(
         "dense_dropout": 0.0,
         "transform": "standard",
     },
-    # 69 million weights, which know the few rows by heart soon.
+    # 69 million weights soon fit the few rows exactly.
     training={"num_epochs": 20, "early_stopping_patience": 5},
 )
 
-# Songs of YearPredictionMSD. Eight directions of the columns first, then what follows from them: a few hundred songs of
-# one artist are no independent rows, and a net that is free in all 91 directions learns the artists. What each choice is
-# worth: docs/reference/results.md.
+# Songs of YearPredictionMSD: eight directions of the columns first, then the layers that build on them. Songs of one artist
+# are alike, so a few hundred of them are no independent rows. A network that is free in all 91 directions learns the
+# artists. The effect of each choice is in docs/reference/results.md.
 SONGS = DEFAULT.replace(
     model={
         "name": "mlp",
@@ -68,7 +68,7 @@ SONGS = DEFAULT.replace(
         "ema_momentum": 0.999,
     },
 )
-# The same with convolutions along the timbres.
+# The same, with convolutions along the timbres.
 SONGS_CNN = SONGS.replace(
     model={
         "name": "residual_cnn",
@@ -83,7 +83,7 @@ SONGS_CNN = SONGS.replace(
     training={"num_epochs": 8},
 )
 
-# A few thousand rows: the label's neighbours share what each row says, and noise keeps the net from knowing it by heart.
+# A few thousand rows: Gaussian targets let near labels learn from each row, and dropout keeps the network from overfitting.
 FEW_SONGS = DEFAULT.replace(
     split={"val_fraction": 0.05},
     model={
@@ -98,16 +98,16 @@ FEW_SONGS = DEFAULT.replace(
     training={"num_epochs": 40, "early_stopping_patience": 0, "averaging": "ema", "ema_momentum": 0.99},
 )
 
-# name: (what it is for, the config)
+# name: (what it is, the config)
 RECIPES: dict[str, tuple[str, RunConfig]] = {
-    "default": ("the seed CNN on whatever table is given, or on the embedded synthetic songs", DEFAULT),
-    "debug": ("a tiny network for seconds, without dropout, with every check on", DEBUG),
-    "reference": ("the net that speeds are measured on, 256 rows on each rank", REFERENCE),
+    "default": ("the seed CNN, on the given table or on the embedded synthetic songs", DEFAULT),
+    "debug": ("a tiny network that trains in seconds, without dropout, with every check on", DEBUG),
+    "reference": ("the network of the speed measurements, with a local batch size of 256", REFERENCE),
     "leaves": ("leaf species from three vectors of 64 numbers (columns id, species, then 192)", LEAVES),
-    "songs": ("YearPredictionMSD, or as many synthetic songs: --num-songs 515345", SONGS),
-    "songs-cnn": ("the same with convolutions along the twelve timbres", SONGS_CNN),
+    "songs": ("YearPredictionMSD, or as many synthetic songs (--num-songs 515345)", SONGS),
+    "songs-cnn": ("the same, with convolutions along the twelve timbres", SONGS_CNN),
     "few-songs": ("a few thousand songs, or any table whose label is a year", FEW_SONGS),
-    "seed-leaves": ("leaves by the earlier project's net, exactly", SEED_LEAVES),
+    "seed-leaves": ("leaves, by exactly the network of the earlier project", SEED_LEAVES),
 }
 
 

@@ -29,8 +29,9 @@ else:
 
 T = TypeVar("T")
 
-LARGEST = 2**1000
-LONGEST_SHOWN = 200
+# A larger integer is no finite float. TOML's have no limit.
+LARGEST_INTEGER = 2**1000
+MAX_CHARACTERS_SHOWN = 200
 
 
 def load(path: Path, *, base: RunConfig | None = None) -> RunConfig:
@@ -60,33 +61,34 @@ def loads(text: str, *, base: RunConfig | None = None, source: str = "config") -
 def from_mapping(document: dict[str, Any], *, base: RunConfig | None = None, source: str = "config") -> RunConfig:
     """The RunConfig that nested dictionaries describe, over the values of `base`."""
     document = with_keys_of_today(document, source=source)
-    return _merge(base or RunConfig(), document, source, ())
+    return _changed(base or RunConfig(), document, source, ())
 
 
 def dumps(config: RunConfig) -> str:
     """TOML that `load` reads back as an equal RunConfig."""
-    return tomli_w.dumps(_plain(config))
+    return tomli_w.dumps(_as_toml(config))
 
 
-def _merge(default: T, document: dict[str, Any], source: str, place: tuple[str, ...]) -> T:
+def _changed(default: T, document: dict[str, Any], source: str, sections: tuple[str, ...]) -> T:
+    """`default` with the values of `document`, which stands in these `sections` of the source."""
     hints = typing.get_type_hints(type(default))
     known = [f.name for f in dataclasses.fields(default)]  # type: ignore[arg-type]
     changes: dict[str, Any] = {}
     for key, value in document.items():
-        name = ".".join((*place, key))
+        name = ".".join((*sections, key))
         if key not in known:
             raise ConfigError(f"{source}: unknown key {name!r}. {suggestion(key, known)}")
         current = getattr(default, key)
         if dataclasses.is_dataclass(current):
             if not isinstance(value, dict):
-                raise ConfigError(f"{source}: {name!r} is a section, written [{name}], not {_shown(value)}.")
-            changes[key] = _merge(current, value, source, (*place, key))
+                raise ConfigError(f"{source}: {name!r} is a section, written [{name}], not {_abbreviated(value)}.")
+            changes[key] = _changed(current, value, source, (*sections, key))
         else:
             changes[key] = _typed(value, hints[key], f"{source}: {name}")
     try:
         return dataclasses.replace(default, **changes)  # type: ignore[type-var]
     except ConfigError as error:
-        raise ConfigError(f"{source}: {'.'.join(place) + ': ' if place else ''}{error}") from None
+        raise ConfigError(f"{source}: {'.'.join(sections) + ': ' if sections else ''}{error}") from None
 
 
 def _typed(value: Any, kind: Any, name: str) -> Any:
@@ -98,39 +100,41 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
     if origin is typing.Literal:
         if value in arguments and not isinstance(value, bool):
             return value
-        raise ConfigError(f"{name} = {_shown(value)} is not one of {', '.join(map(repr, arguments))}.")
+        raise ConfigError(f"{name} = {_abbreviated(value)} is not one of {', '.join(map(repr, arguments))}.")
     if origin is tuple:
         if isinstance(value, list):
             return tuple(_typed(item, arguments[0], f"{name}[{i}]") for i, item in enumerate(value))
-        raise ConfigError(f"{name} = {_shown(value)} must be a list, like [{'32, 32' if arguments[0] is int else ''}].")
+        raise ConfigError(
+            f"{name} = {_abbreviated(value)} must be a list, like [{'32, 32' if arguments[0] is int else ''}]."
+        )
     if isinstance(value, str) and "\0" in value:
-        raise ConfigError(f"{name} = {_shown(value)} holds a zero byte, which no path and no table has.")
+        raise ConfigError(f"{name} = {_abbreviated(value)} holds a zero byte, which no path and no table has.")
     if kind is Path and isinstance(value, str):
         return Path(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value) if abs(value) < LARGEST else math.inf  # which is refused with the others
+        return float(value) if abs(value) < LARGEST_INTEGER else math.inf  # which is refused with the others
     if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
-    raise ConfigError(f"{name} = {_shown(value)} must be {_english(kind)}.")
+    raise ConfigError(f"{name} = {_abbreviated(value)} must be {_in_words(kind)}.")
 
 
-def _shown(value: Any) -> str:
+def _abbreviated(value: Any) -> str:
     """A value in a message: what somebody typed, and not all of what somebody generated."""
     try:
         text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     except (ValueError, RecursionError):  # a whole number of thousands of digits
         text = f"a {type(value).__name__}"
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+    return text if len(text) <= MAX_CHARACTERS_SHOWN else f"{text[:MAX_CHARACTERS_SHOWN]}..."
 
 
-def _english(kind: type) -> str:
+def _in_words(kind: type) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}[kind]
 
 
-def _plain(value: Any) -> Any:
+def _as_toml(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
-        return {name: _plain(item) for name, item in pairs if item is not None}
+        return {name: _as_toml(item) for name, item in pairs if item is not None}
     if isinstance(value, tuple):
-        return [_plain(item) for item in value]
+        return [_as_toml(item) for item in value]
     return str(value) if isinstance(value, Path) else value

@@ -1,4 +1,4 @@
-"""Rare labels more often, or heavier: how often each label is drawn, and what each row's loss weighs.
+"""Balance of rare labels: how often each label is drawn, and the weight of the loss of each row.
 
 Counts are those of the whole train split, so that every rank computes the same numbers. K outputs, V virtual shards.
 """
@@ -25,12 +25,12 @@ def make_plan(
     plan = EpochPlan(seed, sizes, rows_per_shard_step, passes=passes)
     if sampling.balance != "repeat":
         return plan
-    shares = promised_shares(dataset, sampling)
+    shares = label_shares(dataset, sampling)
     draws = draws_per_epoch(dataset.shard_label_counts(), shares, plan.rows_per_shard)
     return EpochPlan(seed, sizes, rows_per_shard_step, repeats=Repeats(draws), passes=passes)
 
 
-def promised_shares(dataset: Dataset, sampling: SamplingConfig) -> Array:
+def label_shares(dataset: Dataset, sampling: SamplingConfig) -> Array:
     """(K,) share of the drawn train rows that each label gets. Raises ConfigError for values."""
     counts = _counts(dataset, sampling)
     if sampling.balance != "repeat":

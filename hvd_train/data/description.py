@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hvd_train.config import SPLITS, SamplingConfig
-from hvd_train.data.balance import loss_weights, promised_shares
+from hvd_train.data.balance import label_shares, loss_weights
 from hvd_train.data.dataset import Dataset
 from hvd_train.data.duplicates import count_duplicates
 
@@ -122,7 +122,7 @@ def _labels(dataset: Dataset) -> str:
 
 def _balance(dataset: Dataset, sampling: SamplingConfig) -> str:
     counts, num_rows = dataset.label_counts("train"), dataset.num_rows("train")
-    shares, weights = promised_shares(dataset, sampling), loss_weights(dataset, sampling)
+    shares, weights = label_shares(dataset, sampling), loss_weights(dataset, sampling)
     lines = [
         f"With --balance {sampling.balance}",
         "  label       rows  natural  drawn as  rows an epoch  times each  loss weight",

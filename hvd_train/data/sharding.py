@@ -1,6 +1,6 @@
 """Which rows are whose: virtual shards, ranks and sizes that divide. Pure functions of plain ints.
 
-Rows are dealt to V virtual shards once, when a table is converted. A rank owns a run of consecutive virtual shards, so
+Rows are assigned to V virtual shards once, when a table is converted. A rank owns a run of consecutive virtual shards, so
 the number of ranks decides who reads a row, never which rows share a batch.
 """
 

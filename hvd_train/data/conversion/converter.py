@@ -16,9 +16,9 @@ import numpy as np
 
 import hvd_train
 from hvd_train.config import SPLITS, SplitConfig, TableConfig
-from hvd_train.data.conversion.dealing import ShardFiles
 from hvd_train.data.conversion.exactness import extremes_of, require_held
 from hvd_train.data.conversion.notes import notes
+from hvd_train.data.conversion.shard_files import ShardFiles
 from hvd_train.data.conversion.spill import NO_KEY, ShowProgress, Spill, read_into_spill
 from hvd_train.data.conversion.splits import SplitInput, assign_splits, chosen_method
 from hvd_train.data.conversion.writing import OTHER_PLACE, new_directory, write_metadata

@@ -15,9 +15,9 @@ from hvd_train.data.balance import (
     balanced_shares,
     class_weights,
     draws_per_epoch,
+    label_shares,
     loss_weights,
     make_plan,
-    promised_shares,
     smoothed_counts,
 )
 from hvd_train.data.plan import EpochPlan
@@ -51,7 +51,7 @@ def test_each_year_gets_its_promised_share_for_any_number_of_ranks(songs: Datase
     plan = make_plan(songs, config, seed=3, rows_per_shard_step=5)
     rows = songs.load("train", range(12))
     label_of = dict(zip(rows.row_ids.tolist(), rows.labels.tolist(), strict=True))
-    shares, num_epochs = promised_shares(songs, config), 8
+    shares, num_epochs = label_shares(songs, config), 8
     counted = np.zeros(8)
     for epoch in range(num_epochs):
         alone = drawn(songs, plan, epoch, 1)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hvd_train.config import SPLITS
 from hvd_train.data import Dataset, convert
-from hvd_train.data.conversion.dealing import Deal
+from hvd_train.data.conversion.shard_files import ShardAssignment
 from hvd_train.data.statistics import RunningStatistics
 from hvd_train.errors import DataError
 
@@ -112,15 +112,17 @@ def test_shards_hold_every_row_once_and_sizes_differ_by_at_most_one(table: Path,
 
 
 @given(st.integers(0, 500), st.integers(1, 70), st.lists(st.integers(0, 90), max_size=12))
-def test_a_deal_does_not_depend_on_how_rows_come(num_rows: int, num_shards: int, pieces: list[int]) -> None:
-    whole = Deal(0, 0, num_rows, num_shards)
+def test_the_shard_of_a_row_does_not_depend_on_how_rows_come(num_rows: int, num_shards: int, blocks: list[int]) -> None:
+    whole = ShardAssignment(0, 0, num_rows, num_shards)
     expected = whole.next(num_rows)
-    assert np.array_equal(np.bincount(expected, minlength=num_shards), Deal(0, 0, num_rows, num_shards).sizes())
-    dealt, deal, left = [], Deal(0, 0, num_rows, num_shards), num_rows
-    for piece in [*pieces, num_rows]:
-        dealt.append(deal.next(min(piece, left)))
-        left -= min(piece, left)
-    assert np.array_equal(np.concatenate(dealt), expected)
+    assert np.array_equal(
+        np.bincount(expected, minlength=num_shards), ShardAssignment(0, 0, num_rows, num_shards).sizes()
+    )
+    assigned, assignment, left = [], ShardAssignment(0, 0, num_rows, num_shards), num_rows
+    for block in [*blocks, num_rows]:
+        assigned.append(assignment.next(min(block, left)))
+        left -= min(block, left)
+    assert np.array_equal(np.concatenate(assigned), expected)
 
 
 def test_the_same_table_and_options_give_the_same_checksum_and_others_another(table: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Dealing rows to the files of the virtual shards, in one pass and without remembering rows."""
+"""ShardFiles: assigns rows to the files of the virtual shards, in one pass and without remembering rows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hvd_train.data.dataset import record_dtype, shard_file
 from hvd_train.data.plan import generator
 from hvd_train.data.schema import Schema
 
-_DEAL_STREAM = 12
+_ASSIGNMENT_STREAM = 12
 
 
 class ShardFiles:
-    """Deals rows to the files of the virtual shards, split by split.
+    """Assigns rows to the files of the virtual shards, split by split.
 
     Every V consecutive rows of a split go to V different shards, in an order drawn from the seed: sizes differ by at
     most one, neighbours (songs of one artist) are spread, and nothing has to be remembered but the current V.
@@ -28,8 +28,8 @@ class ShardFiles:
         self.schema, self.num_shards = schema, num_shards
         self.dtype = record_dtype(schema.num_features, schema.label_kind)
         self.directory = directory
-        self._deals = [Deal(seed, i, int(count), num_shards) for i, count in enumerate(counts)]
-        self.sizes = np.stack([deal.sizes() for deal in self._deals])
+        self._assignments = [ShardAssignment(seed, i, int(count), num_shards) for i, count in enumerate(counts)]
+        self.sizes = np.stack([assignment.sizes() for assignment in self._assignments])
         self._files = []
         for split, sizes in zip(SPLITS, self.sizes, strict=True):
             for shard, size in enumerate(sizes):
@@ -44,9 +44,9 @@ class ShardFiles:
     ) -> None:
         """Write the next rows; `rows` are their numbers in the table."""
         target = np.empty(len(features), np.int64)
-        for split, deal in enumerate(self._deals):
+        for split, assignment in enumerate(self._assignments):
             of_split = np.flatnonzero(splits == split)
-            target[of_split] = deal.next(len(of_split)) + split * self.num_shards
+            target[of_split] = assignment.next(len(of_split)) + split * self.num_shards
         order = np.argsort(target, kind="stable")
         records = np.empty(len(features), self.dtype)
         records["features"] = features[order]
@@ -79,15 +79,15 @@ class ShardFiles:
         return {"splits": splits, "files": {file.name: file.facts() for file in self._files}}
 
 
-class Deal:
+class ShardAssignment:
     """Which shard each next row of a split goes to: a permutation of all V shards, again and again."""
 
     def __init__(self, seed: int, split: int, num_rows: int, num_shards: int) -> None:
         self.num_shards = num_shards
         self._num_whole, self._num_last = divmod(num_rows, num_shards)
         # The last, incomplete one has a stream of its own, so that the sizes are known before any row.
-        self._last = generator(seed, _DEAL_STREAM, split, 1).permutation(num_shards)[: self._num_last]
-        self._generator = generator(seed, _DEAL_STREAM, split, 0)
+        self._last = generator(seed, _ASSIGNMENT_STREAM, split, 1).permutation(num_shards)[: self._num_last]
+        self._generator = generator(seed, _ASSIGNMENT_STREAM, split, 0)
         self._ready = np.empty(0, np.int64)
 
     def sizes(self) -> NDArray[np.int64]:
