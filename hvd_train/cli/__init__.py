@@ -1,5 +1,5 @@
-"""The command line: one verb, one function. It turns errors into exit codes and is the only place that prints."""
+"""The command line: one verb, one function. It turns errors into exit codes, and only this folder prints."""
 
-from hvd_train.cli.verbs import main
+import lazy_loader
 
-__all__ = ["main"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

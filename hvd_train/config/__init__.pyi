@@ -5,6 +5,7 @@ from .layout import parse_layout as parse_layout
 from .model import ModelConfig as ModelConfig
 from .objective import ObjectiveConfig as ObjectiveConfig
 from .optimizer import OptimizerConfig as OptimizerConfig
+from .recipes import recipe as recipe
 from .reference import absolute as absolute
 from .reference import is_reference as is_reference
 from .reference import require_form as require_form
@@ -35,6 +36,7 @@ __all__ = [
     "absolute",
     "is_reference",
     "parse_layout",
+    "recipe",
     "recipes",
     "require",
     "require_form",

@@ -4,6 +4,7 @@ from .cores import read_machine as read_machine
 from .devices import cpu_flags as cpu_flags
 from .devices import cpu_name as cpu_name
 from .devices import has_bfloat16 as has_bfloat16
+from .failure import end_block as end_block
 from .failure import end_rank as end_rank
 from .failure import ending_of as ending_of
 from .launchers import detect_placement as detect_placement
@@ -24,6 +25,7 @@ __all__ = [
     "cpu_name",
     "deal",
     "detect_placement",
+    "end_block",
     "end_rank",
     "ending_of",
     "gathering",

@@ -80,8 +80,12 @@ class HorovodWorld(World):
     def gather_state(self, optimizer: Any) -> None:
         optimizer.hvd_gather_state()
 
+    @property
+    def is_closed(self) -> bool:
+        return not self._hvd.is_initialized()
+
     def close(self) -> None:
-        if not self._hvd.is_initialized():
+        if self.is_closed:
             return
         with time_limit(END_TIMEOUT_S, "the other ranks to end", who=str(self.placement)):
             self._hvd.shutdown()

@@ -62,6 +62,11 @@ class World(ABC):
         """Whether this is rank 0, which writes files and prints."""
         return self.placement.is_root
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` has ended it for good."""
+        return False
+
     def __enter__(self) -> Self:
         return self
 

@@ -6,6 +6,7 @@ from .export import decoded as decoded
 from .export import deployed as deployed
 from .export import load_trained as load_trained
 from .export import save_model as save_model
+from .predict import predict_columns as predict_columns
 from .predict import predict_table as predict_table
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "evaluate_run",
     "evaluate_split",
     "load_trained",
+    "predict_columns",
     "predict_table",
     "save_model",
 ]

@@ -1,7 +1,11 @@
-"""A line of predictions.csv from the outputs for a row. Pure. Shape letters: N rows, K outputs."""
+"""Predictions of rows from the outputs of a model: as columns of numbers, and as lines of predictions.csv. Pure.
+
+Shape letters: N rows, K outputs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +14,8 @@ from hvd_train.evaluation import OutputSpec, medians, softmax
 
 # The two ends of the 90 % interval.
 LOW, HIGH = 0.05, 0.95
+# How a column of numbers is written.
+_FORMATS = {"predicted": ".7g", "deviation": ".7g", "expected": ".3f", "probability": ".6f"}
 
 
 def columns(spec: OutputSpec) -> tuple[str, ...]:
@@ -23,21 +29,41 @@ def columns(spec: OutputSpec) -> tuple[str, ...]:
     return ("expected", "median", "most_likely", "probability", "low_90", "high_90")
 
 
-def predictions(spec: OutputSpec, label_values: tuple[int | str, ...], outputs_NK: np.ndarray) -> list[tuple[Any, ...]]:
-    """A tuple for each row, in the order of `columns`. Pure."""
+def prediction_columns(
+    spec: OutputSpec, label_values: tuple[int | str, ...], outputs_NK: np.ndarray
+) -> dict[str, Sequence[Any]]:
+    """Each column of `columns` with its N values. Pure."""
     if not spec.predicts_distribution:
-        return [tuple(f"{value:.7g}" for value in row) for row in outputs_NK]
+        return dict(zip(columns(spec), outputs_NK.T, strict=True))
     probabilities = softmax(outputs_NK)
     likeliest = probabilities.argmax(axis=1)
-    top = probabilities[np.arange(len(probabilities)), likeliest]
+
+    def labels(indices: np.ndarray) -> list[int | str]:
+        return [label_values[k] for k in indices]
+
+    of_likeliest: dict[str, Sequence[Any]] = {
+        "most_likely": labels(likeliest),
+        "probability": probabilities[np.arange(len(probabilities)), likeliest],
+    }
     if spec.kind == "classes":
-        return [(label_values[k], f"{p:.6f}") for k, p in zip(likeliest, top, strict=True)]
-    expected = probabilities @ spec.values
+        return of_likeliest
     cumulative = probabilities.cumsum(axis=1)
     # The first label at which the distribution has passed each end; a rounding may keep the last sum below 1.
     low, high = ((cumulative >= end * cumulative[:, -1:]).argmax(axis=1) for end in (LOW, HIGH))
-    middle = medians(probabilities)
-    return [
-        (f"{e:.3f}", label_values[m], label_values[k], f"{p:.6f}", label_values[a], label_values[b])
-        for e, m, k, p, a, b in zip(expected, middle, likeliest, top, low, high, strict=True)
+    return {
+        "expected": probabilities @ spec.values,
+        "median": labels(medians(probabilities)),
+        **of_likeliest,
+        "low_90": labels(low),
+        "high_90": labels(high),
+    }
+
+
+def predictions(spec: OutputSpec, label_values: tuple[int | str, ...], outputs_NK: np.ndarray) -> list[tuple[Any, ...]]:
+    """A line for each row as it is written, in the order of `columns`. Pure."""
+    found = prediction_columns(spec, label_values, outputs_NK)
+    written = [
+        [format(value, _FORMATS[name]) for value in values] if name in _FORMATS else values
+        for name, values in found.items()
     ]
+    return list(zip(*written, strict=True))

@@ -1,0 +1,78 @@
+"""hvd_train.train: a run from Python, with the same checks, files and messages as from the command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hvd_train.api.tables import with_table
+from hvd_train.api.world import open_world
+from hvd_train.cli import ConsoleObserver
+from hvd_train.config import RunConfig, toml
+from hvd_train.distributed import World, gathering
+from hvd_train.errors import ConfigError
+from hvd_train.events import Observer
+from hvd_train.processes import job_of
+from hvd_train.runs import Report, RunDir, guarded, last_checkpoint_line, new_run_dir
+from hvd_train.watchdog import Limits
+
+
+def train(
+    data: Any = None,
+    *,
+    label: str | None = None,
+    labels: Any = None,
+    config: RunConfig | None = None,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Any] = (),
+    verbose: bool = True,
+    world: World | None = None,
+) -> Report:
+    """Train a network, keep its best epoch, score it, and write everything to a run directory. All ranks.
+
+        report = hvd_train.train("songs.csv")
+        report = hvd_train.train(frame, label="species", config=hvd_train.recipe("leaves"))
+
+    Args:
+        data: a file (CSV, Parquet, LIBSVM, .npz), a dataset directory, a DataFrame, or an array (N, F) or (N, L, C).
+            By default what `config` names, which without a path are the embedded synthetic songs.
+        label: the column to predict, by its name or its number counted from 1.
+        labels: (N,) or one-hot (N, K), where they are not a column of `data`.
+        config: all settings; by default `RunConfig()`.
+        run_dir: where to write; by default a new directory in runs/.
+        resume: go on from the last checkpoint in `run_dir`. Without `config`, with the settings of that run.
+        callbacks: Keras callbacks, which every rank runs, and Observers, which the root runs.
+        verbose: print facts, progress and results, as the command line does. Root only.
+        world: the ranks; by default those of this process.
+
+    Returns:
+        The report, on every rank: metrics and baselines by split, history, versions. It is report.json as an object.
+
+    Raises:
+        UserError: alike on every rank, for what you can correct: a table, a setting, a run directory that is in use or
+            holds a run already.
+        KeyboardInterrupt: on Ctrl-C and SIGTERM. The last checkpoint is complete, and `resume=True` goes on from it.
+    """
+    if resume and run_dir is None:
+        raise ConfigError("resume = True is not possible without a run: name its directory by run_dir.")
+    chosen = config or RunConfig()
+    world = world or open_world(chosen.distributed, watchdog_s=chosen.training.watchdog_s)
+    with gathering(world.placement, "learn which run it is", limit_s=chosen.training.watchdog_s):
+        directory = world.together(
+            lambda: RunDir(Path(run_dir)) if run_dir else new_run_dir("python", job=job_of(os.environ)), on="root"
+        )
+        assert directory is not None
+        if resume and config is None:
+            saved = world.together(lambda: toml.load(directory.config), on="root")
+            assert saved is not None
+            chosen = saved
+    chosen = with_table(chosen, data, label=label, labels=labels, world=world)
+    shown: list[Observer] = [ConsoleObserver(directory)] if verbose and world.is_root else []
+    limits = Limits(watchdog_s=chosen.training.watchdog_s, stall_s=chosen.training.stall_s)
+    from hvd_train.training import train_and_evaluate  # after the settings: it loads TensorFlow
+
+    with guarded(world, limits, hint=lambda: last_checkpoint_line(directory, on_root=world.is_root)) as watch:
+        return train_and_evaluate(chosen, world, directory, resume=resume, callbacks=[*shown, *callbacks], watch=watch)

@@ -1,0 +1,54 @@
+"""Every example runs as its first lines say, on one rank and on two, and ends with what it promises."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from processes import REPOSITORY, Finished, horovodrun, run
+
+EXAMPLES = REPOSITORY / "examples"
+# What each prints when it did its work.
+PROMISED = {
+    "quickstart.py": "mean absolute error",
+    "own_table.py": "accuracy on rows held out",
+    "resume.py": "3 epochs in all",
+    "horovod_script.py": "accuracy",
+}
+RANKS = [pytest.param(1, marks=pytest.mark.slow), 2]
+
+
+def ran(np: int, *command: str | Path, cwd: Path) -> Finished:
+    line = [sys.executable, *map(str, command)]
+    finished = run(horovodrun(np, *line) if np > 1 else line, timeout_s=150, cwd=cwd)
+    assert finished.code == 0, str(finished)
+    assert not finished.left_behind
+    return finished
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("np", RANKS)
+@pytest.mark.parametrize("name", PROMISED)
+def test_an_example_runs(tmp_path: Path, name: str, np: int) -> None:
+    finished = ran(np, EXAMPLES / name, cwd=tmp_path)
+    assert PROMISED[name] in finished.stdout, str(finished)
+    if name == "quickstart.py":
+        predicted = ran(1, EXAMPLES / "predict_in_keras.py", "runs/quickstart/model.keras", cwd=tmp_path)
+        assert predicted.stdout.strip().startswith("[")
+
+
+@pytest.mark.timeout(200)
+def test_the_hostfile_job_runs_on_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("localhost slots=2\n")
+    rows = ["year,a,b", *(f"{1990 + i % 20},{i % 7},{i * i % 11}" for i in range(600))]
+    (tmp_path / "songs.csv").write_text("\n".join(rows) + "\n")
+    job = [EXAMPLES / "hostfile_job.sh", tmp_path / "hosts", tmp_path / "songs.csv", "--recipe", "debug"]
+    finished = run([str(word) for word in job], timeout_s=150, cwd=tmp_path)
+    assert finished.code == 0, str(finished)
+    assert "ranks" in finished.stdout
+
+
+def test_every_example_is_run() -> None:
+    tested = {*PROMISED, "predict_in_keras.py", "hostfile_job.sh"}
+    assert {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".sh")} == tested
