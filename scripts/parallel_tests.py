@@ -5,7 +5,7 @@
 
 A failure ends its launch, because the other ranks may wait for the rank that failed. The file that it happened in is then run
 alone, which tells whether it fails by itself or by what an earlier file left behind; the files after it go on.
-PARALLEL_TIMEOUT_S limits each launch (900). Over the limit, the test that each rank was in is printed.
+PARALLEL_TIMEOUT_S limits each launch (1800). Over the limit, the test that each rank was in is printed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ sys.path.insert(0, str(ROOT / "tests" / "launch"))
 
 from processes import started  # noqa: E402
 
-LIMIT_S = float(os.environ.get("PARALLEL_TIMEOUT_S", "900"))
-LONGEST_LOG_LINES = 60
+# A rank that waits in a collective hears no signal: a thread of pytest-timeout ends it, and shows where it was.
+PYTEST = "python -m pytest -q --color=no -p no:cacheprovider --durations=10 -o timeout_method=thread"
+LIMIT_S = float(os.environ.get("PARALLEL_TIMEOUT_S", "1800"))
+LONGEST_LOG_LINES, LAST_WORD_LINES = 60, 20
 
 
 @dataclass
@@ -56,20 +58,7 @@ def launch(np: int, markers: str, files: Sequence[str]) -> Launch:
     with tempfile.TemporaryDirectory(prefix="parallel-tests-") as scratch:
         logs, notes = Path(scratch, "log"), Path(scratch, "notes")
         notes.mkdir()
-        pytest = [
-            "python",
-            "-m",
-            "pytest",
-            "-c",
-            ROOT / "pyproject.toml",
-            "-q",
-            "--color=no",
-            "-p",
-            "no:cacheprovider",
-            "--durations=10",
-        ]
-        # A rank that waits in a collective hears no signal: its thread of the timeout ends it, and shows where it was.
-        pytest += ["-o", "timeout_method=thread", "-m", markers, *files]
+        pytest = [*PYTEST.split(), "-c", ROOT / "pyproject.toml", "-m", markers, *files]
         command = ["mpirun", "-np", str(np), "--bind-to", "none", "--output-filename", logs, *pytest]
         ended = Launch(np, files)
         with started(command, timeout_s=LIMIT_S, env=_environment(notes), cwd=ROOT) as job:
@@ -77,10 +66,11 @@ def launch(np: int, markers: str, files: Sequence[str]) -> Launch:
                 ended.passed = job.wait(LIMIT_S).code == 0
             except AssertionError:
                 ended.logs = f"The launch took longer than its limit of {LIMIT_S:g} s.\n"
-            ended.logs += job.output
+            # The ranks' own output is in their logs: what is left is the last word of mpirun.
+            last_word = "\n".join(job.output.splitlines()[-LAST_WORD_LINES:])
         ended.where = {rank: text for rank, text in _notes(notes, "in")}
         ended.failures = {rank: text for rank, text in _notes(notes, "failed")}
-        ended.logs += "".join(_rank_logs(logs))
+        ended.logs += "".join(_rank_logs(logs)) + last_word
         ended.summary = _summary(logs)
     return ended
 
