@@ -14,9 +14,8 @@ from hvd_train.config import RunConfig, toml
 from hvd_train.distributed import World, gathering
 from hvd_train.errors import ConfigError
 from hvd_train.events import Observer
-from hvd_train.processes import job_of
-from hvd_train.runs import Report, RunDir, guarded, last_checkpoint_line, new_run_dir
-from hvd_train.watchdog import Limits
+from hvd_train.processes import GRACE_S, job_of
+from hvd_train.runs import Report, RunDir, new_run_dir
 
 
 def train(
@@ -71,8 +70,8 @@ def train(
             chosen = saved
     chosen = with_table(chosen, data, label=label, labels=labels, world=world)
     shown: list[Observer] = [ConsoleObserver(directory)] if verbose and world.is_root else []
-    limits = Limits(watchdog_s=chosen.training.watchdog_s, stall_s=chosen.training.stall_s)
-    from hvd_train.training import train_and_evaluate  # after the settings: it loads TensorFlow
+    from hvd_train.training import train_guarded  # after the settings: it loads TensorFlow
 
-    with guarded(world, limits, hint=lambda: last_checkpoint_line(directory, on_root=world.is_root)) as watch:
-        return train_and_evaluate(chosen, world, directory, resume=resume, callbacks=[*shown, *callbacks], watch=watch)
+    # One rank may be a notebook, which must outlive a Ctrl-C that comes in the middle of a long step.
+    grace_s = None if world.size == 1 else GRACE_S
+    return train_guarded(chosen, world, directory, resume=resume, callbacks=[*shown, *callbacks], grace_s=grace_s)
