@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from hvd_train.text import printable
 
-# Seconds that writing the message may take: standard error can be a pipe that nobody empties any more.
+# Seconds that writing the message may take: standard error can be a pipe that no process reads any more.
 WRITE_LIMIT_S = 2.0
 GENERATED = "__autograph_generated_file"
 _first = threading.Lock()
@@ -19,8 +19,8 @@ _first = threading.Lock()
 def end_process(message: str, code: int) -> NoReturn:
     """Write `message`, if it says anything, to standard error and leave with `code`. Never returns.
 
-    A plain exit would first run Horovod's shutdown, which waits for ranks that may no longer answer. The first caller
-    has the word: one that comes while it writes waits for the end in silence.
+    A plain exit would first run the shutdown of Horovod, which waits for ranks that may no longer answer. Only the
+    first caller writes its message. A later one waits for the end.
     """
     _first.acquire()
     writer = threading.Thread(target=_write, args=(message,), daemon=True)
@@ -33,7 +33,7 @@ def end_process(message: str, code: int) -> NoReturn:
 
 
 def leave(code: int) -> NoReturn:
-    """Leave at once with `code`, without what a plain exit does but for one thing: TensorFlow's files are removed.
+    """Leave at once with `code`. Of the work of a plain exit only one thing is done: files of TensorFlow are removed.
 
     For each function that it traces it writes a source file into the folder for temporary files.
     """

@@ -64,7 +64,7 @@ def is_horovodrun_command(command: Sequence[str]) -> bool:
 
 
 class HorovodrunWatch(threading.Thread):
-    """Looks once a second whether a process is still there, and calls `act` when it is gone."""
+    """Polls once a second whether a process still runs, and calls `act` when it has ended."""
 
     def __init__(self, process: psutil.Process, act: Callable[[], None], *, poll_s: float = POLL_S) -> None:
         super().__init__(name="hvd_train horovodrun", daemon=True)
@@ -82,7 +82,7 @@ class HorovodrunWatch(threading.Thread):
 
 
 def is_gone(process: psutil.Process) -> bool:
-    """Whether it has ended. A zombie has; nobody has asked for its exit code. What cannot be seen counts as there."""
+    """Whether it has ended. A zombie has ended. A process that cannot be inspected counts as running."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -92,7 +92,7 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 def end_orphans(launcher: psutil.Process, shell: psutil.Process) -> None:
-    """Do what the lost signal was to do: mpirun ends its ranks, and each says where the last checkpoint is."""
+    """Send the signal that was lost: mpirun ends its ranks, and each prints where the last checkpoint is."""
     time.sleep(SETTLE_S)
     if is_gone(launcher):
         return

@@ -1,8 +1,8 @@
 """Stop on SIGINT and SIGTERM, also while the main thread sits in a collective.
 
-Python runs a signal handler when the main thread comes back to Python, which in a collective that never ends is never.
-The wake-up descriptor is written by the C handler at once; a thread of ours reads it. So the main thread gets `Stopped`
-where it is in Python, and where it isn't, the thread ends the process after a moment, with a message.
+Python runs a signal handler when the main thread returns to Python. In a collective that never ends, it never returns.
+The handler in C writes to the wake-up descriptor at once, and a thread of ours reads that. So `Stopped` is raised in the
+main thread if it returns to Python. If it does not, the thread ends the process after a moment, with a message.
 
     with stop_handler(lambda: f"stopped; the last checkpoint is {path}", on_signal=lambda number: watchdog.stopping()) as stop:
         try:
@@ -10,7 +10,7 @@ where it is in Python, and where it isn't, the thread ends the process after a m
         except Stopped:
             stop.release()      # the main thread is here and ends in its own time
 
-mpirun (Open MPI 4.1) answers Ctrl-C with SIGTERM to every rank and kills one second later; the moment is shorter.
+On Ctrl-C mpirun (Open MPI 4.1) sends SIGTERM to every rank and SIGKILL one second later. The moment is shorter.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ GRACE_S = 0.7
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked for the end. No `except Exception` catches it. `exit_code` is what a shell calls such an end."""
+    """A signal stopped the program. No `except Exception` catches it. `exit_code` is that of a shell for this signal."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -63,11 +63,11 @@ class StopHandler:
         self._thread.start()
 
     def release(self) -> None:
-        """The main thread has heard `Stopped`: no end by force. The same signal again still ends the process."""
+        """The main thread handles `Stopped`, so the process is not ended by force. The same signal again still ends it."""
         self._released = True
 
     def uninstall(self) -> None:
-        """Put back what was there before. Only the main thread may call it."""
+        """Restore the previous handlers. Main thread only."""
         if self._writer < 0:
             return
         self._released = True
@@ -86,7 +86,7 @@ class StopHandler:
     def _listen(self) -> None:
         first = 0
         while True:
-            # Before the first signal without a limit; after it for the moment that the main thread has.
+            # Wait without a limit for the first signal, and after it for the time that the main thread has.
             ready, _, _ = select.select([self._reader], [], [], self._grace_s if first and not self._released else None)
             if not ready:
                 if not self._released:

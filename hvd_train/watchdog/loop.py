@@ -1,7 +1,7 @@
 """What the two loops of the watchdog share: a thread that beats, reads, judges, and obeys the main thread.
 
-It wakes once a beat or when something arrives, and never waits for a peer: a frozen one must not freeze it. What the
-root hears is in `watch_root`, what the others hear in `watch_member`.
+It wakes once per beat, or when something arrives. It never waits for a peer, because a frozen peer would freeze it.
+`root.py` and `member.py` have the loop of the root and that of the other ranks.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The watchdog's judgement, without threads, sockets or a clock of its own: who is frozen, dead, or late.
+"""The rules of the watchdog: which rank is frozen, dead or late. No threads, sockets or clock in here.
 
-Every time in here is a reading of an `AwakeClock` in seconds, handed in by the caller. `Beat` is what a rank says of
-itself once a second; `Judge` remembers the last one of each rank and says when that is a reason to end the job.
+Every time is a reading of an `AwakeClock` in seconds, passed by the caller. A rank sends a `Beat` once a second. `Judge`
+keeps the last one of each rank and decides when the job has to end.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from hvd_train.watchdog.proof import LONGEST_HOST, cleaned
 # Characters of a phase and of an error that travel and are shown; a line has its limit.
 LONGEST_PHASE = 200
 LONGEST_ERROR = 500
-# Where a rank is before it has said so.
+# The phase of a rank before its first report.
 START = "the start"
-# The types of a beat's fields on the wire.
+# The types of the fields of a beat on the wire.
 BEAT: dict[str, Any] = {
     "host": str,
     "phase": str,
@@ -29,7 +29,7 @@ BEAT: dict[str, Any] = {
     "idle_s": (int, float),
 }
 UNKNOWN_CAUSE = "killed, out of memory, or a crash in native code"
-# Ranks that a message names; of a thousand silent ones the first few will do.
+# At most so many ranks are named in a message.
 MOST_NAMED = 8
 
 
@@ -48,7 +48,7 @@ class Limits:
     settle_s: float = 3.0
     """After a pause of this very process: how long others have to be heard again before they are judged."""
     failed_s: float = 10.0
-    """How long a rank that announced its failure has to end the job by itself."""
+    """How long a rank that reported its own failure has to end the job."""
 
     @property
     def interval_s(self) -> float:
@@ -57,7 +57,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Beat:
-    """What a rank says of itself. `pulse` counts its calls of `phase` and `progress`; the last was `idle_s` ago."""
+    """The report of a rank. `pulse` counts its calls of `phase` and `progress`; the last was `idle_s` ago."""
 
     host: str
     phase: str = START
@@ -117,17 +117,17 @@ class _Seen:
 
 
 class Judge:
-    """Remembers what `size` ranks said and did; `verdict` says whether one of them ends the job."""
+    """Keeps the reports of `size` ranks; `verdict` decides whether one of them ends the job."""
 
     def __init__(self, limits: Limits, size: int, *, cause: Callable[[], str] = lambda: UNKNOWN_CAUSE) -> None:
-        """`cause` says what may have ended a rank that died without a word."""
+        """`cause` returns what may have ended a rank that died without a message."""
         self._limits, self._size, self._cause = limits, size, cause
         self._seen: dict[int, _Seen] = {}
         self._moved_at = 0.0
         self._lenient_until = 0.0
 
     def heard(self, rank: int, beat: Beat, now: float) -> None:
-        """A rank said where it is."""
+        """A rank reported where it is."""
         known = self._seen.get(rank)
         if known is None or known.lost:
             self._seen[rank] = _Seen(beat, now)
@@ -143,13 +143,13 @@ class Judge:
             self._seen[rank].lost = True
 
     def left(self, rank: int, how: Literal["finished", "stopping", "failed"], now: float, error: str = "") -> None:
-        """A rank said that it is done, is being stopped, or has failed with `error`."""
+        """A rank reported that it is done, is being stopped, or has failed with `error`."""
         known = self._seen.get(rank)
         if known is not None and not known.left:
             known.left, known.left_at, known.error = how, now, error
 
     def woke(self, now: float) -> None:
-        """This very process was stopped and went on: what it finds may be the consequence. Give the others a moment."""
+        """This process itself was stopped and continued. The silence of others may be a consequence: give them a moment."""
         self._lenient_until = now + self._limits.settle_s
 
     def verdict(self, now: float) -> Verdict | None:
@@ -165,12 +165,12 @@ class Judge:
         dead = {rank: seen for rank, seen in self._watched().items() if seen.lost}
         if not dead:
             return None
-        # A beat is said to be as old as it can be: where a rank was may lie a step or an epoch behind where it died.
+        # The message gives the greatest possible age of the beat: the rank may have died a step or an epoch later.
         before = f"last heard up to {self._limits.interval_s:g} s before"
-        told = _list(
+        text = _list(
             f"{_who(rank, seen)} died without a word, {before}: {seen.beat.phase}" for rank, seen in dead.items()
         )
-        return Verdict("died", tuple(dead), f"{told} ({self._cause()})")
+        return Verdict("died", tuple(dead), f"{text} ({self._cause()})")
 
     def _frozen(self, now: float) -> Verdict | None:
         limit = self._limits.watchdog_s
@@ -192,8 +192,8 @@ class Judge:
         }
         if not failed:
             return None
-        told = _list(f"{_who(rank, seen)} failed: {seen.error}" for rank, seen in failed.items())
-        return Verdict("failed", tuple(failed), told)
+        text = _list(f"{_who(rank, seen)} failed: {seen.error}" for rank, seen in failed.items())
+        return Verdict("failed", tuple(failed), text)
 
     def _stalled(self, now: float) -> Verdict | None:
         limit = self._limits.stall_s
@@ -203,8 +203,8 @@ class Judge:
             return None
         late = {rank: seen for rank, seen in watched.items() if rank not in waiting}
         if late:
-            told = _list(f"{_who(rank, s)}, for {s.beat.idle_s:.0f} s at: {s.beat.phase}" for rank, s in late.items())
-            message = f"no rank has finished a step for {limit:g} s, and the others wait for {told}"
+            text = _list(f"{_who(rank, s)}, for {s.beat.idle_s:.0f} s at: {s.beat.phase}" for rank, s in late.items())
+            message = f"no rank has finished a step for {limit:g} s, and the others wait for {text}"
             return Verdict("stalled", tuple(late), message)
         places = _list(f"{_who(rank, seen)} ({seen.beat.phase})" for rank, seen in watched.items())
         message = (
@@ -215,8 +215,8 @@ class Judge:
     def _absent(self) -> str:
         gone = [rank for rank, seen in sorted(self._seen.items()) if seen.left]
         unknown = [rank for rank in range(self._size) if rank not in self._seen]
-        told = f"; already ended: {_list(f'rank {rank}' for rank in gone)}" if gone else ""
-        return told + (f"; not watched: {_list(f'rank {rank}' for rank in unknown)}" if unknown else "")
+        text = f"; already ended: {_list(f'rank {rank}' for rank in gone)}" if gone else ""
+        return text + (f"; not watched: {_list(f'rank {rank}' for rank in unknown)}" if unknown else "")
 
 
 def _who(rank: int, seen: _Seen) -> str:

@@ -1,16 +1,16 @@
-"""The watchdog: ends a job whose rank is frozen, dead or asleep, and says which, where, and in what.
+"""The watchdog: ends a job whose rank is frozen, dead or asleep, and names the rank, its host and its last phase.
 
-Horovod's own stall check sees a rank that lags, but neither one that is stopped (SIGSTOP, a swapped-out machine) nor a
-host whose link is cut: such a job hangs for ever without a word. Here rank 0 listens on a TCP port, the others connect
-and say once a second where they are. Rank 0 judges them and itself; they judge rank 0.
+The stall check of Horovod detects a slow rank. It detects neither a stopped one (SIGSTOP, a swapped-out machine) nor a
+host whose link is cut: such a job would hang forever. Here rank 0 listens on a TCP port. The others connect and report
+their phase once a second. Rank 0 judges them and itself, and they judge rank 0.
 
     watchdog = Watchdog.start(rank=r, size=n, host=h, broadcast=..., limits=Limits(watchdog_s=60))   # all ranks
     watchdog.phase("step 120 of epoch 3", waits_for_others=True)    # costs nothing
     watchdog.close()                                                # all ranks, in any order
 
-The network between the hosts must let rank 0's port through; a rank that cannot reach it warns and is not watched.
-The lines are neither encrypted nor secret: they hold host names and phases. Who joins has to prove that it knows the
-job's secret, which is never sent here. Where all ranks are on one host the port is on loopback only.
+The network between the hosts must let the port of rank 0 through. A rank that cannot reach it warns and is not watched.
+The messages are not encrypted: they hold host names and phases. A rank that joins has to prove that it knows the secret
+of the job, which is never sent here. Where all ranks are on one host, the port is on loopback only.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from hvd_train.watchdog.rules import LONGEST_PHASE, START, UNKNOWN_CAUSE, Beat, 
 from hvd_train.watchdog.wire import Address, listen
 
 CLOSE_S = 3.0
-# After the root's verdict the launcher ends every rank; where it does not, a rank goes by itself after this time.
+# After the verdict of the root the launcher ends every rank. If it does not, a rank exits after this time.
 LEFT_ALONE_S = 10.0
 
 
 class Watchdog(Watch):
-    """One rank's part of the watch. Make it with `start`, or with `root` and `member`."""
+    """The watchdog of one rank. Make it with `start`."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Watchdog(Watch):
         self.address: Address = {}
         self._on_failure, self._hint, self._warn = on_failure, hint, warn or _write_warning
         self._one_host, self._oom = one_host, OomWatch()
-        # Written by the trainer, read by the loop; a tuple is replaced whole, so no lock is needed.
+        # Written by the trainer and read by the loop. A tuple is replaced atomically, so no lock is needed.
         self._place = (START, False, 0, time.monotonic())
         self._pulse = 0
         self._loop: Loop | None = None
@@ -77,11 +77,12 @@ class Watchdog(Watch):
         warn: Callable[[str], None] | None = None,
         one_host: bool = False,
     ) -> Watchdog:
-        """Start the watch. All ranks must call it: `broadcast` is a collective that returns rank 0's object everywhere.
+        """Start the watch. All ranks: `broadcast` is a collective that returns the object of rank 0 everywhere.
 
-        `on_failure` is called once, in the watchdog's thread, on the rank that speaks; by default it ends the process
-        with exit code 4 and the message, to which `hint` adds a sentence (where the last checkpoint is). `warn` takes a
-        line for the user. `one_host` says that all ranks are on one host: then nothing of the network is used but loopback. A job of one rank has no thread, no port, and calls no broadcast.
+        `on_failure` is called once, in the thread of the watchdog, on the rank that reports the failure. By default it
+        ends the process with the message and exit code 4. `hint` adds a sentence to the message (where the last
+        checkpoint is). `warn` takes a line for the user. With `one_host`, all ranks are on one host and only loopback
+        is used. A job of one rank has no thread and no port, and does not call `broadcast`.
         """
         watchdog = cls(
             rank=rank,
@@ -102,7 +103,7 @@ class Watchdog(Watch):
         return watchdog
 
     def lead(self, port: int = 0) -> Address:
-        """Rank 0: listen, and return the address for the others; empty where there is nobody else or no port to have."""
+        """Rank 0: listen, and return the address for the others. It is empty for a job of one rank, and where no port is free."""
         if self.size > 1:
             try:
                 listener, self.address = listen(self.host, port, one_host=self._one_host)
@@ -115,7 +116,7 @@ class Watchdog(Watch):
         return self.address
 
     def follow(self, address: Address) -> None:
-        """The other ranks: join the root at `address`, in the background. An empty address is no watch."""
+        """The other ranks: join the root at `address`, in the background. With an empty address there is no watch."""
         if self.size > 1 and address:
             self.address = address
             self._run(MemberLoop(self, address))
@@ -123,11 +124,11 @@ class Watchdog(Watch):
     def _run(self, loop: Loop) -> None:
         self._loop = loop
         loop.start()
-        # An exit in good order is no death without a word, even where close() was forgotten.
+        # A regular exit is no failure, also where close() was forgotten.
         atexit.register(self.close)
 
     def phase(self, where: str, *, waits_for_others: bool) -> None:
-        """Where this rank is: "step 120 of epoch 3", "after step 35 of epoch 6"; and whether it waits for others there.
+        """Where this rank is ("step 120 of epoch 3", "after step 35 of epoch 6"), and whether it waits for others there.
 
         A phase that takes longer than stall_s in good health calls `phase` or `progress` now and then.
         """
@@ -141,7 +142,7 @@ class Watchdog(Watch):
         self._pulse += 1
 
     def close(self) -> None:
-        """This rank has come to its end in good order. Any order of ranks, any number of times."""
+        """This rank has ended in good order. Any order of ranks, any number of times."""
         self._say("finished")
         if self._loop is not None and self._loop is not threading.current_thread():
             self._loop.join(CLOSE_S)
@@ -149,11 +150,11 @@ class Watchdog(Watch):
         self._loop = None
 
     def failed(self, error: str) -> None:
-        """This rank fails with a message of its own and is about to exit: nobody need say that it died without a word."""
+        """This rank fails with a message of its own and is about to exit, so no other rank has to report it."""
         self._say("failed", error)
 
     def stopping(self) -> None:
-        """This rank was told to stop (a signal): it judges nobody any more, and nobody wonders when it goes."""
+        """A signal stops this rank. It judges no other rank any more, and its exit is no failure."""
         self._say("stopping")
 
     def _say(self, how: How, error: str = "") -> None:
@@ -174,15 +175,15 @@ class Watchdog(Watch):
         )
 
     def cause(self) -> str:
-        """For the loop: what may have ended a rank that died without a word."""
+        """For the loop: what may have ended a rank that died without a message."""
         return KILLED if self._oom.happened() else UNKNOWN_CAUSE
 
     def report(self, verdict: Verdict) -> None:
-        """For the loop: the job has to end, and this rank says so."""
+        """For the loop: the job has to end, and this rank reports it."""
         (self._on_failure or self._end)(verdict)
 
     def doomed(self) -> None:
-        """For the loop: the root has spoken a verdict; this rank goes in silence."""
+        """For the loop: the root has reported a verdict, so this rank exits without a message."""
         if self._on_failure is None:
             self.will_end()
             timer = threading.Timer(LEFT_ALONE_S, leave, args=(RankFailure.exit_code,))
@@ -190,9 +191,9 @@ class Watchdog(Watch):
             timer.start()
 
     def will_end(self, within_s: float = 0.0) -> None:
-        """For the loop: the job has to end, and somebody will have said why within `within_s`.
+        """For the loop: the job has to end, and some rank reports why within `within_s`.
 
-        One rank of each host sees to it that mpirun ends too, if it is on that host.
+        One rank of each host also ends mpirun, if it is on that host.
         """
         if self._on_failure is None and os.environ.get("OMPI_COMM_WORLD_LOCAL_RANK", "0") == "0":
             end_launcher(within_s + PATIENCE_S)
