@@ -97,6 +97,8 @@ class EvaluateArguments:
     """A table with the same columns, or a dataset directory. By default the data of the run."""
     split: Literal["train", "val", "test"] = "test"
     """Which split to score, of a dataset directory or of the data of the run. A table is scored whole."""
+    metrics: tuple[str, ...] | None = None
+    """Metrics of your own, as for `hvd-train train --metrics`. By default those of the run. Without a value: none."""
     table: tyro.conf.OmitArgPrefixes[TableFlags] = field(default_factory=TableFlags)
     watchdog: tyro.conf.OmitArgPrefixes[WatchdogFlags] = field(default_factory=WatchdogFlags)
     json: bool = False

@@ -25,7 +25,12 @@ def evaluate(arguments: EvaluateArguments, placement: Placement) -> int:
     try:
         with guarded(world, arguments.watchdog.limits(), hint=lambda: ""):
             result = evaluate_run(
-                run_dir, world, arguments.data, split=arguments.split, overrides=arguments.table.given()
+                run_dir,
+                world,
+                arguments.data,
+                split=arguments.split,
+                overrides=arguments.table.given(),
+                own_metrics=arguments.metrics,
             )
     except Stopped as stopped:
         return end_rank(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}.")

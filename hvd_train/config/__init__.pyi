@@ -1,6 +1,7 @@
 from . import recipes as recipes
 from . import toml as toml
 from .distributed import DistributedConfig as DistributedConfig
+from .evaluation import EvaluationConfig as EvaluationConfig
 from .layout import parse_layout as parse_layout
 from .model import ModelConfig as ModelConfig
 from .objective import ObjectiveConfig as ObjectiveConfig
@@ -24,6 +25,7 @@ __all__ = [
     "NAMED_DELIMITERS",
     "SPLITS",
     "DistributedConfig",
+    "EvaluationConfig",
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",

@@ -10,6 +10,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from hvd_train.config.distributed import DistributedConfig
+from hvd_train.config.evaluation import EvaluationConfig
 from hvd_train.config.model import ModelConfig
 from hvd_train.config.objective import ObjectiveConfig
 from hvd_train.config.optimizer import OptimizerConfig
@@ -31,6 +32,7 @@ class RunConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def replace(self, **changes: object) -> RunConfig:
         """A copy with fields changed by their section: `config.replace(training=dict(num_epochs=3))`."""

@@ -17,6 +17,7 @@ from .output_spec import POINT_LOSSES as POINT_LOSSES
 from .output_spec import OutputSpec as OutputSpec
 from .output_spec import medians as medians
 from .output_spec import softmax as softmax
+from .own_metrics import metric_set as metric_set
 from .predictions import Predictions as Predictions
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "log_frequency",
     "medians",
     "metric_named",
+    "metric_set",
     "metrics_of",
     "published_results",
     "softmax",

@@ -6,7 +6,6 @@ only. Shape letters: N rows, K labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +17,7 @@ from hvd_train.evaluation.metric import Metric
 from hvd_train.evaluation.metrics import MetricSet
 from hvd_train.evaluation.output_spec import OutputSpec
 from hvd_train.evaluation.predictions import Predictions
+from hvd_train.evaluation.ranks import Ranks
 
 # Rows of constant predictions that are held at once.
 ROWS_AT_ONCE = 1024
@@ -108,21 +108,25 @@ class Constants:
 
 
 def baselines(
-    metrics: MetricSet,
-    train: TrainLabels,
-    targets_N: np.ndarray,
-    total: Callable[[np.ndarray], np.ndarray] = lambda own: own,
+    metrics: MetricSet, train: TrainLabels, targets_N: np.ndarray, ranks: Ranks | None = None
 ) -> dict[str, float]:
     """What the constants score on rows with these targets, by metric.
 
-    `total` adds up the ranks' arrays: all ranks call this together, each with the targets of its own rows.
+    With `ranks` all of them call this together, each with the targets of its own rows.
     """
     if metrics.spec.kind != "values":
-        counts = np.bincount(targets_N.astype(np.int64), minlength=len(metrics.spec.values))
-        return baselines_of_counts(metrics, train, total(counts.astype(np.float64)))
+        counts = np.bincount(targets_N.astype(np.int64), minlength=len(metrics.spec.values)).astype(np.float64)
+        return baselines_of_counts(metrics, train, ranks.allreduce_sum(counts) if ranks else counts)
     constants = Constants.of(metrics.spec, train)
-    sums = [np.atleast_1d(_terms(metric, constants, targets_N).sum(axis=0)) for metric in metrics.of_rows]
-    return metrics.figures(total(np.concatenate([[len(targets_N)], *sums]).astype(np.float64)))
+
+    def own_sums() -> np.ndarray:
+        sums = [np.atleast_1d(_terms(metric, constants, targets_N).sum(axis=0)) for metric in metrics.of_rows]
+        return np.concatenate([[len(targets_N)], *sums]).astype(np.float64)
+
+    # Together: the terms of a user's metric may fail on one rank alone.
+    own = ranks.together(own_sums) if ranks else own_sums()
+    assert own is not None
+    return metrics.figures(ranks.allreduce_sum(own) if ranks else own)
 
 
 def baselines_of_counts(metrics: MetricSet, train: TrainLabels, counts_K: np.ndarray) -> dict[str, float]:

@@ -107,7 +107,7 @@ def evaluate_rows(
         return Evaluation(0, {}, {}, {})
     details = breakdown.result(ranks)
     figures = metrics.figures(sums)
-    constants = baselines(metrics, train, np.concatenate(targets), ranks.allreduce_sum)
+    constants = baselines(metrics, train, np.concatenate(targets), ranks)
     for metric in metrics.of_classes:
         assert metric.of_classes is not None
         both = metric.of_classes(details["classes"])

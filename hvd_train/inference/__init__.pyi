@@ -1,6 +1,7 @@
 from .evaluate import directory_of as directory_of
 from .evaluate import evaluate_run as evaluate_run
 from .evaluate import evaluate_split as evaluate_split
+from .evaluate import metrics_of_run as metrics_of_run
 from .export import Trained as Trained
 from .export import decoded as decoded
 from .export import deployed as deployed
@@ -17,6 +18,7 @@ __all__ = [
     "evaluate_run",
     "evaluate_split",
     "load_trained",
+    "metrics_of_run",
     "predict_columns",
     "predict_table",
     "save_model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from hvd_train.config import Split, SplitConfig, TableConfig, toml
 from hvd_train.data import Dataset, own_shards, prepare
 from hvd_train.distributed import World
 from hvd_train.errors import DataError
-from hvd_train.evaluation import Evaluation, LabelledRows, MetricSet, evaluate_rows
+from hvd_train.evaluation import Evaluation, LabelledRows, MetricSet, evaluate_rows, metric_set
 from hvd_train.inference.export import Trained, load_trained
 from hvd_train.inference.own_blocks import own_blocks
 from hvd_train.models import forward_pass
@@ -21,16 +21,25 @@ from hvd_train.runs import RunDir
 
 
 def evaluate_run(
-    run_dir: RunDir, world: World, data: Path | None, *, split: Split, overrides: Mapping[str, Any]
+    run_dir: RunDir,
+    world: World,
+    data: Path | None,
+    *,
+    split: Split,
+    overrides: Mapping[str, Any] | None = None,
+    own_metrics: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Score the run's best model on `data`, or on a split of the run's own data. All ranks.
 
-    `overrides` are the fields of `TableFormat` in which the table is not written as the run's own was.
+    `overrides` are the fields of `TableFormat` in which the table is not written as the run's own was, `own_metrics`
+    references to metrics of a user's own, by default those of the run.
     """
     trained = world.together(lambda: load_trained(run_dir))
     assert trained is not None
+    metrics = world.together(lambda: metrics_of_run(run_dir, trained, own_metrics))
+    assert metrics is not None
     if data is not None and not data.is_dir():
-        return evaluate_table(trained, world, data, overrides=overrides)
+        return evaluate_table(trained, world, data, metrics, overrides=overrides or {})
     if overrides:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in overrides)
         raise DataError(
@@ -41,7 +50,15 @@ def evaluate_run(
         config = world.together(lambda: toml.load(run_dir.config))
         assert config is not None
         data = directory_of(config.table, config.split, world)
-    return evaluate_split(trained, world, data, split).to_json()
+    return evaluate_split(trained, world, data, split, metrics).to_json()
+
+
+def metrics_of_run(run_dir: RunDir, trained: Trained, own_metrics: Sequence[str] | None = None) -> MetricSet:
+    """What the run reported, or with these metrics of a user's own. Every rank for itself; ConfigError."""
+    if own_metrics is None:
+        # A model that was copied without its config has none.
+        own_metrics = toml.load(run_dir.config).evaluation.metrics if run_dir.config.is_file() else ()
+    return metric_set(own_metrics, trained.output_spec, trained.train_labels)
 
 
 def directory_of(table: TableConfig, split: SplitConfig, world: World) -> Path:
@@ -77,10 +94,11 @@ class _LabelledBlocks:
             yield LabelledRows(features, labels, index, np.zeros(1, np.int64))
 
 
-def evaluate_table(trained: Trained, world: World, path: Path, *, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def evaluate_table(
+    trained: Trained, world: World, path: Path, metrics: MetricSet, *, overrides: Mapping[str, Any]
+) -> dict[str, Any]:
     """Metrics and baselines over every row of a table, once. All ranks."""
     blocks = _LabelledBlocks(trained, world, path, overrides)
-    metrics = MetricSet.of(trained.output_spec)
     result = evaluate_rows(world, forward_pass(trained.model), metrics, trained.train_labels, blocks)
     if not result.num_rows:
         raise DataError(f"{path}: there is no row with a label to score.")
@@ -88,7 +106,7 @@ def evaluate_table(trained: Trained, world: World, path: Path, *, overrides: Map
     return result.to_json() | {"remarks": blocks.notes, "rows_without_label": int(num_unlabelled[0])}
 
 
-def evaluate_split(trained: Trained, world: World, directory: Path, split: Split) -> Evaluation:
+def evaluate_split(trained: Trained, world: World, directory: Path, split: Split, metrics: MetricSet) -> Evaluation:
     """Metrics and baselines over one split of a dataset directory. All ranks."""
     dataset = world.together(lambda: Dataset.open(directory))
     assert dataset is not None
@@ -105,7 +123,7 @@ def evaluate_split(trained: Trained, world: World, directory: Path, split: Split
     return evaluate_rows(
         world,
         forward_pass(trained.model),
-        MetricSet.of(trained.output_spec),
+        metrics,
         trained.train_labels,
         [LabelledRows.of_shards(rows, shards)],
         num_groups=V,

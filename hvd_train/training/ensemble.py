@@ -19,7 +19,7 @@ from hvd_train.distributed import World
 from hvd_train.errors import CheckpointError
 from hvd_train.events import Observer, Watch
 from hvd_train.files import write_json, write_text
-from hvd_train.inference import Trained, decoded, directory_of, evaluate_split, load_trained, save_model
+from hvd_train.inference import Trained, decoded, directory_of, evaluate_split, load_trained, metrics_of_run, save_model
 from hvd_train.runs import EVALUATED_SPLITS, RunDir, lock_run_dir, versions
 from hvd_train.training.run import train_and_evaluate
 
@@ -111,7 +111,9 @@ def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, A
         write_text(run_dir.config, toml.dumps(config))
 
     world.together(write, on="root")
-    scores = {split: evaluate_split(joined, world, directory, split) for split in EVALUATED_SPLITS}
+    metrics = world.together(lambda: metrics_of_run(runs[0], joined))
+    assert metrics is not None
+    scores = {split: evaluate_split(joined, world, directory, split, metrics) for split in EVALUATED_SPLITS}
     report = {
         "members": [str(run.path) for run in runs],
         **{

@@ -15,11 +15,20 @@ import numpy as np
 import tensorflow as tf
 
 from hvd_train import models
-from hvd_train.config import RunConfig, Split
+from hvd_train.config import RunConfig, Split, absolute
 from hvd_train.data import Dataset, EpochPlan, Rows, augments, make_plan, own_shards, prepare
 from hvd_train.distributed import SoloWorld, World
 from hvd_train.errors import DataError
-from hvd_train.evaluation import Infer, LabelledRows, MetricSet, OutputSpec, log_frequency, metrics_of
+from hvd_train.evaluation import (
+    Infer,
+    LabelledRows,
+    MetricSet,
+    OutputSpec,
+    TrainLabels,
+    log_frequency,
+    metric_set,
+    metrics_of,
+)
 from hvd_train.events import Observer, Watch
 from hvd_train.models import (
     HEADS,
@@ -151,7 +160,9 @@ def resolve(config: RunConfig, dataset: Dataset, world: World) -> tuple[RunConfi
         training = replace(training, global_batch_size=batches.global_batch_size)
     table = replace(config.table, path=config.table.path.resolve() if config.table.path else None)
     split = replace(config.split, num_virtual_shards=dataset.num_virtual_shards)
-    return replace(config, training=training, table=table, split=split), batches
+    evaluation = replace(config.evaluation, metrics=tuple(map(absolute, config.evaluation.metrics)))
+    config = replace(config, training=training, table=table, split=split, evaluation=evaluation)
+    return config, batches
 
 
 def resolve_precision(
@@ -199,7 +210,11 @@ def assemble(config: RunConfig, world: World, observer: Observer, watch: Watch) 
     spec = world.together(lambda: input_spec(config, dataset), on="root")
     assert spec is not None
     config = resolve_precision(config, dataset, batches, world, observer, spec)
-    return build(config, dataset, batches, world, spec)
+    parts = build(config, dataset, batches, world, spec)
+    own = config.evaluation.metrics
+    metrics = world.together(lambda: metric_set(own, parts.metrics.spec, TrainLabels.of(dataset)))
+    assert metrics is not None
+    return replace(parts, metrics=metrics)
 
 
 def build(
