@@ -99,7 +99,8 @@ class Constants:
     def predictions(self, targets_N: np.ndarray) -> Predictions:
         """The train split's label distribution, or its best constant value, predicted for these rows."""
         if self.spec.predicts_distribution:
-            row = log_frequency(self.train.counts)
+            # One row, spread over all labels, so that none is impossible.
+            row = np.log((self.train.counts + 1 / len(self.train.counts)) / (self.train.counts.sum() + 1))
         elif self.spec.point_loss == "gaussian":
             row = np.array([self.mean, self.train.std])
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,65 @@ def test_new_rows_are_read_as_the_rows_of_training_were(tmp_path: Path) -> None:
     assert labels.tolist() == [1, 0]
     features, _ = new_rows(write_lines(tmp_path / "p.txt", "1,2,none"), dataset, delimiter=",", missing=("none",))
     assert np.array_equal(features, [[2, np.nan]], equal_nan=True)
+
+
+ODD = {
+    "semicolons, decimal commas, dots by thousands, R's missing": (
+        dict(delimiter=";", decimal=",", thousands=".", missing=("NA",)),
+        "y;a;b",
+        lambda i, last: f"{i % 2};{i}.000,5;{'NA' if i % 7 == 0 else last}",
+    ),
+    "latin-1 with tabs and comments": (
+        dict(delimiter="tab", encoding="latin-1", comment="%"),
+        "% written by \xe9\ny\tgr\xf6\xdfe\tb",
+        lambda i, last: f"{i % 2}\t{i}\t{last}\n% {i}",
+    ),
+    "runs of blanks, no header, names for labels": (
+        dict(delimiter="whitespace", header="no", label="-1", label_kind="classes"),
+        "",
+        lambda i, last: f"  {i}   {last} {'oak' if i % 2 else 'ash'}",
+    ),
+    "numbers for names, told to be a header": (
+        dict(header="yes", label="1"),
+        "7,7.5,3",
+        lambda i, last: f"{i % 2},{i},{last}",
+    ),
+    "rows that look like a header, told to be none": (
+        dict(header="no", label="1", missing=("x", "none")),
+        "",
+        lambda i, last: f"{i % 2},{'x' if i % 9 else i},{'none' if i % 5 else last}",
+    ),
+    "pipes, a label in the middle that some rows lack, columns left out": (
+        dict(delimiter="|", label="kind", label_kind="classes", drop=("id",), missing=("?",), missing_labels="drop"),
+        "id|a|kind|b",
+        lambda i, last: f"{i}|{i / 2}|{'?' if i % 11 == 0 else 'ab'[i % 2]}|{last}",
+    ),
+    "LIBSVM that counts from 0": (
+        dict(format="libsvm"),
+        "",
+        lambda i, last: f"{i % 2} {'0:1.5 ' if i == 0 else ''}1:{i} 2:{last}",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_new_rows_in_the_odd_format_of_training_need_no_flag(kind: str, tmp_path: Path) -> None:
+    """All of how a table is read travels with the run, so that the same rows are the same numbers and labels again."""
+    options, header, row = ODD[kind]
+    lines = [*([header] if header else []), *(row(i, str(i % 13)) for i in range(60))]
+    encoding = options.get("encoding", "utf-8")
+    (tmp_path / "t.txt").write_text("\n".join(lines) + "\n", encoding=encoding)
+    dataset = converted(tmp_path / "t.txt", tmp_path / "out", num_virtual_shards=2, **options)
+    # As data.json has it, which evaluate and predict read.
+    assert TableFormat.from_json(json.loads(json.dumps(dataset.table_format.to_json()))) == dataset.table_format
+    expected_features, expected_labels = all_rows(dataset)
+    features, labels = new_rows(tmp_path / "t.txt", dataset)
+    assert np.array_equal(features, expected_features, equal_nan=True)
+    assert labels is not None
+    assert np.array_equal(labels, expected_labels)
+    (tmp_path / "few.txt").write_text("\n".join(lines[:5]) + "\n", encoding=encoding)
+    some, _ = new_rows(tmp_path / "few.txt", dataset)
+    assert np.array_equal(some, features[: len(some)], equal_nan=True)
 
 
 @pytest.mark.parametrize("name", ["csv", "parquet", "npz", "svm"])

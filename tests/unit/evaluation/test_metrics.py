@@ -164,7 +164,7 @@ def test_a_baseline_is_what_a_constant_prediction_scores(kind: str, loss: str) -
         labels, targets = rng.exponential(3, 500), rng.exponential(3, 300)
         train = TrainLabels(mean=labels.mean(), median=float(np.median(labels)), std=labels.std())
     else:
-        counts, targets = rng.integers(5, 30_000, 22), rng.integers(0, 22, 300)
+        counts, targets = rng.integers(5_000, 30_000, 22), rng.integers(0, 22, 300)
         train = TrainLabels(counts, names=values)
     found = baselines(MetricSet.of(spec), train, targets)
     without = [dataclasses.replace(metric, baseline_terms=None) for metric in BUILT_IN]
