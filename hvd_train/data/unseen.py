@@ -47,7 +47,7 @@ def read_table_for_prediction(
     out where the model's table was read so. Columns are found by name, or without a header by position. Raises
     DataError for missing columns, bad cells, and labels that the model has no output for.
     """
-    expected = Expected(schema.feature_names, schema.source_columns)
+    expected = Expected(schema.feature_names, schema.source_columns, numbers_are_rows=table_format.header == "no")
     table = open_table(path, format_of_new_rows(path, table_format, given or {}), expected=expected)
     columns = match_columns(table, schema, table_format)
     if table.layout is not None and table.layout != schema.layout:

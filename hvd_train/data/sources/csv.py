@@ -46,9 +46,9 @@ class CsvTable(Table):
         self._raw: io.BufferedReader[Any] | None = None
         beginning = read_beginning(path, table_format, self._notation, expected=expected)
         self._form, self.is_named, self.remarks = beginning.form, beginning.is_named, beginning.remarks
-        self.table_format = table_format.but(
-            {"header": "yes" if self.is_named else "no", "delimiter": self._form.delimiter}
-        )
+        # Only a user knows for certain that a first line of numbers is a row: "no" is kept as said, and never found.
+        header = "yes" if self.is_named else table_format.header
+        self.table_format = table_format.but({"header": header, "delimiter": self._form.delimiter})
         first = [cell.strip() for cell in beginning.rows[0].cells]
         if len(first) == 1 and (problem := one_column([row.cells for row in beginning.rows], self._form.delimiter)):
             raise DataError(f"{path}: {problem}")

@@ -32,17 +32,20 @@ class Expected:
 
     feature_names: tuple[str, ...]
     source_columns: tuple[str, ...]
+    numbers_are_rows: bool = False
+    """Whether the user said that its first line was a row, so that numbers in the first line of new rows are one."""
 
 
 def find_header(rows: Sequence[Sequence[str]], is_value: IsValue, expected: Expected | None) -> tuple[bool, str | None]:
     """Whether the first of these rows holds names, and what to tell about it."""
     cells = [cell.strip() for cell in rows[0]]
-    if expected is not None:
-        counts = _counts_columns(cells, rows[1:]) or _is_axis(cells, rows[1:])
-        return counts or _names_what_is_expected(cells, is_value, expected), None
+    if expected is not None and _names_what_is_expected(cells, is_value, expected):
+        return True, None
+    if expected is not None and expected.numbers_are_rows:
+        return False, None
     filled = [cell for cell in cells if cell]
     values = [cell for cell in filled if is_value(cell)]
-    if len(values) < len(filled) / 2:
+    if expected is None and len(values) < len(filled) / 2:
         return True, _told(cells, f"although {values[0]!r} is no name") if values else None
     if _counts_columns(cells, rows[1:]):
         return True, _told(cells, "since they count the columns")

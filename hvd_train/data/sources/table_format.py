@@ -1,6 +1,6 @@
 """How a table is read: as the user said, or as was found out when it was read for training.
 
-`TableFormat.of(config)` is what the user said; `Table.table_format` is what was found out (a header or none, the base
+`TableFormat.of(config)` is what the user said; `Table.table_format` is what was found out (a header, the base
 of LIBSVM's indices). The latter is kept in metadata.json and in a run's data.json, so that `evaluate` and `predict`
 read new rows as `train` read its own. To add a way of reading: a field here, the same in `TableConfig`, the same without
 a default in `hvd_train.cli.table_flags.TableFlags`, and the source that heeds it.

@@ -54,7 +54,7 @@ def test_a_table_format_is_read_back_from_json_or_refused() -> None:
 def test_what_was_found_out_is_kept_with_the_dataset(tmp_path: Path) -> None:
     frame().to_csv(tmp_path / "t.txt", index=False, sep=";", header=False)
     found = converted(tmp_path / "t.txt", tmp_path / "a", delimiter=";", missing=("?",)).table_format
-    assert found == TableFormat(format="csv", header="no", delimiter=";", missing=("?",))
+    assert found == TableFormat(format="csv", header="auto", delimiter=";", missing=("?",))
     frame().to_parquet(tmp_path / "t.parquet")
     assert converted(tmp_path / "t.parquet", tmp_path / "b").table_format.format == "parquet"
 
