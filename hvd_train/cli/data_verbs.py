@@ -66,7 +66,7 @@ class DescribeArguments:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a verb has to say."""
+    """The outcome of a verb."""
 
     text: str
     path: Path | None = None
@@ -109,9 +109,9 @@ def check(arguments: CheckArguments) -> Outcome:
     metadata = read_metadata(arguments.directory)
     damage = Dataset(arguments.directory, metadata).find_damage()
     if damage:
-        told = "\n".join(f"  {line}" for line in damage)
+        lines = "\n".join(f"  {line}" for line in damage)
         return Outcome(
-            f"{arguments.directory}: {len(damage)} of {len(metadata['files'])} files are damaged:\n{told}\n"
+            f"{arguments.directory}: {len(damage)} of {len(metadata['files'])} files are damaged:\n{lines}\n"
             "Convert the table again.",
             arguments.directory,
             exit_code=1,

@@ -1,4 +1,4 @@
-"""What `hvd-train evaluate` and `hvd-train predict` do: open the ranks, watch over them, and say what came out."""
+"""What `hvd-train evaluate` and `hvd-train predict` do: open the ranks, watch over them, and print the result."""
 
 from __future__ import annotations
 

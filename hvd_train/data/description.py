@@ -143,7 +143,7 @@ def _features(dataset: Dataset, max_features: int) -> str:
     width = max(len("feature"), *(len(name[:24]) for name in names))
     lines = [
         "Features of the train split",
-        f"  {'feature':<{width}} {'least':>12} {'mean':>12} {'most':>12} {'deviation':>12} {'missing':>9}",
+        f"  {'feature':<{width}} {'least':>12} {'mean':>12} {'most':>12} {'std. dev.':>12} {'missing':>9}",
     ]
     for i, name in enumerate(names[:max_features]):
         numbers = (statistics.minimum[i], statistics.mean[i], statistics.maximum[i], statistics.std[i])

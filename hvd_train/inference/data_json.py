@@ -1,4 +1,4 @@
-"""data.json: what a run's model.keras reads and what its outputs mean. Written beside it, and read right or refused."""
+"""data.json: what a run's model.keras reads and what its outputs mean. It is read exactly as it was written, or refused."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def note_of(spec: OutputSpec, dataset: Dataset, model: Path) -> dict[str, Any]:
 
 
 def read_note(path: Path) -> Note:
-    """The document in `path`, with all its parts fitting together. Raises anything where it is damaged."""
+    """The document in `path`, with all fields consistent. Raises any exception where it is damaged."""
     document = strict.loads(path.read_text(encoding="utf-8"))
     note: Note = strict.read(Note, document, "it")
     later = {"table_format", "model_sha256", "digest"} & note.keys()

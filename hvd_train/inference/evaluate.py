@@ -43,8 +43,8 @@ def evaluate_run(
     if overrides:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in overrides)
         raise DataError(
-            f"{data or run_dir.path}: {flags} can say nothing here, since no table is read: the rows are those of a dataset "
-            "that was converted before. Leave it out, or give a table by --data."
+            f"{data or run_dir.path}: {flags} has no effect here, because no table is read: the rows are those of a "
+            "dataset that was converted before. Leave it out, or give a table by --data."
         )
     if data is None:
         config = world.together(lambda: toml.load(run_dir.config))

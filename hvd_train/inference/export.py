@@ -143,5 +143,5 @@ def _read_model(path: Path, schema: Schema, spec: OutputSpec, *, is_whole: bool)
     num_outputs = {None: schema.num_outputs, "gaussian": 2}.get(spec.point_loss, 1)
     shapes = tuple(model.input.shape), tuple(model.output.shape)
     if shapes != ((None, schema.num_features), (None, num_outputs)):
-        raise strict.Damaged(f"it reads and says {shapes}, which is not what data.json says")
+        raise strict.Damaged(f"its input and output shapes are {shapes}, and data.json describes others")
     return model
