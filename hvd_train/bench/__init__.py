@@ -2,7 +2,7 @@
 
 jobs.py starts the measured processes and ends them; trial.py and bandwidth.py run inside them, one per rank;
 session.py decides what is run in which order; figures.py makes numbers of their answers (pure), show.py tables and
-pictures. Everything that is compared is run by turns in one session: machines are faster in one hour than in another.
+pictures. What is compared runs interleaved in one session: machines are faster in one hour than in another.
 """
 
 import lazy_loader

@@ -154,7 +154,7 @@ class Session:
         return found | {"start": figures.start_up(job["ranks"]), "settings": job["settings"]}
 
     def efficiency(self, size: int) -> dict[str, Any]:
-        """Ranks against as many independent processes, by turns."""
+        """Ranks against as many independent processes, interleaved."""
         together, apart = [], []
         for repeat in range(self.plan.num_repeats):
             self.told(f"{size} ranks against {size} independent processes, {repeat + 1} of {self.plan.num_repeats}")
@@ -173,7 +173,7 @@ class Session:
         }
 
     def scaling(self) -> list[dict[str, Any]]:
-        """Samples a second over the sizes, weak (a rank's batch stays) and strong (the global batch stays), by turns."""
+        """Samples a second over the sizes, weak (fixed local batch) and strong (fixed global batch), interleaved."""
         config, sizes = self.plan.config, self.plan.sizes
         local = config.training.local_batch_size
         strong = config.training.global_batch_size or (local or DEFAULT_LOCAL_BATCH) * max(sizes)

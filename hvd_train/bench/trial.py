@@ -172,7 +172,7 @@ def timed(action: Callable[[], object]) -> Callable[[], float]:
 
 
 def shares_update(optimizer: Any) -> bool:
-    """Whether the ranks share out what `optimizer` does; known after the first step."""
+    """Whether the ranks shard the update of `optimizer`; known after the first step."""
     state = getattr(optimizer, "hvd_state", None)
     return state is not None and bool(state.shared)
 
@@ -195,7 +195,7 @@ def updater(model: Any) -> Callable[[], float]:
 def rounds(
     spec: Spec, kinds: dict[str, Callable[[], float]], world: Any, meet: Callable[[], None]
 ) -> dict[str, list[dict[str, Any]]]:
-    """The kinds by turns, `num_rounds` times; every round starts on all ranks at once and has the same steps on each."""
+    """The kinds interleaved, `num_rounds` times; every round starts on all ranks at once and has the same steps on each."""
     counts: dict[str, int] = {}
     for kind, execute in kinds.items():
         execute()
@@ -236,7 +236,7 @@ def gate(spec: Spec) -> Callable[[], None]:
 
 
 def run_as_rank(action: Callable[[list[str]], None]) -> None:
-    """A rank's program: what is wrong is said in one line and ends all ranks."""
+    """The program of a rank. An error is one line and ends all ranks."""
     from hvd_train.processes import leave
 
     try:

@@ -51,13 +51,13 @@ class Augmentation:
 
     seed: int
     noise: float
-    """Deviation of the added noise, as a share of `scale`."""
+    """Standard deviation of the added noise, as a share of `scale`."""
     feature_dropout: float
     """Share of the features replaced by `center`."""
     center: NDArray[np.float32]
     """(F,) the features' means; zeros where they are normalised already."""
     scale: NDArray[np.float32]
-    """(F,) the features' deviations; ones where they are normalised already, zeros for constant columns."""
+    """(F,) the features' standard deviations; ones where they are normalised already, zeros for constant columns."""
 
     @classmethod
     def of(

@@ -23,7 +23,7 @@ class Duplicates:
 
 
 def count_duplicates(dataset: Dataset) -> Duplicates:
-    """Duplicates in and between the splits. Two different rows count as one with a chance of 2^-64 a pair."""
+    """Duplicates in and between the splits. Two different rows count as one with a probability of 2^-64 a pair."""
     prints = {split: _fingerprints(dataset, split) for split in ("train", "val", "test")}
     num_rows = sum(map(len, prints.values()))
     distinct = len(np.unique(np.concatenate(list(prints.values()))))

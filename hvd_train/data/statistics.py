@@ -1,4 +1,4 @@
-"""Means and deviations of columns, added up block by block without losing small spreads on large values.
+"""Means and standard deviations of columns, added up block by block without losing small spreads on large values.
 
 Blocks are merged by the update of Chan, Golub and LeVeque (1979), "Updating formulae and a pairwise algorithm for
 computing sample variances", Stanford STAN-CS-79-773.
@@ -23,7 +23,7 @@ class Statistics:
     mean: NDArray[np.float64]
     """Without the missing cells; 0 where all are missing."""
     std: NDArray[np.float64]
-    """The population's deviation (divided by the count), without the missing cells."""
+    """The population's standard deviation (divided by the count), without the missing cells."""
     minimum: NDArray[np.float64]
     maximum: NDArray[np.float64]
     num_missing: NDArray[np.int64]

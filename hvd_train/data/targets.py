@@ -31,7 +31,7 @@ def target_table(
 ) -> NDArray[np.float32]:
     """(K, K): row k is what an example of label k is trained towards; rows sum to 1.
 
-    one-hot: the label alone. gaussian: the share of a Gaussian of deviation `sigma` around the label, in its unit, that
+    one-hot: the label alone. gaussian: the share of a Gaussian of standard deviation `sigma` around the label, in its unit, that
     is nearest to each output (its integral over the output's bin, Imani and White 2018, "Improving regression
     performance with distributional losses"). two-hot: two outputs, among every `step`-th and the last, so weighted that
     their mean is the label.

@@ -28,9 +28,9 @@ class Machine:
     nodes: Mapping[int, int] = field(default_factory=dict)
     """NUMA node of a CPU; a missing one is in node 0."""
     quota: float | None = None
-    """CPUs' worth of time that the cgroup gives to all ranks on this host together."""
+    """CPU time, in CPUs, that the cgroup gives to all ranks on this host together."""
     launcher_cpus: tuple[int, ...] | None = None
-    """Those the launcher itself may run on: all that it deals to its ranks."""
+    """Those the launcher itself may run on: all that it can assign to its ranks."""
 
     def units(self) -> list[tuple[int, ...]]:
         """The physical cores among `cpus`, each as its CPUs, ordered by NUMA node."""
@@ -67,7 +67,7 @@ def deal(machine: Machine, local_rank: int, local_size: int) -> Share:
     else:
         first, last = (len(units) * r // local_size for r in (local_rank, local_rank + 1))
         mine = units[first:last]
-    # A second thread on a core's other hyper-thread gains nothing in matrix products: one thread a core.
+    # A second thread on a core's other hyper-thread gains nothing in matrix multiplications: one thread a core.
     paid = len(mine)
     if machine.quota is not None:
         paid = min(paid, int(machine.quota / local_size))
@@ -130,7 +130,7 @@ def parse_cpu_list(text: str) -> list[int]:
 
 
 def read_quota(root: Path = Path("/")) -> float | None:
-    """CPUs' worth of time of this process's cgroup, v2 (cpu.max) or v1 (cpu.cfs_quota_us), the least on the way up; None: no limit."""
+    """CPU time, in CPUs, of this process's cgroup, v2 (cpu.max) or v1 (cpu.cfs_quota_us), the least on the way up; None: no limit."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:

@@ -24,7 +24,7 @@ def take_own_gpu(config: Any, local_rank: int) -> Any | None:
 
 
 def has_bfloat16(cpu_flags: set[str], compute_capability: tuple[int, int] | None) -> bool:
-    """Whether products in bfloat16 are the hardware's own: AVX512_BF16 or AMX on a CPU, Ampere and later on a GPU."""
+    """Whether the hardware has matrix multiplications in bfloat16: AVX512_BF16 or AMX on a CPU, Ampere and later on a GPU."""
     if compute_capability is not None:
         return compute_capability >= (8, 0)
     return bool(cpu_flags & {"avx512_bf16", "amx_bf16"})
@@ -42,7 +42,7 @@ def cpu_name() -> str:
 
 
 def _cpuinfo(key: str) -> str:
-    """What /proc/cpuinfo says of the first CPU; empty where it says nothing."""
+    """What /proc/cpuinfo has about the first CPU; empty where it has nothing."""
     try:
         with open(CPUINFO) as file:
             pairs = (line.partition(":") for line in file)

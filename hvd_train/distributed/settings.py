@@ -1,7 +1,7 @@
 """The settings that make a plain `horovodrun` fast, chosen before TensorFlow and Horovod start.
 
 Pure: `choose` looks at the environment, the machine and the config and says what to set; `apply` sets it. A variable
-that the user has set is never touched. What each is worth: docs/reference/performance-log.md. None but the number of threads, by
+that the user has set is never touched. The effect of each: docs/reference/performance-log.md. None but the number of threads, by
 which TensorFlow parts its sums, changes a bit of what is computed.
 """
 
@@ -23,14 +23,14 @@ CYCLE_TIME_MS = 0.2
 # The longest that it sleeps while there is nothing to send (horovod/patches). It is woken when there is: this is
 # how long a shutdown may wait for it.
 IDLE_CYCLE_TIME_MS = 50.0
-# What is larger is sent from where it lies, without a copy; what is smaller is worth a copy more than a message of its own.
+# What is larger is sent from where it lies, without a copy; for what is smaller a copy costs less than a message of its own.
 FUSION_THRESHOLD_MB = 1.0
 # Open MPI's numbers of its tuned component's allreduce algorithms (ompi_info --param coll tuned --level 9).
 ALLREDUCE_ALGORITHMS = {"recursive-doubling": "3", "ring": "4", "segmented-ring": "5", "rabenseifner": "6"}
 # Every library that multiplies matrices has a pool of its own.
 THREAD_POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 INTRA_OP, INTER_OP = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
-# Unless it is 0, TensorFlow makes oneDNN's kernels of a convolution's gradients anew each time that they run, to save the
+# Unless it is 0, TensorFlow makes oneDNN's kernels of a convolution's gradients again each time that they run, to save the
 # memory of their buffers.
 MAKE_PRIMITIVES_ANEW = "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE"
 AFFINITY = "the launcher's binding"
@@ -55,7 +55,7 @@ class Settings:
     switched_off: tuple[str, ...] = ()
     """The automatic settings that were not wanted."""
     quota: float | None = None
-    """CPUs' worth of time that the cgroup gives to this host's ranks together."""
+    """CPU time, in CPUs, that the cgroup gives to the ranks of this host together."""
 
     def describe(self) -> str:
         """What was set and what was kept, in a line."""

@@ -7,7 +7,7 @@ Horovod's examples and documentation taught these spellings, and Keras 3 refuses
 - `tf.keras.losses.mean_squared_error` and its like: Keras 3 has them in `keras.losses` alone
 - `variable.ref()`: a hashable reference, as tf.Variable has it
 
-Each is said once when it is met. Nothing else of Keras changes.
+Each is reported once when it is met. Nothing else of Keras changes.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 - `LossScaleOptimizer.check_finite`: whether a step is skipped must be one decision, alike on all ranks.
 - `CallbackList`: MetricAverageCallback comes first, so that every other callback sees what it writes; around all of them
   come two that compare the ranks (agreement.py).
-- `fit`: where Horovod ended the job, it says what that means (agreement.py).
+- `fit`: where Horovod ended the job, it explains what that means (agreement.py).
 - `BaseOptimizer.apply`: a plain optimizer beside a distributed one is a mistake that nothing else shows (copies.py).
 - `KerasSaveable.__reduce__` and `_unpickle_model`: copies stay distributed (copies.py).
 - `Normalization.finalize_state`: to know the layers that a broadcast must tell of their new statistics (hidden.py).

@@ -29,7 +29,7 @@ def load_model(
 
     Args:
         filepath: a `.keras` or `.h5` file; each rank reads it. (Or the root alone reads it, the other ranks build the
-            model, and BroadcastGlobalVariablesCallback hands over weights and optimizer state.)
+            model, and BroadcastGlobalVariablesCallback broadcasts weights and optimizer state.)
         custom_optimizers: optimizer classes of one's own.
         custom_objects: other classes and functions of one's own, by name.
         compression: as DistributedOptimizer's.

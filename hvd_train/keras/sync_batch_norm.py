@@ -2,7 +2,7 @@
 
 Each rank reduces its rows to (count, mean, sum of squared deviations) per channel; one collective of 2 C + 1 numbers a
 rank brings them together, and they are combined as Chan et al. (1979) do, which loses no digits where the mean is large
-against the deviation. Ranks count by their rows, so unequal batches and masks are right.
+against the standard deviation. Ranks count by their rows, so unequal batches and masks are right.
 """
 
 from __future__ import annotations

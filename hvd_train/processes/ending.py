@@ -17,7 +17,7 @@ _first = threading.Lock()
 
 
 def end_process(message: str, code: int) -> NoReturn:
-    """Write `message`, if it says anything, to standard error and leave with `code`. Never returns.
+    """Write `message`, if it is not empty, to standard error and leave with `code`. Never returns.
 
     A plain exit would first run the shutdown of Horovod, which waits for ranks that may no longer answer. Only the
     first caller writes its message. A later one waits for the end.

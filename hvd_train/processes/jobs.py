@@ -30,7 +30,7 @@ TERMINATE_S = 3.0
 
 
 class TrialFailed(HvdTrainError):
-    """A measured process crashed, was refused, or did not end in time. The message says what it said last."""
+    """A measured process crashed, was refused, or did not end in time. The message has its last output."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def why(ended: Ended, limit_s: float) -> str:
-    """One line: what the process said of its end, or that it said nothing."""
+    """One line: what the process printed about its end, or that it printed nothing."""
     lines = [line.strip() for line in ended.output.splitlines() if line.strip()]
     errors = [line for line in lines if "error: " in line or "Error: " in line]
     said = (errors or lines or ["it said nothing"])[-1 if not errors else 0]

@@ -1,6 +1,6 @@
 """Successive halving over settings, by the time to a target. Pure: what measures is given.
 
-In a rung every candidate that is left trains by turns with the others. The recipe as it is comes first, for as long as
+In a rung every candidate that is left trains interleaved with the others. The recipe as it is comes first, for as long as
 the rung lasts; its lowest validation loss is the rung's target, and the others are timed to it. The better half goes on to
 the next rung, which is twice as long. (Jamieson and Talwalkar 2016, "Non-stochastic Best Arm Identification and
 Hyperparameter Optimization", arXiv 1502.07943.) In the end the changes that helped are tried together.

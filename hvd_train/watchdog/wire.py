@@ -29,7 +29,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class Wire:
-    """One end of a connection. `closed` is True when the other end is gone; what it said before can still be read."""
+    """One end of a connection. `closed` is True when the other end is gone; what it sent before can still be read."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)

@@ -1,4 +1,4 @@
-"""What is worth telling after a conversion: rows, and columns that need attention."""
+"""What a user should know after a conversion: rows, and columns that need attention."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hvd_train.config import SPLITS
 from hvd_train.data.conversion.exactness import steps_of_float32
 
 MIN_STEPS_PER_STD = 8
-"""A column whose deviation is fewer steps of its float32 values has lost much to rounding; the user is told."""
+"""A column whose standard deviation is fewer steps of its float32 values has lost much to rounding; a note tells so."""
 
 _LIKE_MISSING = {"na", "nan", "n/a", "#n/a", "null", "none", "?", "missing", "unknown"}
 """Names of classes that often are none."""
@@ -23,7 +23,7 @@ _MEANINGS = {
 
 
 def warnings(metadata: dict[str, Any]) -> list[str]:
-    """What may not be as the user thinks, worth telling whenever the dataset is used: how the table was read."""
+    """What may not be as the user thinks, reported whenever the dataset is used: how the table was read."""
     lines = []
     if metadata["num_unlabelled"]:
         lines.append(f"rows without a label, left out: {metadata['num_unlabelled']:,}")
@@ -45,7 +45,7 @@ def warnings(metadata: dict[str, Any]) -> list[str]:
 
 
 def notes(metadata: dict[str, Any]) -> list[str]:
-    """What is worth telling after a conversion: rows, and columns that need attention."""
+    """What a user should know after a conversion: rows, and columns that need attention."""
     schema, statistics = metadata["schema"], metadata["statistics"]
     rows = ", ".join(f"{metadata['splits'][split]['num_rows']:,} {split}" for split in SPLITS)
     lines = [f"{rows} rows ({metadata['split']} split) in {metadata['num_virtual_shards']} virtual shards"]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_ROWS = 10
-"""Fewer rows may rise by chance."""
+"""Fewer rows may rise by coincidence."""
 _FIRST_ROWS = 64
 """Looked at first: hardly a feature rises through them."""
 _EXACT = np.float32(2**24)

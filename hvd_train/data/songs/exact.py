@@ -1,6 +1,6 @@
 """Small matrices by additions, multiplications, divisions and square roots of whole arrays, in a fixed order.
 
-IEEE 754 rounds each of these in one way, so the bits are the same on every CPU. A matrix product of BLAS, LAPACK's
+IEEE 754 rounds each of these in one way, so the bits are the same on every CPU. A matrix multiplication of BLAS, LAPACK's
 eigenvalues and numpy's exp or log are not: their last bits depend on the kernel, its threads and the SIMD level. Songs
 that hosts make for themselves must be equal byte for byte. Batches of matrices are (T, T, n), the batch last: numpy's
 loops then run over it.

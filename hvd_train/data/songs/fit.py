@@ -1,6 +1,6 @@
 """Finds the numbers of the model of synthetic songs from the published figures: `python -m hvd_train.data.songs.fit`.
 
-Targets: the published means, deviations, correlations and songs per year; a linear regression with an RMSE of 9.6
+Targets: the published means, standard deviations, correlations and songs per year; a linear regression with an RMSE of 9.6
 years; a best possible RMSE of 8.7 years. Not needed to use the package: its result ships as tables/songs_model.npz.
 """
 
@@ -103,7 +103,7 @@ def draw(model: SongModel, random: np.random.Generator, count: int = NUM_SAMPLES
 
 
 def match_moments(model: SongModel, published: Published, num_turns: int) -> SongModel:
-    """Adjust mean, spread and center until the features have the published means and deviations."""
+    """Adjust mean, spread and center until the features have the published means and standard deviations."""
     wanted = np.linalg.cholesky(symmetric(published.mean[None, T:])[0])
     for _ in range(num_turns):
         v, _ = draw(model, np.random.default_rng(2))

@@ -1,6 +1,6 @@
 """What the first lines of a text table show: its encoding, its delimiter, its header, lines that are no rows.
 
-sep=;                    Excel's line: it says the delimiter
+sep=;                    Excel's line: it sets the delimiter
 # year a b               numpy.savetxt's header: the line loses its `#`
 "a" "b"  /  "1" 2.5 3    R's row names: the header gets an empty name for their column
 """

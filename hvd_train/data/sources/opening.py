@@ -122,7 +122,7 @@ def _decompressed(
 
 
 def damaged(path: Path, error: BaseException) -> DataError:
-    """The error for a file that breaks off or is not what it says."""
+    """The error for a file that breaks off or is not what its name or beginning promises."""
     reason = printable(str(error).rstrip(".")) or type(error).__name__
     return DataError(f"{path}: the file is damaged or cut short ({reason}). Get it again.")
 

@@ -18,7 +18,7 @@ from hvd_train.keras.variables import broadcast_variables, is_built, state_of
 class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):  # type: ignore[misc]
     """Give every rank the model's and the optimizer's variables of the root, once, before the first step.
 
-    Where a callback that comes later restores a checkpoint on the root, the weights are handed over again before the
+    Where a callback that comes later restores a checkpoint on the root, the weights are broadcast again before the
     first step, and all ranks begin with the root's epoch. A model that has no variables yet when fit() begins is built
     from the first batch, and then broadcast, before that batch is used. The states of random generators (Dropout) stay
     each rank's own.

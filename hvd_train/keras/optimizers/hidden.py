@@ -1,6 +1,6 @@
 """Layers that compute with values that are not variables: statistics, vocabularies, bins, salts.
 
-A broadcast hands over variables alone. `refresh` computes anew what a layer has derived from them (Normalization keeps
+A broadcast covers variables alone. `refresh` computes again what a layer has derived from them (Normalization keeps
 tensors of its mean and variance); `contents` describes what no variable holds, so that the ranks can compare it.
 """
 
@@ -48,9 +48,9 @@ hooks.installers.append(install)
 
 
 def refresh(variables: Iterable[Any]) -> None:
-    """Have each layer that derives something from one of `variables` derive it anew. No other rank takes part.
+    """Have each layer that derives something from one of `variables` derive it again. No other rank takes part.
 
-    Functions of Keras that were traced with the old tensors are made anew; a tf.function of the user's cannot be.
+    Functions of Keras that were traced with the old tensors are traced again; a tf.function of the user's cannot be.
     """
     changed = {key(v) for v in variables}
     models = hooks.known_models()

@@ -36,7 +36,7 @@ class OptimizerState:
         self.number: int | None = None
         self.share_update = share_update
         self.shared: bool | None = None
-        """Whether updates are shared out, so that each rank has a part of the moments; None before the first."""
+        """Whether updates are sharded, so that each rank has its shard of the moments; None before the first."""
         self.whole: Any = None
         """What told the step after which this rank had all of the moments (SharedUpdate)."""
 

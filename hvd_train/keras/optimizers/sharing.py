@@ -20,7 +20,7 @@ class SharedUpdate:
     hvd_state: Any
 
     def _hvd_shares(self, gradients: Sequence[Any], variables: Sequence[Any], *, reduced: bool) -> bool:
-        """Whether this update is shared out. Once one was, all are: what is done otherwise needs whole moments."""
+        """Whether this update is sharded. Once one was, all are: what is done otherwise needs whole moments."""
         state = self.hvd_state
         if not state.share_update:
             return False
@@ -45,7 +45,7 @@ class SharedUpdate:
     def _backend_update_step(
         self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any
     ) -> None:
-        """What Keras calls after weight decay, with gradients that are averaged, or are not and the update is shared out."""
+        """What Keras calls after weight decay, with gradients that are averaged, or are not and the update is sharded."""
         state = self.hvd_state
         if state.shared:
             shared_update.update(self, grads, trainable_variables, learning_rate, f"{state.name}.{state.number}.update")
