@@ -8,9 +8,12 @@ from .objective import ObjectiveConfig as ObjectiveConfig
 from .optimizer import OptimizerConfig as OptimizerConfig
 from .recipes import recipe as recipe
 from .reference import absolute as absolute
+from .reference import file_of as file_of
 from .reference import is_reference as is_reference
+from .reference import reference_to as reference_to
 from .reference import require_form as require_form
 from .reference import resolve as resolve
+from .reference import stand_in as stand_in
 from .run import RunConfig as RunConfig
 from .sampling import SamplingConfig as SamplingConfig
 from .section import require as require
@@ -36,12 +39,15 @@ __all__ = [
     "TableConfig",
     "TrainingConfig",
     "absolute",
+    "file_of",
     "is_reference",
     "parse_layout",
     "recipe",
     "recipes",
+    "reference_to",
     "require",
     "require_form",
     "resolve",
+    "stand_in",
     "toml",
 ]

@@ -18,6 +18,11 @@ from hvd_train.errors import ConfigError
 
 FORM = "package.module:name or path/to/file.py:name"
 
+# What was handed over in Python, by its reference: `resolve` gives back the very same.
+_given: dict[str, Any] = {}
+# Files to load instead of those that references name: a run directory keeps a copy of a user's file.
+_stand_ins: dict[Path, Path] = {}
+
 
 def is_reference(text: str) -> bool:
     """Whether `text` names something of the user's, rather than one of the built-in choices.
@@ -42,13 +47,47 @@ def absolute(text: str) -> str:
     return f"{Path(place).expanduser().resolve()}:{name}" if place.endswith(".py") else text
 
 
+def file_of(text: str) -> Path | None:
+    """The absolute path of the file that a reference names; None where it names a module, or is no reference."""
+    place = text.rpartition(":")[0]
+    return Path(place).expanduser().resolve() if place.endswith(".py") else None
+
+
+def stand_in(path: Path, copy: Path) -> None:
+    """From now on load `copy` where a reference names the file `path`."""
+    _stand_ins[path] = copy
+
+
+def reference_to(thing: Any, *, key: str) -> str:
+    """The reference that names a function or a class; ConfigError naming `key` where none can.
+
+    `resolve` gives back the very same object in this process. A file that is run as a program, or that belongs to no
+    package, is named by its path: so the reference holds from any directory.
+    """
+    name, module = getattr(thing, "__qualname__", ""), sys.modules.get(getattr(thing, "__module__", None) or "")
+    if module is None or getattr(module, name, None) is not thing:
+        raise ConfigError(
+            f"{key} = {thing!r} is not possible: it must be a function or a class at the top level of a module, so that "
+            "other programs find it by its name."
+        )
+    file = Path(getattr(module, "__file__", None) or "")
+    alone = module.__name__ == "__main__" or "." not in module.__name__
+    is_program = file.suffix == ".py" and alone and Path(sys.prefix) not in file.resolve().parents
+    text = f"{file.resolve() if is_program else module.__name__}:{name}"
+    _given[text] = thing
+    return text
+
+
 def resolve(text: str, *, key: str) -> Any:
     """The object that `text` names. Every rank that needs it; ConfigError naming `key` where it cannot be had.
 
     A file is loaded once a process, as a module whose name depends on its path alone, so that its classes are the same
-    on all ranks. An error inside the user's file keeps its own traceback as the cause.
+    on all ranks. Modules beside the file are found, as they are when it runs as a program. An error inside the user's
+    file keeps its own traceback as the cause.
     """
     require_form(text, key=key)
+    if text in _given:
+        return _given[text]
     place, _, name = text.rpartition(":")
     module = (
         _load_file(Path(place).expanduser(), text, key) if place.endswith(".py") else _load_module(place, text, key)
@@ -62,18 +101,26 @@ def resolve(text: str, *, key: str) -> Any:
 
 def _load_module(place: str, text: str, key: str) -> Any:
     # As `python -m` does: a module beside the user's data is found without an installation.
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    if "" not in sys.path:
+        _find_modules_in(Path.cwd())
     try:
         return importlib.import_module(place)
     except Exception as error:
         raise ConfigError(f"{key} = {text!r}: {place} cannot be imported: {type(error).__name__}: {error}.") from error
 
 
+def _find_modules_in(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
 def _load_file(path: Path, text: str, key: str) -> Any:
+    path = path.resolve()
+    if path.parent.is_dir():
+        _find_modules_in(path.parent)
+    path = _stand_ins.get(path, path)
     if not path.is_file():
         raise ConfigError(f"{key} = {text!r}: there is no file {path}. A reference is written {FORM}.")
-    path = path.resolve()
     module_name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if module_name in sys.modules:
         return sys.modules[module_name]

@@ -1,3 +1,4 @@
+from . import custom_objects as custom_objects
 from .evaluate import directory_of as directory_of
 from .evaluate import evaluate_run as evaluate_run
 from .evaluate import evaluate_split as evaluate_split
@@ -12,6 +13,7 @@ from .predict import predict_table as predict_table
 
 __all__ = [
     "Trained",
+    "custom_objects",
     "decoded",
     "deployed",
     "directory_of",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Union
 
@@ -19,6 +20,8 @@ class _Sometimes(TypedDict, total=False):
 
     table_format: dict[str, Any]
     model_sha256: str
+    custom_objects: dict[str, str]
+    """References of the user's own layers and functions in the model; mostly not there."""
     digest: str
 
 
@@ -37,7 +40,7 @@ class Note(_Sometimes):
     huber_delta: float
 
 
-def note_of(spec: OutputSpec, dataset: Dataset, model: Path) -> dict[str, Any]:
+def note_of(spec: OutputSpec, dataset: Dataset, model: Path, custom_objects: Mapping[str, str]) -> dict[str, Any]:
     """The document of this model file. Raises OSError."""
     is_values = dataset.schema.label_kind == "values"
     document: dict[str, Any] = {
@@ -53,6 +56,8 @@ def note_of(spec: OutputSpec, dataset: Dataset, model: Path) -> dict[str, Any]:
         "huber_delta": spec.delta,
         "model_sha256": file_sha256(model),
     }
+    if custom_objects:
+        document["custom_objects"] = dict(custom_objects)
     return document | {"digest": strict.digest(document)}
 
 
@@ -60,7 +65,7 @@ def read_note(path: Path) -> Note:
     """The document in `path`, with all fields consistent. Raises any exception where it is damaged."""
     document = strict.loads(path.read_text(encoding="utf-8"))
     note: Note = strict.read(Note, document, "it")
-    later = {"table_format", "model_sha256", "digest"} & note.keys()
+    later = {"table_format", "model_sha256", "custom_objects", "digest"} & note.keys()
     if later and note.get("digest") != strict.digest(document, without=("digest",)):
         raise strict.Damaged("it has been changed since it was written")
     schema = Schema.from_json(note["schema"])

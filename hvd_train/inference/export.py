@@ -15,12 +15,13 @@ import keras
 import numpy as np
 
 from hvd_train.data import Dataset, Schema, TableFormat
-from hvd_train.errors import CheckpointError
+from hvd_train.errors import CheckpointError, ConfigError
 from hvd_train.evaluation import OutputSpec, TrainLabels
 from hvd_train.files import new_file, strict, write_json
+from hvd_train.inference import custom_objects
 from hvd_train.inference.data_json import note_of, read_note, require_whole
 from hvd_train.models import HeadSpec, says
-from hvd_train.runs import RunDir
+from hvd_train.runs import RunDir, user_code
 
 # The outputs before they are decoded; looked up by this name.
 OUTPUTS_LAYER = "outputs"
@@ -75,7 +76,9 @@ def decoded(rows: Any, raw: Any, spec: OutputSpec, name: str) -> Any:
 
 
 def save_model(whole: Any, spec: OutputSpec, dataset: Dataset, run_dir: RunDir) -> None:
-    """Write model.keras and data.json. Root only."""
+    """Write model.keras and data.json, and the files of the user's own layers. Root only."""
+    named = custom_objects.references(custom_objects.custom_objects(whole))
+    user_code.keep(named.values(), run_dir)
     descriptor, temporary = new_file(run_dir.model, suffix=".keras")
     os.close(descriptor)
     try:
@@ -84,7 +87,7 @@ def save_model(whole: Any, spec: OutputSpec, dataset: Dataset, run_dir: RunDir) 
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    write_json(run_dir.data, note_of(spec, dataset, run_dir.model))
+    write_json(run_dir.data, note_of(spec, dataset, run_dir.model, named))
 
 
 def load_trained(run_dir: RunDir) -> Trained:
@@ -98,7 +101,8 @@ def load_trained(run_dir: RunDir) -> Trained:
         spec = OutputSpec.of(
             schema.label_kind, schema.label_values, note["says_value_by"] or "", delta=note["huber_delta"]
         )
-        model = _read_model(path, schema, spec, is_whole="model_sha256" in note)
+        own = custom_objects.load(note.get("custom_objects", {}), run_dir)
+        model = _read_model(path, schema, spec, own, is_whole="model_sha256" in note)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{run_dir.path} is not a finished run: it has no {Path(error.filename or path).name}. "
@@ -106,6 +110,8 @@ def load_trained(run_dir: RunDir) -> Trained:
         ) from None
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise CheckpointError(f"{path}: it cannot be read ({error.strerror}).") from None
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: the model has layers of your own, and they are needed here. {error}") from error
     except Exception as error:
         if isinstance(error, _NotLoaded):
             raise CheckpointError(
@@ -133,10 +139,10 @@ class _NotLoaded(Exception):
     """Keras does not know what a whole file holds."""
 
 
-def _read_model(path: Path, schema: Schema, spec: OutputSpec, *, is_whole: bool) -> Any:
+def _read_model(path: Path, schema: Schema, spec: OutputSpec, own: dict[str, Any], *, is_whole: bool) -> Any:
     """The model from plain rows to its outputs before they are decoded."""
     try:
-        whole = keras.models.load_model(path, compile=False)
+        whole = keras.models.load_model(path, custom_objects=own, compile=False)
     except Exception as error:
         raise _NotLoaded(strict.reason(error)) if is_whole else error from None
     model = keras.Model(whole.input, whole.get_layer(OUTPUTS_LAYER).output)

@@ -1,4 +1,5 @@
 from . import checkpoint as checkpoint
+from . import user_code as user_code
 from .checkpoint import Checkpoint as Checkpoint
 from .choose import latest_run as latest_run
 from .choose import new_run_dir as new_run_dir
@@ -36,6 +37,7 @@ __all__ = [
     "make_trackers",
     "new_run_dir",
     "require_trackers",
+    "user_code",
     "versions",
     "write_report",
 ]

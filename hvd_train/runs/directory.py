@@ -5,6 +5,7 @@ log.txt              what the run printed, with the time
 metrics.csv          one row for each epoch
 checkpoints/         last.npz and best.npz
 data.json            what the outputs mean: schema, label counts, the data's checksum
+code/                copies of the user's own files that the run needs (user_code.py); mostly not there
 model.keras          the best model with its preprocessing: plain rows in, years (or whatever the label is) out
 learning-curve.png
 tensorboard/         event files, with --trackers tensorboard
@@ -60,6 +61,10 @@ class RunDir:
     @property
     def data(self) -> Path:
         return self.path / "data.json"
+
+    @property
+    def code(self) -> Path:
+        return self.path / "code"
 
     @property
     def model(self) -> Path:

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from hvd_train.config import RunConfig
 from hvd_train.distributed import cpu_flags, has_bfloat16
+from hvd_train.inference import custom_objects
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 # The check: alternating rounds of some steps each; bfloat16 must win by this factor to be worth its rounding.
@@ -77,25 +78,45 @@ def is_built_in(layer: Any) -> bool:
     return type(layer).__module__.split(".")[0] in ("keras", "hvd_train")
 
 
-def built_in(layer: Any, **changes: Any) -> Any:
-    """A layer with `layer`'s settings and `changes` to them, for `clone_model`: Keras's own in place of ours.
-
-    A user's layer stays what it is, also where it derives from one of Keras's: what it computes is the user's.
-    """
-    kind: Any = type(layer)
-    if is_built_in(layer):
-        kind = next(kind for kind in type(layer).__mro__ if kind.__module__.startswith("keras."))
-    settings = layer.get_config()
-    return kind.from_config(settings | {key: value for key, value in changes.items() if key in settings})
-
-
 def in_float32(model: Any) -> Any:
-    """`model` with the same weights, computing in float32: what is evaluated and saved. Layers: see `built_in`."""
+    """A copy of `model` with the same weights that computes in float32: what is evaluated and saved.
+
+    Layers of ours become the layers of Keras that they stand for. A user's layer keeps its class, also where that
+    class derives from one of Keras's: what it computes is the user's.
+    """
     # Without its optimizer, which a clone would take along.
     bare = keras.Model(model.input, model.output, name=model.name)
-    copy = keras.models.clone_model(bare, clone_function=lambda layer: built_in(layer, dtype="float32"))
+    with keras.saving.custom_object_scope(custom_objects.custom_functions(model)):
+        copy = _clone(bare)
     copy.set_weights(model.get_weights())
     for layer in copy._flatten_layers(include_self=False):
         if layer.variables and hasattr(layer, "finalize_state"):  # Normalization computes with tensors of its variables
             layer.finalize_state()
     return copy
+
+
+def _clone(model: Any) -> Any:
+    """`model` (functional or sequential) with new layers, each made by `built_in`."""
+    return keras.models.clone_model(model, clone_function=built_in)
+
+
+def built_in(layer: Any) -> Any:
+    """A layer with the settings of `layer` that computes in float32: a class of Keras's own in place of ours."""
+    kind: Any = type(layer)
+    if is_built_in(layer):
+        if isinstance(layer, keras.Model):  # a model inside the model: its layers may be ours or the user's
+            return _clone(layer)
+        kind = next(kind for kind in kind.__mro__ if kind.__module__.startswith("keras."))
+    settings = _settings_in_float32(layer.get_config())
+    return kind.from_config(settings | ({"dtype": "float32"} if "dtype" in settings else {}))
+
+
+def _settings_in_float32(settings: Any) -> Any:
+    """The config of a layer, with float32 for bfloat16 in the configs of the layers inside it."""
+    if isinstance(settings, dict):
+        if settings.get("class_name") == "DTypePolicy" and settings.get("config") == {"name": POLICIES["bfloat16"]}:
+            return settings | {"config": {"name": POLICIES["float32"]}}
+        return {key: _settings_in_float32(value) for key, value in settings.items()}
+    if isinstance(settings, list):
+        return [_settings_in_float32(value) for value in settings]
+    return settings

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hvd_train.config import RunConfig, toml
+from hvd_train.config import RunConfig, is_reference, toml
 from hvd_train.distributed import World
 from hvd_train.events import Observer, Observers, Watch
 from hvd_train.files import write_text
@@ -103,7 +103,7 @@ def _train_and_evaluate(
 ) -> Report:
     started = time.monotonic()
     parts = assemble(config, world, observer, watch)
-    advice = world.together(lambda: check_saveable(parts.model), on="root")
+    advice = world.together(lambda: advice_on_saving(parts), on="root")
     if advice and world.is_root:
         observer.on_message(advice)
     state = starting_state(parts, world, run_dir if resume else None)
@@ -126,6 +126,19 @@ def _train_and_evaluate(
     if world.is_root:
         observer.on_end(report)
     return report
+
+
+def advice_on_saving(parts: Parts) -> str | None:
+    """What opening the finished model will need, in words; None where Keras alone will do. Root only.
+
+    Raises:
+        ConfigError: the model cannot be saved as it computes. Better now than after the last epoch.
+    """
+    return check_saveable(
+        parts.model,
+        whole=lambda copy: deployed(copy, parts.head, parts.metrics.spec, 1.0),
+        is_of_the_user=is_reference(parts.config.model.name),
+    )
 
 
 def begin_writing(run_dir: RunDir, config: RunConfig) -> None:
