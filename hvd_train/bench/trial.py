@@ -141,7 +141,7 @@ def train_batches(parts: Any, world: Any) -> Any:
     shards = own_shards(world.rank, world.size, parts.dataset.num_virtual_shards)
     rows = parts.prepared(parts.load("train", world))
     config, epoch = parts.config, iter(range(10**9))
-    train = TrainRows(parts.dataset, config.sampling, rows, parts.objective, seed=config.training.seed, epoch=lambda: 0)
+    train = TrainRows(parts.dataset, config.sampling, rows, parts.targets, seed=config.training.seed, epoch=lambda: 0)
 
     def order() -> Any:
         return parts.plan.order(next(epoch), shards, rows.shard_starts, labels=rows.labels)

@@ -13,7 +13,6 @@ from .metric import Metric as Metric
 from .metrics import MetricSet as MetricSet
 from .metrics import metric_named as metric_named
 from .metrics import verdict as verdict
-from .output_spec import POINT_LOSSES as POINT_LOSSES
 from .output_spec import OutputSpec as OutputSpec
 from .output_spec import medians as medians
 from .output_spec import softmax as softmax
@@ -21,7 +20,6 @@ from .own_metrics import metric_set as metric_set
 from .predictions import Predictions as Predictions
 
 __all__ = [
-    "POINT_LOSSES",
     "Evaluation",
     "Infer",
     "LabelledRows",

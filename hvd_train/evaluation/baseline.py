@@ -88,7 +88,7 @@ class Constants:
     @property
     def value(self) -> float:
         """The constant with the least loss, of a model that predicts one value."""
-        return self.median if self.spec.point_loss in ("mae", "huber") else self.mean
+        return self.median if self.spec.best_constant_is_median else self.mean
 
     def loss(self, truth: np.ndarray) -> np.ndarray:
         """(n,) the loss at these true labels; of a distribution, `truth` is all K labels in their order."""
@@ -101,7 +101,7 @@ class Constants:
         if self.spec.predicts_distribution:
             # One row, spread over all labels, so that none is impossible.
             row = np.log((self.train.counts + 1 / len(self.train.counts)) / (self.train.counts.sum() + 1))
-        elif self.spec.point_loss == "gaussian":
+        elif self.spec.predicts_std:
             row = np.array([self.mean, self.train.std])
         else:
             row = np.array([self.value])

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from hvd_train.models import DEFAULT, DEFAULT_OF_VALUES, objective, point_objective
+
 LabelKind = Literal["years", "integers", "classes", "values"]
-PointLoss = Literal["mse", "mae", "huber", "gaussian"]
-POINT_LOSSES = ("mse", "mae", "huber", "gaussian")
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class OutputSpec:
     kind: LabelKind
     values: np.ndarray
     """(K,) float64: the labels where they are numbers, 0..K-1 for classes, (0,) for real values."""
-    point_loss: PointLoss | None = None
-    """The loss of a model that predicts one value, outputs (N, 1); for gaussian the mean and the standard deviation,
-    outputs (N, 2). None for a model that predicts a distribution over the labels, outputs (N, K) logits."""
+    point_loss: str | None = None
+    """The loss of a model that predicts one value, outputs (N, 1), or its mean and standard deviation, outputs (N, 2).
+    None for a model that predicts a distribution over the labels, outputs (N, K) logits."""
     delta: float = 1.0
     """huber: the error from which the loss grows linearly, in the unit of the labels."""
 
@@ -32,14 +32,24 @@ class OutputSpec:
         """The spec of a model that was trained with this loss; mse for real values by default."""
         numeric = kind in ("years", "integers")
         values = np.asarray(label_values if numeric else np.arange(len(label_values)), dtype=np.float64)
-        is_point = loss in POINT_LOSSES if kind == "values" else loss in ("mse", "mae", "huber")
-        point_loss = loss if is_point else "mse" if kind == "values" else None
-        return cls(kind, values, point_loss, delta)  # type: ignore[arg-type]
+        loss = loss or (DEFAULT_OF_VALUES if kind == "values" else DEFAULT)
+        is_point = objective(loss).predicts(kind) != "probabilities"
+        return cls(kind, values, loss if is_point else None, delta)
 
     @property
     def predicts_distribution(self) -> bool:
         """Whether the outputs are logits over the labels, rather than one value."""
         return self.point_loss is None
+
+    @property
+    def predicts_std(self) -> bool:
+        """Whether the outputs are a mean and a standard deviation (N, 2)."""
+        return self.point_loss is not None and objective(self.point_loss).predicts(self.kind) == "normal"
+
+    @property
+    def best_constant_is_median(self) -> bool:
+        """Whether the constant with the least loss is the median of the labels, and not their mean."""
+        return self.point_loss is not None and point_objective(self.point_loss).constant == "median"
 
     def near(self, distance: float) -> np.ndarray:
         """(K, K): which labels are within this distance of each other."""
@@ -50,15 +60,9 @@ class OutputSpec:
         return np.asarray(self.values[np.abs(values_N[:, None] - self.values).argmin(axis=1)])
 
     def loss_of_errors(self, error_N: np.ndarray, std_N: np.ndarray | float = 1.0) -> np.ndarray:
-        """(N,) the point loss of each error, in the unit of the labels; `std_N` is for gaussian alone."""
-        if self.point_loss == "mae":
-            return np.asarray(np.abs(error_N))
-        if self.point_loss == "huber":
-            size, delta = np.abs(error_N), self.delta
-            return np.asarray(np.where(size <= delta, 0.5 * error_N**2, delta * (size - 0.5 * delta)))
-        if self.point_loss == "gaussian":
-            return np.asarray(0.5 * (error_N / std_N) ** 2 + np.log(std_N) + 0.5 * np.log(2 * np.pi))
-        return np.asarray(error_N**2)
+        """(N,) the point loss of each error, in the unit of the labels; `std_N` are the predicted standard deviations."""
+        assert self.point_loss is not None
+        return point_objective(self.point_loss).row_loss(error_N, std_N, self.delta)
 
 
 def softmax(logits_NK: np.ndarray) -> np.ndarray:

@@ -71,8 +71,8 @@ class Predictions:
 
     @cached_property
     def standard_deviation(self) -> np.ndarray | float:
-        """(N,) for the loss gaussian, else 1."""
-        return self.outputs[:, 1].astype(np.float64) if self.spec.point_loss == "gaussian" else 1.0
+        """(N,) of a model that predicts it, else 1."""
+        return self.outputs[:, 1].astype(np.float64) if self.spec.predicts_std else 1.0
 
     def center(self, distance: float) -> np.ndarray:
         """(N,) the label with the most probability within this distance of it, or the label nearest to the value."""

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict, Union
 
+from hvd_train.config import is_reference
 from hvd_train.data import Dataset, Schema, TableFormat, file_sha256
-from hvd_train.evaluation import POINT_LOSSES, OutputSpec
+from hvd_train.evaluation import OutputSpec
 from hvd_train.files import strict
+from hvd_train.models import OBJECTIVES, ValueObjective
 
 # A model's weights are not compressed; what grows by more than this was not written by Keras.
 MOST_GROWTH = 100
@@ -73,8 +75,9 @@ def read_note(path: Path) -> Note:
     counts, num_rows = note["train_counts"], note["train_rows"] if schema.label_values else 0
     if len(counts) != len(schema.label_values) or min(counts, default=0) < 0 or sum(counts) != num_rows:
         raise strict.Damaged("train_counts are not those of its labels")
-    if note["says_value_by"] not in (None, *POINT_LOSSES):
-        raise strict.Damaged(f"says_value_by is {note['says_value_by']!r}")
+    loss = note["says_value_by"]
+    if loss is not None and not is_reference(loss) and not isinstance(OBJECTIVES.get(loss), ValueObjective):
+        raise strict.Damaged(f"says_value_by is {loss!r}")
     return note
 
 

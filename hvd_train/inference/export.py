@@ -20,7 +20,7 @@ from hvd_train.evaluation import OutputSpec, TrainLabels
 from hvd_train.files import new_file, strict, write_json
 from hvd_train.inference import custom_objects
 from hvd_train.inference.data_json import note_of, read_note, require_whole
-from hvd_train.models import HeadSpec, says
+from hvd_train.models import HeadSpec, predicted
 from hvd_train.runs import RunDir, user_code
 
 # The outputs before they are decoded; looked up by this name.
@@ -40,7 +40,7 @@ class Trained:
 
 def deployed(model: Any, head: HeadSpec, spec: OutputSpec, temperature: float) -> Any:
     """Plain rows in, decoded labels out, of the model as it was trained."""
-    outputs = says(model.output, head)
+    outputs = predicted(model.output, head)
     if spec.predicts_distribution:
         outputs = keras.layers.Rescaling(1 / temperature)(outputs)
     return decoded(model.input, outputs, spec, model.name)
@@ -146,7 +146,7 @@ def _read_model(path: Path, schema: Schema, spec: OutputSpec, own: dict[str, Any
     except Exception as error:
         raise _NotLoaded(strict.reason(error)) if is_whole else error from None
     model = keras.Model(whole.input, whole.get_layer(OUTPUTS_LAYER).output)
-    num_outputs = {None: schema.num_outputs, "gaussian": 2}.get(spec.point_loss, 1)
+    num_outputs = schema.num_outputs if spec.predicts_distribution else 2 if spec.predicts_std else 1
     shapes = tuple(model.input.shape), tuple(model.output.shape)
     if shapes != ((None, schema.num_features), (None, num_outputs)):
         raise strict.Damaged(f"its input and output shapes are {shapes}, and data.json describes others")

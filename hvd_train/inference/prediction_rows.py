@@ -20,7 +20,7 @@ _FORMATS = {"predicted": ".7g", "deviation": ".7g", "expected": ".3f", "probabil
 
 def columns(spec: OutputSpec) -> tuple[str, ...]:
     """The header of the predictions of this kind of label."""
-    if spec.point_loss == "gaussian":
+    if spec.predicts_std:
         return ("predicted", "deviation")
     if not spec.predicts_distribution:
         return ("predicted",)

@@ -1,29 +1,47 @@
 from .forward import forward_pass as forward_pass
+from .heads import Head as Head
 from .heads import HeadSpec as HeadSpec
-from .heads import says as says
+from .heads import predicted as predicted
 from .inputs import InputSpec as InputSpec
-from .losses import HEADS as HEADS
 from .losses import TrainLoss as TrainLoss
-from .losses import make_loss as make_loss
 from .network import BODIES as BODIES
 from .network import build as build
 from .network import split as split
+from .objectives import DEFAULT as DEFAULT
+from .objectives import DEFAULT_OF_VALUES as DEFAULT_OF_VALUES
+from .objectives import OBJECTIVES as OBJECTIVES
+from .objectives import LossSettings as LossSettings
+from .objectives import Objective as Objective
+from .objectives import ProbabilityObjective as ProbabilityObjective
+from .objectives import ValueObjective as ValueObjective
+from .objectives import objective as objective
+from .objectives import objective_for as objective_for
+from .objectives import point_objective as point_objective
 from .seeds import generator_states as generator_states
 from .seeds import part_from_root as part_from_root
 from .transforms import Fit as Fit
 
 __all__ = [
     "BODIES",
-    "HEADS",
+    "DEFAULT",
+    "DEFAULT_OF_VALUES",
+    "OBJECTIVES",
     "Fit",
+    "Head",
     "HeadSpec",
     "InputSpec",
+    "LossSettings",
+    "Objective",
+    "ProbabilityObjective",
     "TrainLoss",
+    "ValueObjective",
     "build",
     "forward_pass",
     "generator_states",
-    "make_loss",
+    "objective",
+    "objective_for",
     "part_from_root",
-    "says",
+    "point_objective",
+    "predicted",
     "split",
 ]

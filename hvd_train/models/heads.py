@@ -1,12 +1,12 @@
-"""The last layer: what the network is trained on, and what it says of a row.
+"""The last layer: what the network is trained on, and what it predicts for a row.
 
-| head | trained on | says |
+| head | trained on | predicts |
 |---|---|---|
 | softmax | logits (N, K) | logits (N, K) |
 | coral | logits (N, K-1) of "later than label k", one direction, K-1 thresholds | log-probabilities (N, K) |
 | corn | logits (N, K-1) of "later than k, given later than k-1" | log-probabilities (N, K) |
 | point | one value (N, 1), standardised | the value (N, 1) |
-| gaussian | mean and logarithm of the deviation (N, 2), standardised | log-probabilities (N, K); for real values mean and deviation (N, 2) |
+| gaussian | mean and logarithm of the standard deviation (N, 2), standardised | log-probabilities (N, K); for real values mean and standard deviation (N, 2) |
 
 CORAL: Cao, Mirjalili and Raschka 2020 (arXiv 1901.07884). CORN: Shi, Cao and Raschka 2021 (arXiv 2111.08851). Built-in
 Keras layers alone. Shape letters: N rows, U units, K labels.
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,10 +24,9 @@ import numpy as np
 from hvd_train.models.layers import vector
 from hvd_train.models.seeds import Seeds
 
-HeadKind = Literal["softmax", "coral", "corn", "point", "gaussian"]
 # No label is called impossible: with less, one row would decide the loss.
 LEAST_PROBABILITY = 1e-7
-# The logarithm of a Gaussian's deviation, in deviations of the labels, is kept within these.
+# The logarithm of a Gaussian's standard deviation, in standard deviations of the labels, is kept within these.
 LOG_DEVIATION_RANGE = (-4.0, 2.0)
 
 
@@ -35,37 +34,106 @@ LOG_DEVIATION_RANGE = (-4.0, 2.0)
 class HeadSpec:
     """What the outputs start from, so that a network that has learnt nothing yet predicts as the trivial baseline does."""
 
-    kind: HeadKind
+    kind: str | Head
+    """A name in `HEADS`, or a head of the user's."""
     log_share: np.ndarray | None = None
     """(K,) logarithms of the labels' shares in the train split; None for real values."""
     values: np.ndarray | None = None
     """(K,) the labels, where they are numbers."""
     mean: float = 0.0
     scale: float = 1.0
-    """Mean and deviation of the labels in the train split, where they are numbers."""
+    """Mean and standard deviation of the labels in the train split, where they are numbers."""
+
+    @property
+    def head(self) -> Head:
+        return HEADS[self.kind] if isinstance(self.kind, str) else self.kind
 
 
-def head(x_NU: Any, spec: HeadSpec, seeds: Seeds) -> Any:
-    """(N, U) -> what the loss is computed from, in float32 whatever the network computes in."""
-    kernel = seeds.kernel()
-    if spec.kind == "point":
-        return keras.layers.Dense(1, kernel_initializer=kernel, name="standardised", dtype="float32")(x_NU)
-    if spec.kind == "gaussian":
-        return keras.layers.Dense(2, kernel_initializer=kernel, name="mean_and_deviation", dtype="float32")(x_NU)
-    assert spec.log_share is not None
-    if spec.kind == "softmax":
+class Head:
+    """The last layers of a network, and what their outputs predict. Of built-in Keras layers and keras.ops alone."""
+
+    def outputs(self, x_NU: Any, spec: HeadSpec, kernel: Any) -> Any:
+        """(N, U) -> what the loss is computed from, in float32. `kernel` is the initialiser of the kernel."""
+        raise NotImplementedError
+
+    def predicted(self, outputs: Any, spec: HeadSpec) -> Any:
+        """What the outputs predict: logarithms of probabilities (N, K), up to a constant, or values (N, 1) or (N, 2)."""
+        return outputs
+
+
+class Softmax(Head):
+    def outputs(self, x_NU: Any, spec: HeadSpec, kernel: Any) -> Any:
+        assert spec.log_share is not None
         bias = keras.initializers.Constant(spec.log_share.astype(np.float32).tolist())
         return keras.layers.Dense(
             len(spec.log_share), kernel_initializer=kernel, bias_initializer=bias, name="logits", dtype="float32"
         )(x_NU)
-    later_K1 = later_logits(spec.log_share, conditional=spec.kind == "corn")
-    if spec.kind == "coral":
+
+
+class Coral(Head):
+    def outputs(self, x_NU: Any, spec: HeadSpec, kernel: Any) -> Any:
+        assert spec.log_share is not None
+        later_K1 = later_logits(spec.log_share, conditional=False)
         s_N1 = keras.layers.Dense(1, use_bias=False, kernel_initializer=kernel, name="direction", dtype="float32")(x_NU)
         return s_N1 + vector(x_NU, len(later_K1), later_K1, "thresholds")
-    bias = keras.initializers.Constant(later_K1)
-    return keras.layers.Dense(
-        len(later_K1), kernel_initializer=kernel, bias_initializer=bias, name="later", dtype="float32"
-    )(x_NU)
+
+    def predicted(self, outputs: Any, spec: HeadSpec) -> Any:
+        return _logarithm(_between(keras.ops.sigmoid(outputs)))
+
+
+class Corn(Head):
+    def outputs(self, x_NU: Any, spec: HeadSpec, kernel: Any) -> Any:
+        assert spec.log_share is not None
+        later_K1 = later_logits(spec.log_share, conditional=True)
+        bias = keras.initializers.Constant(later_K1)
+        return keras.layers.Dense(
+            len(later_K1), kernel_initializer=kernel, bias_initializer=bias, name="later", dtype="float32"
+        )(x_NU)
+
+    def predicted(self, outputs: Any, spec: HeadSpec) -> Any:
+        return _logarithm(_between(keras.ops.cumprod(keras.ops.sigmoid(outputs), axis=1)))
+
+
+class Point(Head):
+    def outputs(self, x_NU: Any, spec: HeadSpec, kernel: Any) -> Any:
+        return keras.layers.Dense(1, kernel_initializer=kernel, name="standardised", dtype="float32")(x_NU)
+
+    def predicted(self, outputs: Any, spec: HeadSpec) -> Any:
+        return keras.layers.Rescaling(spec.scale, offset=spec.mean, name="value", dtype="float32")(outputs)
+
+
+class Gaussian(Head):
+    def outputs(self, x_NU: Any, spec: HeadSpec, kernel: Any) -> Any:
+        return keras.layers.Dense(2, kernel_initializer=kernel, name="mean_and_deviation", dtype="float32")(x_NU)
+
+    def predicted(self, outputs: Any, spec: HeadSpec) -> Any:
+        mean_N1, log_deviation_N1 = gaussian_parts(outputs)
+        deviation_N1 = keras.ops.exp(log_deviation_N1)
+        if spec.values is None:
+            return keras.ops.concatenate([mean_N1 * spec.scale + spec.mean, deviation_N1 * spec.scale], axis=1)
+        edges = ((_edges(spec.values) - spec.mean) / spec.scale).tolist()
+        edges_1K = keras.ops.convert_to_tensor([edges], "float32")
+        later = 0.5 - 0.5 * keras.ops.erf((edges_1K - mean_N1) / (deviation_N1 * math.sqrt(2.0)))
+        return _logarithm(_between(later))
+
+
+HEADS: dict[str, Head] = {
+    "softmax": Softmax(),
+    "coral": Coral(),
+    "corn": Corn(),
+    "point": Point(),
+    "gaussian": Gaussian(),
+}
+
+
+def head(x_NU: Any, spec: HeadSpec, seeds: Seeds) -> Any:
+    """(N, U) -> what the loss is computed from, in float32 whatever the network computes in."""
+    return spec.head.outputs(x_NU, spec, seeds.kernel())
+
+
+def predicted(outputs: Any, spec: HeadSpec) -> Any:
+    """What a row's outputs mean: (N, K) logarithms of probabilities (up to a constant), or values. See the table above."""
+    return spec.head.predicted(outputs, spec)
 
 
 def later_logits(log_share_K: np.ndarray, *, conditional: bool) -> list[float]:
@@ -78,29 +146,8 @@ def later_logits(log_share_K: np.ndarray, *, conditional: bool) -> list[float]:
     return [float(logit) for logit in np.log(later / (1 - later))]
 
 
-def says(outputs: Any, spec: HeadSpec) -> Any:
-    """What a row's outputs mean: (N, K) logarithms of probabilities (up to a constant), or values. See the table above."""
-    if spec.kind == "softmax":
-        return outputs
-    if spec.kind == "point":
-        return keras.layers.Rescaling(spec.scale, offset=spec.mean, name="value", dtype="float32")(outputs)
-    if spec.kind == "gaussian":
-        mean_N1, log_deviation_N1 = gaussian_parts(outputs)
-        deviation_N1 = keras.ops.exp(log_deviation_N1)
-        if spec.values is None:
-            return keras.ops.concatenate([mean_N1 * spec.scale + spec.mean, deviation_N1 * spec.scale], axis=1)
-        edges = ((_edges(spec.values) - spec.mean) / spec.scale).tolist()
-        edges_1K = keras.ops.convert_to_tensor([edges], "float32")
-        later = 0.5 - 0.5 * keras.ops.erf((edges_1K - mean_N1) / (deviation_N1 * math.sqrt(2.0)))
-        return _logarithm(_between(later))
-    later = keras.ops.sigmoid(outputs)
-    if spec.kind == "corn":
-        later = keras.ops.cumprod(later, axis=1)
-    return _logarithm(_between(later))
-
-
 def gaussian_parts(outputs_N2: Any) -> tuple[Any, Any]:
-    """Mean (N, 1) and logarithm of the deviation (N, 1), in deviations of the labels."""
+    """Mean (N, 1) and logarithm of the standard deviation (N, 1), in standard deviations of the labels."""
     return outputs_N2[:, :1], keras.ops.clip(outputs_N2[:, 1:], *LOG_DEVIATION_RANGE)
 
 

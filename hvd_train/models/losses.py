@@ -1,4 +1,4 @@
-"""Which head and Keras loss go with each name, and the losses that Keras does not have.
+"""The losses that Keras does not have. `hvd_train.models.objectives` is the table that names them all.
 
 Shape letters: N rows, K labels.
 """
@@ -10,22 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from hvd_train.config import ObjectiveConfig
-from hvd_train.models.heads import HeadKind, gaussian_parts
-
-HEADS: dict[str, HeadKind] = {
-    "cross-entropy": "softmax",
-    "focal": "softmax",
-    "coral": "coral",
-    "corn": "corn",
-    "mse": "point",
-    "mae": "point",
-    "huber": "point",
-    "gaussian": "gaussian",
-}
+from hvd_train.models.heads import gaussian_parts
 
 
 def coral_loss(targets_NK: Any, logits: Any) -> Any:
@@ -86,34 +73,7 @@ class TrainLoss:
         return self.factor * loss + self.offset
 
 
-def make_loss(kind: str, config: ObjectiveConfig, *, soft: bool, scale: float = 1.0, delta: float = 1.0) -> TrainLoss:
-    """The loss called `kind`.
-
-    `soft`: targets are shares (N, K), or standardised values (N, 1), and not class indices. `scale` is the labels'
-    standard deviation, `delta` where huber begins to grow linearly; both in the labels' units.
-    """
-    if kind == "cross-entropy":
-        return TrainLoss(
-            keras.losses.CategoricalCrossentropy(from_logits=True) if soft else _Loss(sparse_cross_entropy)
-        )
-    if kind == "focal":
-        focal = keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=config.focal_gamma, from_logits=True)
-        return TrainLoss(focal)
-    if kind == "mse":
-        return TrainLoss(keras.losses.MeanSquaredError(), factor=scale**2)
-    if kind == "mae":
-        return TrainLoss(keras.losses.MeanAbsoluteError(), factor=scale)
-    if kind == "huber":
-        # Beyond these float32 cannot tell it from mae, or from mse. The gradient of a large error is 1, as mae's is, and
-        # where no error is that large it is mse's.
-        at = float(np.clip(delta / scale, 1e-6, 1e6))
-        return TrainLoss(keras.losses.Huber(at), weight=1 / min(at, 1.0), factor=scale * min(delta, scale))
-    if kind == "gaussian":
-        return TrainLoss(_Loss(gaussian_loss), offset=math.log(scale))
-    return TrainLoss(_Loss({"coral": coral_loss, "corn": corn_loss}[kind]))
-
-
-class _Loss(keras.losses.Loss):  # type: ignore[misc]
+class RowLoss(keras.losses.Loss):  # type: ignore[misc]
     """A function of targets and outputs as a Keras loss: weighted, and averaged over the rows."""
 
     def __init__(self, function: Any) -> None:

@@ -26,7 +26,7 @@ def describe_run(parts: Parts, world: World, placements: list[Placement]) -> dic
         "data": data_line(parts),
         "label": label_line(parts.dataset),
         "model": f"{config.model.name}, {parts.model.count_params():,} weights, {input_line(parts)}, {config.training.precision}",
-        "loss": parts.objective.loss + targets,
+        "loss": parts.targets.loss + targets,
         "batch": batch_line(parts),
         "rate": rate_line(parts),
         **({"columns": columns} if columns else {}),

@@ -201,7 +201,7 @@ def fit(parts: Parts, loop: TrainingLoop, keras_callbacks: list[Any]) -> None:
         parts.dataset,
         config.sampling,
         rows,
-        parts.objective,
+        parts.targets,
         seed=config.training.seed,
         epoch=lambda: loop.state.epoch,
     )

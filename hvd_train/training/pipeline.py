@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from hvd_train.config import SamplingConfig
 from hvd_train.data import Augmentation, Dataset, Mixup, Rows
-from hvd_train.training.objective import Objective
+from hvd_train.training.train_targets import TrainTargets
 
 PREFETCHED_BATCHES = 4
 
@@ -27,13 +27,13 @@ class TrainRows:
         dataset: Dataset,
         sampling: SamplingConfig,
         rows: Rows,
-        objective: Objective,
+        targets: TrainTargets,
         *,
         seed: int,
         epoch: Callable[[], int],
     ) -> None:
         statistics, schema = dataset.statistics, dataset.schema
-        self.rows, self.objective, self._epoch = rows, objective, epoch
+        self.rows, self.train_targets, self._epoch = rows, targets, epoch
         self.augmentation = Augmentation.of(
             sampling, seed=seed, center=statistics.mean.astype(np.float32), scale=statistics.std.astype(np.float32)
         )
@@ -55,7 +55,7 @@ class TrainRows:
 
     def targets(self, positions_B: np.ndarray) -> np.ndarray:
         """(B, K) shares of the labels, (B, 1) or (B,) standardised values or (B,) labels of these rows."""
-        return self.objective.targets(self.rows.labels[positions_B])
+        return self.train_targets.of_labels(self.rows.labels[positions_B])
 
     def augmented(self, positions_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features (B, F) and targets of these rows in this epoch: pure in (seed, epoch, row id)."""
@@ -77,9 +77,9 @@ def epochs_dataset(train: TrainRows, order: Callable[[], np.ndarray], num_steps:
     `order()` returns this epoch's positions into the rows, int32 (S, B). It is called once per iteration of the
     dataset, which in `model.fit` is once per epoch.
     """
-    rows, table, weights = train.rows, train.objective.table, train.objective.weights
+    rows, table, weights = train.rows, train.train_targets.table, train.train_targets.weights
     local_batch_size = order().shape[1]
-    labels_N = tf.constant(rows.labels if table is not None else train.objective.targets(rows.labels))
+    labels_N = tf.constant(rows.labels if table is not None else train.train_targets.of_labels(rows.labels))
     if train.augmentation is None:
         features_NF = tf.constant(rows.features)
         table_KK = None if table is None else tf.constant(table)

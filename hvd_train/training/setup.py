@@ -31,21 +31,20 @@ from hvd_train.evaluation import (
 )
 from hvd_train.events import Observer, Watch
 from hvd_train.models import (
-    HEADS,
     Fit,
     HeadSpec,
     InputSpec,
+    LossSettings,
     TrainLoss,
     forward_pass,
     generator_states,
-    make_loss,
-    says,
+    predicted,
 )
 from hvd_train.optimizers import make_optimizer, make_schedule
 from hvd_train.training.batch_sizes import BatchPlan, plan_batches, shards_for_batch
-from hvd_train.training.objective import Objective
 from hvd_train.training.pipeline import steady_options
 from hvd_train.training.precision import computing_in, hardware_has_bfloat16, resolve_auto
+from hvd_train.training.train_targets import TrainTargets
 from hvd_train.training.weight_averaging import WeightAverage
 
 MOST_STEPS_PER_EXECUTION = 16
@@ -63,7 +62,7 @@ class Parts:
     metrics: MetricSet
     """What is reported, and what the outputs stand for."""
     plan: EpochPlan
-    objective: Objective
+    targets: TrainTargets
     model: Any
     """Plain rows in; its weights are what is saved."""
     trained: Any
@@ -109,7 +108,7 @@ class Parts:
 
     def infer(self, model: Any) -> Infer:
         """What `model` (the whole, its copy, or `trained`) predicts for its rows: logits (N, K), or values. Traced anew by each call."""
-        return forward_pass(keras.Model(model.input, says(model.output, self.head)))
+        return forward_pass(keras.Model(model.input, predicted(model.output, self.head)))
 
 
 def open_dataset(config: RunConfig, world: World, observer: Observer, watch: Watch) -> Dataset:
@@ -183,8 +182,8 @@ def resolve_precision(
         # The same few rows again and again: only the time counts.
         rows = parts.prepared(dataset.load("train", range(1)))
         chosen = np.arange(batches.local_batch_size) % len(rows.labels)
-        labels, weights = rows.labels[chosen], parts.objective.weights
-        y = parts.objective.targets(labels)
+        labels, weights = rows.labels[chosen], parts.targets.weights
+        y = parts.targets.of_labels(labels)
         batch = (rows.features[chosen], y) if weights is None else (rows.features[chosen], y, weights[labels])
         batches_again = iter(tf.data.Dataset.from_tensors(batch).repeat().with_options(steady_options()))
         parts.trained.make_train_function()
@@ -223,8 +222,8 @@ def build(
     """The model, compiled with the distributed optimizer. All ranks (without a collective), with the same `spec`."""
     spec = spec or input_spec(config, dataset)
     training, schema = config.training, dataset.schema
-    objective = Objective.of(dataset, config)
-    output_spec = OutputSpec.of(schema.label_kind, schema.label_values, objective.loss, delta=objective.delta)
+    targets = TrainTargets.of(dataset, config)
+    output_spec = OutputSpec.of(schema.label_kind, schema.label_values, targets.loss, delta=targets.delta)
     metrics = MetricSet.of(output_spec)
     plan = make_plan(
         dataset,
@@ -234,7 +233,7 @@ def build(
         passes=config.distributed.backward_passes_per_step,
     )
     keras.utils.set_random_seed(training.seed)
-    head = head_spec(dataset, output_spec, objective)
+    head = head_spec(dataset, output_spec, targets)
     with computing_in(training.precision):
         model = models.build(config.model, spec, head, seed=training.seed, rank=world.rank)
         preparation, trained = (None, model) if augments(config.sampling) else models.split(model)
@@ -246,8 +245,8 @@ def build(
     )
     ema = training.ema_momentum if training.averaging == "ema" else None
     optimizer = world.distribute(make_optimizer(config.optimizer, schedule, ema_momentum=ema), config.distributed)
-    soft = objective.table is not None
-    loss = make_loss(objective.loss, config.objective, soft=soft, scale=objective.scale, delta=objective.delta)
+    soft = targets.table is not None or targets.standardises
+    loss = targets.objective.train_loss(LossSettings(config.objective, soft, targets.scale, targets.delta))
     trained.compile(
         optimizer,
         loss.function,
@@ -257,7 +256,7 @@ def build(
     )
     optimizer.build(trained.trainable_variables)
     average = WeightAverage.of(training, trained)
-    return Parts(config, dataset, batches, metrics, plan, objective, model, trained, preparation, head, average, loss)
+    return Parts(config, dataset, batches, metrics, plan, targets, model, trained, preparation, head, average, loss)
 
 
 def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
@@ -268,12 +267,12 @@ def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
     return InputSpec(statistics.mean, statistics.std, dataset.schema.layout, fit)
 
 
-def head_spec(dataset: Dataset, output_spec: OutputSpec, objective: Objective) -> HeadSpec:
+def head_spec(dataset: Dataset, output_spec: OutputSpec, targets: TrainTargets) -> HeadSpec:
     """What the outputs start from: the train split's label shares, or its mean and standard deviation."""
-    kind = HEADS[objective.loss]
+    kind = targets.objective.head
     if output_spec.kind == "values":
-        return HeadSpec(kind, mean=objective.mean, scale=objective.scale)
+        return HeadSpec(kind, mean=targets.mean, scale=targets.scale)
     log_share = log_frequency(dataset.label_counts("train"))
     if output_spec.kind == "classes":
         return HeadSpec(kind, log_share)
-    return HeadSpec(kind, log_share, output_spec.values, objective.mean, objective.scale)
+    return HeadSpec(kind, log_share, output_spec.values, targets.mean, targets.scale)

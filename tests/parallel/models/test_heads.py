@@ -12,10 +12,11 @@ import tensorflow as tf
 from hvd_train.config import ObjectiveConfig
 from hvd_train.data.targets import target_table
 from hvd_train.evaluation.output_spec import OutputSpec
-from hvd_train.models.heads import HeadSpec, head, later_logits, says
-from hvd_train.models.losses import coral_loss, corn_loss, gaussian_loss, make_loss, sparse_cross_entropy
+from hvd_train.models.heads import HeadSpec, head, later_logits, predicted
+from hvd_train.models.losses import coral_loss, corn_loss, gaussian_loss, sparse_cross_entropy
+from hvd_train.models.objectives import LossSettings, objective
 from hvd_train.models.seeds import Seeds
-from hvd_train.training.objective import standardised
+from hvd_train.training.train_targets import standardised
 
 K = 5
 YEARS = np.array([2000.0, 2001, 2002, 2003, 2005])
@@ -54,7 +55,7 @@ def test_soft_targets_are_the_mean_over_their_labels(loss: object) -> None:
 
 def test_what_corn_says_is_the_product_of_its_chances() -> None:
     spec = HeadSpec("corn", np.log(np.full(K, 1 / K)), YEARS)
-    probabilities = np.exp(np.asarray(says(keras.ops.convert_to_tensor(LOGITS), spec)))
+    probabilities = np.exp(np.asarray(predicted(keras.ops.convert_to_tensor(LOGITS), spec)))
     for n in range(len(LOGITS)):
         later = np.cumprod([sigmoid(z) for z in LOGITS[n]])
         expected = -np.diff(np.concatenate([[1.0], later, [0.0]]))
@@ -64,11 +65,11 @@ def test_what_corn_says_is_the_product_of_its_chances() -> None:
 def test_what_coral_says_is_the_difference_of_its_thresholds() -> None:
     spec = HeadSpec("coral", np.log(np.full(K, 1 / K)), YEARS)
     ordered = -np.sort(-LOGITS, axis=1)
-    probabilities = np.exp(np.asarray(says(keras.ops.convert_to_tensor(ordered), spec)))
+    probabilities = np.exp(np.asarray(predicted(keras.ops.convert_to_tensor(ordered), spec)))
     later = 1 / (1 + np.exp(-ordered))
     expected = -np.diff(np.concatenate([np.ones((7, 1)), later, np.zeros((7, 1))], axis=1), axis=1)
     assert probabilities == pytest.approx(expected, abs=1e-5)
-    out_of_order = np.exp(np.asarray(says(keras.ops.convert_to_tensor(LOGITS), spec)))
+    out_of_order = np.exp(np.asarray(predicted(keras.ops.convert_to_tensor(LOGITS), spec)))
     assert (out_of_order > 0).all()
     assert out_of_order.sum(1) == pytest.approx(1, abs=1e-5)
 
@@ -76,7 +77,7 @@ def test_what_coral_says_is_the_difference_of_its_thresholds() -> None:
 def test_gaussian_says_its_share_of_each_label_s_bin() -> None:
     spec = HeadSpec("gaussian", np.log(np.full(K, 1 / K)), YEARS, mean=2002.0, scale=2.0)
     outputs = np.array([[0.25, math.log(0.5)], [-1.0, 0.0]], np.float32)
-    probabilities = np.exp(np.asarray(says(keras.ops.convert_to_tensor(outputs), spec)))
+    probabilities = np.exp(np.asarray(predicted(keras.ops.convert_to_tensor(outputs), spec)))
     edges = [-math.inf, 2000.5, 2001.5, 2002.5, 2004.0, math.inf]
     for row, (mean, deviation) in zip(probabilities, [(2002.5, 1.0), (2000.0, 2.0)], strict=True):
         cdf = [0.5 * (1 + math.erf((e - mean) / deviation / math.sqrt(2))) for e in edges]
@@ -90,7 +91,7 @@ def test_cross_entropy_of_class_indices_is_keras_s() -> None:
         np.asarray(expected), rel=1e-5
     )
     weights = np.arange(7.0)
-    loss = make_loss("cross-entropy", ObjectiveConfig(), soft=False)
+    loss = objective("cross-entropy").train_loss(LossSettings(ObjectiveConfig(), False))
     assert float(loss.function(LABELS, logits, sample_weight=weights)) == pytest.approx(
         float(np.mean(expected * weights)), rel=1e-5
     )
@@ -99,7 +100,7 @@ def test_cross_entropy_of_class_indices_is_keras_s() -> None:
 
 def test_gaussian_loss_is_the_negative_log_likelihood_in_the_labels_units() -> None:
     outputs, values = np.array([[0.25, math.log(0.5)], [-1.0, 0.0]], np.float32), np.array([2003.0, 1999.0], np.float32)
-    loss = make_loss("gaussian", ObjectiveConfig(), soft=True, scale=2.0)
+    loss = objective("gaussian").train_loss(LossSettings(ObjectiveConfig(), True, scale=2.0))
     found = [loss.in_units(float(nll)) for nll in np.asarray(gaussian_loss((values - 2002) / 2, outputs))]
     for n, (mean, deviation) in enumerate([(2002.5, 1.0), (2000.0, 2.0)]):
         density = math.exp(-0.5 * ((values[n] - mean) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
@@ -120,7 +121,7 @@ def test_a_network_that_has_learnt_nothing_predicts_the_shares_of_train(kind: st
     share = np.array([0.1, 0.2, 0.05, 0.4, 0.25])
     spec = HeadSpec(kind, np.log(share), YEARS)  # type: ignore[arg-type]
     x = keras.Input((3,))
-    model = keras.Model(x, says(head(x, spec, Seeds(0, 0)), spec))
+    model = keras.Model(x, predicted(head(x, spec, Seeds(0, 0)), spec))
     logits = np.asarray(model(np.zeros((1, 3), np.float32)), np.float64)[0]
     assert np.exp(logits) / np.exp(logits).sum() == pytest.approx(share, abs=1e-5)
 
@@ -131,7 +132,7 @@ def test_thresholds_of_a_label_that_never_occurs_are_finite() -> None:
 
 def test_focal_loss_leaves_aside_what_is_predicted_well() -> None:
     logits = np.array([[3.0, 0.0, 0.0], [0.0, 0.0, 0.0]], np.float32)
-    loss = make_loss("focal", ObjectiveConfig(focal_gamma=2.0), soft=True)
+    loss = objective("focal").train_loss(LossSettings(ObjectiveConfig(focal_gamma=2.0), True))
     p = np.exp(logits[:, 0]) / np.exp(logits).sum(1)
     expected = np.mean(-((1 - p) ** 2) * np.log(p))
     assert float(loss.function(np.eye(3, dtype=np.float32)[[0, 0]], logits)) == pytest.approx(expected, rel=1e-4)
@@ -147,7 +148,7 @@ def test_a_loss_of_values_is_that_of_their_unit_and_its_gradient_is_not(kind: st
     truth = mean + scale * rng.normal(size=50)
     outputs = rng.normal(size=(50, 2 if kind == "gaussian" else 1)).astype(np.float32)
     spec = OutputSpec.of("values", (), kind, delta=0.7 * scale)
-    loss = make_loss(kind, ObjectiveConfig(), soft=True, scale=scale, delta=spec.delta)
+    loss = objective(kind).train_loss(LossSettings(ObjectiveConfig(), True, scale=scale, delta=spec.delta))
     weights = keras.ops.convert_to_tensor(outputs)
     with tf.GradientTape() as tape:
         tape.watch(weights)
@@ -162,8 +163,8 @@ def test_a_loss_of_values_is_that_of_their_unit_and_its_gradient_is_not(kind: st
 @pytest.mark.parametrize(("delta", "like"), [(1e-30, "mae"), (1e30, "mse")])
 def test_a_huber_of_another_unit_s_delta_is_mae_or_mse(delta: float, like: str) -> None:
     z, outputs = np.linspace(-3, 3, 20, dtype=np.float32), np.zeros((20, 1), np.float32)
-    found = make_loss("huber", ObjectiveConfig(), soft=True, scale=1.0, delta=delta)
-    other = make_loss(like, ObjectiveConfig(), soft=True, scale=1.0)
+    found = objective("huber").train_loss(LossSettings(ObjectiveConfig(), True, scale=1.0, delta=delta))
+    other = objective(like).train_loss(LossSettings(ObjectiveConfig(), True, scale=1.0))
     half = 0.5 if like == "mse" else 1.0
     assert found.weight * float(found.function(z, outputs)) == pytest.approx(
         half * float(other.function(z, outputs)), rel=1e-5

@@ -10,8 +10,8 @@ import pytest
 from hvd_train.config import RunConfig, TrainingConfig
 from hvd_train.errors import ConfigError
 from hvd_train.runs.training_state import TrainingState
-from hvd_train.training.objective import loss_in_use, smoothed, standardised
 from hvd_train.training.stopping import after_epoch
+from hvd_train.training.train_targets import loss_in_use, smoothed, standardised
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from hvd_train.training.stopping import after_epoch
     ],
 )
 def test_the_loss_in_use(label_kind: str, loss: str, used: str) -> None:
-    assert loss_in_use(RunConfig().replace(objective={"loss": loss}), label_kind) == used
+    assert loss_in_use(RunConfig().replace(objective={"loss": loss}), label_kind)[0] == used
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What training makes small, from config and labels: the loss in use, the targets, the weights. numpy only.
+"""What rows are trained towards, from config and labels: the loss in use, the targets, the weights. numpy only.
 
 Shape letters: K labels.
 """
@@ -12,45 +12,30 @@ import numpy as np
 from hvd_train.config import RunConfig
 from hvd_train.data import Dataset, loss_weights, make_target_table
 from hvd_train.errors import ConfigError
+from hvd_train.models import Objective, objective_for
 
-SOFTMAX = ("cross-entropy", "focal")
-ORDINAL = ("coral", "corn")
-VALUE = ("mse", "mae", "huber", "gaussian")
-# From which error on huber grows linearly, in years or units of whole-numbered labels.
+# The error from which huber grows linearly, in years or units of whole-numbered labels.
 HUBER_DELTA = 5.0
 
 
-def loss_in_use(config: RunConfig, label_kind: str) -> str:
-    """The loss for labels of this kind, or ConfigError where they do not go together."""
-    loss = config.objective.loss
-    if loss == "auto":
-        return "mse" if label_kind == "values" else "cross-entropy"
-    if label_kind == "values" and loss not in VALUE:
-        raise ConfigError(
-            f"loss = {loss!r} is not possible: the labels are real values. Choose {', '.join(VALUE)}, or bin them "
-            f"with --label-kind integers."
-        )
-    if label_kind == "classes" and loss not in SOFTMAX:
-        raise ConfigError(
-            f"loss = {loss!r} is not possible: the labels are names, without order or distance. Choose {' or '.join(SOFTMAX)}."
-        )
-    if (
-        loss in VALUE
-        and label_kind != "values"
-        and (config.objective.targets != "one-hot" or config.objective.label_smoothing)
-    ):
+def loss_in_use(config: RunConfig, label_kind: str) -> tuple[str, Objective]:
+    """The loss for labels of this kind and its objective, or ConfigError where they do not go together."""
+    loss, objective = objective_for(config.objective.loss, label_kind)
+    is_soft = config.objective.targets != "one-hot" or config.objective.label_smoothing
+    if is_soft and not objective.takes_shares and label_kind != "values":
         raise ConfigError(
             f"loss = {loss!r} is not possible with soft targets: it is trained on the label itself. Leave out --targets "
             f"and --label-smoothing, or choose cross-entropy."
         )
-    return loss
+    return loss, objective
 
 
 @dataclass(frozen=True)
-class Objective:
+class TrainTargets:
     """What a row is trained towards."""
 
     loss: str
+    objective: Objective
     table: np.ndarray | None
     """(K, K) shares of the labels, or (K, 1) the label itself, standardised; None for class indices and for real values."""
     weights: np.ndarray | None
@@ -63,31 +48,31 @@ class Objective:
     standardises: bool = False
     """Whether targets are the labels themselves, real values."""
 
-    def targets(self, labels_N: np.ndarray) -> np.ndarray:
+    def of_labels(self, labels_N: np.ndarray) -> np.ndarray:
         """What rows of these labels are trained towards: (N, K) shares, (N, 1) or (N,) values, or (N,) class indices."""
         if self.table is not None:
             return np.asarray(self.table[labels_N])
         return standardised(labels_N, self.mean, self.scale) if self.standardises else labels_N
 
     @classmethod
-    def of(cls, dataset: Dataset, config: RunConfig) -> Objective:
+    def of(cls, dataset: Dataset, config: RunConfig) -> TrainTargets:
         """From the config, or ConfigError where it does not go with this kind of label. Pure."""
-        objective, schema = config.objective, dataset.schema
-        loss = loss_in_use(config, schema.label_kind)
+        settings, schema = config.objective, dataset.schema
+        loss, objective = loss_in_use(config, schema.label_kind)
         weights = loss_weights(dataset, config.sampling)
         is_real = schema.label_kind == "values"
         mean, scale = mean_and_scale(dataset)
         if is_real:
             # Refuses targets that are made of labels.
-            table = make_target_table(schema, objective) if objective.targets != "one-hot" else None
-        elif loss in VALUE:
+            table = make_target_table(schema, settings) if settings.targets != "one-hot" else None
+        elif not objective.takes_shares:
             table = standardised(np.asarray(schema.label_values, np.float64), mean, scale)[:, None]
         else:
-            smoothing, mixup = objective.label_smoothing, config.sampling.mixup_alpha
-            hard = loss == "cross-entropy" and objective.targets == "one-hot" and not mixup and not smoothing
-            table = None if hard else smoothed(make_target_table(schema, objective), smoothing)
-        delta = objective.huber_delta or (scale if is_real else HUBER_DELTA)
-        return cls(loss, table, weights, mean, scale, delta, standardises=is_real)
+            smoothing, mixup = settings.label_smoothing, config.sampling.mixup_alpha
+            hard = objective.takes_indices and settings.targets == "one-hot" and not mixup and not smoothing
+            table = None if hard else smoothed(make_target_table(schema, settings), smoothing)
+        delta = settings.huber_delta or (scale if is_real else HUBER_DELTA)
+        return cls(loss, objective, table, weights, mean, scale, delta, standardises=is_real)
 
 
 def mean_and_scale(dataset: Dataset) -> tuple[float, float]:
