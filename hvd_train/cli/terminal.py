@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import tyro
 
+from hvd_train.cli.network_flags import refuse_flags_of_other_networks
+from hvd_train.config import RunConfig
 from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
 from hvd_train.text import printable
@@ -41,6 +43,8 @@ def parse(kind: type[T], argv: Sequence[str], placement: Placement, *, prog: str
             options["description"] += f"\n\n{NOTE}"
             kind = type(options["default"])
     parsed: T = tyro.cli(kind, **options)
+    if isinstance(run := getattr(parsed, "run", None), RunConfig):
+        refuse_flags_of_other_networks(argv, run.model)
     return parsed
 
 

@@ -4,8 +4,18 @@ from .distributed import DistributedConfig as DistributedConfig
 from .evaluation import EvaluationConfig as EvaluationConfig
 from .layout import parse_layout as parse_layout
 from .model import ModelConfig as ModelConfig
+from .networks import NETWORKS as NETWORKS
+from .networks import DeepCnnConfig as DeepCnnConfig
+from .networks import DenseStackConfig as DenseStackConfig
+from .networks import ExpansiveCnnConfig as ExpansiveCnnConfig
+from .networks import InputConfig as InputConfig
+from .networks import LinearConfig as LinearConfig
+from .networks import MlpConfig as MlpConfig
+from .networks import ResidualCnnConfig as ResidualCnnConfig
+from .networks import SeedCnnConfig as SeedCnnConfig
 from .objective import ObjectiveConfig as ObjectiveConfig
 from .optimizer import OptimizerConfig as OptimizerConfig
+from .options import parse_options as parse_options
 from .recipes import recipe as recipe
 from .reference import absolute as absolute
 from .reference import file_of as file_of
@@ -26,14 +36,23 @@ from .training import TrainingConfig as TrainingConfig
 
 __all__ = [
     "NAMED_DELIMITERS",
+    "NETWORKS",
     "SPLITS",
+    "DeepCnnConfig",
+    "DenseStackConfig",
     "DistributedConfig",
     "EvaluationConfig",
+    "ExpansiveCnnConfig",
+    "InputConfig",
+    "LinearConfig",
+    "MlpConfig",
     "ModelConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
+    "ResidualCnnConfig",
     "RunConfig",
     "SamplingConfig",
+    "SeedCnnConfig",
     "Split",
     "SplitConfig",
     "TableConfig",
@@ -42,6 +61,7 @@ __all__ = [
     "file_of",
     "is_reference",
     "parse_layout",
+    "parse_options",
     "recipe",
     "recipes",
     "reference_to",

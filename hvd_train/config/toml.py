@@ -118,6 +118,23 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
     raise ConfigError(f"{name} = {_abbreviated(value)} must be {_in_words(kind)}.")
 
 
+def typed_text(text: str, kind: Any, name: str) -> Any:
+    """A value of the type `kind` from the text of a command line, or ConfigError naming `name`. Pure."""
+    origin = typing.get_origin(kind)
+    if origin is tuple or kind is tuple:
+        return tuple(
+            typed_text(part.strip(), typing.get_args(kind)[0], name) for part in text.split(",") if part.strip()
+        )
+    try:
+        return _typed(tomllib.loads(f"value = {text}")["value"], kind, name)
+    except (tomllib.TOMLDecodeError, KeyError):
+        return _typed(text, kind, name)
+    except ConfigError:
+        if kind is str or origin in (typing.Literal, typing.Union, types.UnionType):
+            return _typed(text, kind, name)  # such as a Literal of "1", or the text true
+        raise
+
+
 def _abbreviated(value: Any) -> str:
     """A value in a message: what somebody typed, and not all of what somebody generated."""
     try:

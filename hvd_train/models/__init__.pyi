@@ -6,6 +6,7 @@ from .inputs import InputSpec as InputSpec
 from .losses import TrainLoss as TrainLoss
 from .network import BODIES as BODIES
 from .network import build as build
+from .network import require_network as require_network
 from .network import split as split
 from .objectives import DEFAULT as DEFAULT
 from .objectives import DEFAULT_OF_VALUES as DEFAULT_OF_VALUES
@@ -43,5 +44,6 @@ __all__ = [
     "part_from_root",
     "point_objective",
     "predicted",
+    "require_network",
     "split",
 ]

@@ -11,13 +11,13 @@ from typing import Any
 
 import keras
 
-from hvd_train.config import ModelConfig
+from hvd_train.config import DeepCnnConfig, ResidualCnnConfig
 from hvd_train.models.convolution import Conv1D
 from hvd_train.models.layers import dense_stack, dropped, normalised
 from hvd_train.models.seeds import Seeds
 
 
-def deep_cnn(x_NLC: Any, config: ModelConfig, seeds: Seeds) -> Any:
+def deep_cnn(x_NLC: Any, config: DeepCnnConfig, seeds: Seeds) -> Any:
     """(N, L, C) -> (N, U): stages of `blocks` times twice {Conv1D, normalisation, activation}, then dropout."""
     x = x_NLC
     for stage, filters in enumerate(config.filters):
@@ -29,10 +29,10 @@ def deep_cnn(x_NLC: Any, config: ModelConfig, seeds: Seeds) -> Any:
                 x = normalised(x, config.normalisation, f"norm_{name}")
                 x = keras.layers.Activation(config.activation, name=f"activation_{name}")(x)
             x = dropped(x, config.conv_dropout, seeds, f"conv_dropout_{stage}_{block}")
-    return dense_stack(_pooled(x, config), config, seeds)
+    return dense_stack(_pooled(x, config), config, seeds, normalisation=config.normalisation)
 
 
-def residual_cnn(x_NLC: Any, config: ModelConfig, seeds: Seeds) -> Any:
+def residual_cnn(x_NLC: Any, config: ResidualCnnConfig, seeds: Seeds) -> Any:
     """(N, L, C) -> (N, U): stages of `blocks` residual blocks, then dense layers."""
     num_blocks = len(config.filters) * config.blocks
     x = _convolved(x_NLC, config.filters[0], config.kernel_size, seeds, "stem")
@@ -44,10 +44,10 @@ def residual_cnn(x_NLC: Any, config: ModelConfig, seeds: Seeds) -> Any:
             x = _residual_block(x, filters, config, seeds, f"{stage}_{block}", left_out)
     x = normalised(x, config.normalisation, "norm_end")
     x = keras.layers.Activation(config.activation, name="activation_end")(x)
-    return dense_stack(_pooled(x, config), config, seeds)
+    return dense_stack(_pooled(x, config), config, seeds, normalisation=config.normalisation)
 
 
-def _residual_block(x: Any, filters: int, config: ModelConfig, seeds: Seeds, name: str, left_out: float) -> Any:
+def _residual_block(x: Any, filters: int, config: ResidualCnnConfig, seeds: Seeds, name: str, left_out: float) -> Any:
     """x + branch(x), where the branch is twice {normalisation, activation, Conv1D}."""
     skip, branch = x, x
     for half in range(2):
@@ -81,14 +81,14 @@ def _convolved(x: Any, filters: int, kernel_size: int, seeds: Seeds, name: str) 
     return Conv1D(filters, kernel_size, padding="same", kernel_initializer=seeds.kernel(), name=name)(x)
 
 
-def _halved(x: Any, config: ModelConfig, stage: int) -> Any:
+def _halved(x: Any, config: DeepCnnConfig, stage: int) -> Any:
     """Half the positions before each stage but the first, where the net ends in pooling over them."""
     if config.pooling == "flatten" or stage == 0 or x.shape[1] < 2:
         return x
     return keras.layers.MaxPooling1D(2, name=f"halve_{stage}")(x)
 
 
-def _pooled(x_NLC: Any, config: ModelConfig) -> Any:
+def _pooled(x_NLC: Any, config: DeepCnnConfig) -> Any:
     """(N, L, C) -> (N, L * C), or (N, C)."""
     if config.pooling == "average":
         return keras.layers.GlobalAveragePooling1D(name="pool")(x_NLC)

@@ -17,13 +17,13 @@ from typing import Any
 
 import keras
 
-from hvd_train.config import ModelConfig
+from hvd_train.config import ExpansiveCnnConfig
 from hvd_train.models.convolution import Conv1D
 from hvd_train.models.layers import vector
 from hvd_train.models.seeds import Seeds
 
 
-def expansive_cnn(x_NLC: Any, config: ModelConfig, seeds: Seeds) -> Any:
+def expansive_cnn(x_NLC: Any, config: ExpansiveCnnConfig, seeds: Seeds) -> Any:
     """(N, L, C) -> (N, U)."""
     x, s = x_NLC, config.kernel_size - 1
     for layer, filters in enumerate(config.filters, start=1):

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from hvd_train.config import ModelConfig, parse_layout
+from hvd_train.config import InputConfig, parse_layout
 from hvd_train.data import NUM_SONG_TIMBRES as NUM_TIMBRES
 from hvd_train.models.layers import dropped, vector
 from hvd_train.models.seeds import Seeds
@@ -47,7 +47,7 @@ class InputSpec:
         return len(self.mean)
 
 
-def positions_and_channels(x_NF: Any, config: ModelConfig, spec: InputSpec, seeds: Seeds) -> Any:
+def positions_and_channels(x_NF: Any, config: InputConfig, spec: InputSpec, seeds: Seeds) -> Any:
     """(N, F) plain rows -> (N, L, C) transformed and arranged. Raises ConfigError where that is not possible."""
     x_NF = transformed(x_NF, config.transform, spec.mean, spec.std, spec.fit)
     layout = spec.layout

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from hvd_train.config import ModelConfig
+from hvd_train.config import DenseStackConfig
 from hvd_train.models.dense import Dense
 from hvd_train.models.dropout import Dropout
 from hvd_train.models.seeds import Seeds
@@ -38,11 +38,11 @@ def dropped(x: Any, share: float, seeds: Seeds, name: str, *, whole_rows: bool =
     return Dropout(share, noise_shape, seed=seeds.next(), rank=seeds.rank, name=name)(x)
 
 
-def dense_stack(x_NU: Any, config: ModelConfig, seeds: Seeds) -> Any:
+def dense_stack(x_NU: Any, config: DenseStackConfig, seeds: Seeds, *, normalisation: str = "none") -> Any:
     """(N, U) through `dense_units` layers: dense, normalisation, activation, dropout."""
     for index, units in enumerate(config.dense_units):
         x_NU = Dense(units, kernel_initializer=seeds.kernel(), name=f"dense_{index}")(x_NU)
-        x_NU = normalised(x_NU, config.normalisation, f"dense_norm_{index}")
+        x_NU = normalised(x_NU, normalisation, f"dense_norm_{index}")
         x_NU = keras.layers.Activation(config.activation, name=f"dense_activation_{index}")(x_NU)
         x_NU = dropped(x_NU, config.dense_dropout, seeds, f"dense_dropout_{index}")
     return x_NU

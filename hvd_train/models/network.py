@@ -7,17 +7,18 @@ from typing import Any
 
 import keras
 
-from hvd_train.config import ModelConfig
+from hvd_train.config import ModelConfig, is_reference
 from hvd_train.models.deep_cnn import deep_cnn, residual_cnn
 from hvd_train.models.expansive_cnn import expansive_cnn
 from hvd_train.models.heads import HeadSpec, head
 from hvd_train.models.inputs import PREPARED, InputSpec, positions_and_channels
 from hvd_train.models.mlp import linear, mlp
+from hvd_train.models.own_network import built, failure, own_network, reset_layer_names
 from hvd_train.models.seed_cnn import seed_cnn
 from hvd_train.models.seeds import Seeds
 
-# (N, L, C) -> (N, U)
-BODIES: dict[str, Callable[[Any, ModelConfig, Seeds], Any]] = {
+# (N, L, C) -> (N, U), from the config of the network in hvd_train.config.NETWORKS.
+BODIES: dict[str, Callable[[Any, Any, Seeds], Any]] = {
     "seed_cnn": seed_cnn,
     "deep_cnn": deep_cnn,
     "residual_cnn": residual_cnn,
@@ -27,17 +28,39 @@ BODIES: dict[str, Callable[[Any, ModelConfig, Seeds], Any]] = {
 }
 
 
-def build(config: ModelConfig, spec: InputSpec, head_spec: HeadSpec, *, seed: int, rank: int = 0) -> Any:
+def require_network(config: ModelConfig) -> None:
+    """ConfigError unless the network of `config` can be had, a user's own with its options. All ranks alike."""
+    if is_reference(config.name):
+        own_network(config.name, config.options)
+
+
+def build(
+    config: ModelConfig, spec: InputSpec, head_spec: HeadSpec, *, seed: int, rank: int = 0, num_ranks: int = 1
+) -> Any:
     """The Keras model of `config`: plain rows (N, F) in, what the head of `head_spec` is trained on out.
 
     All ranks, with the same arguments but `rank`: equal weights everywhere, and on each rank the dropout of its part of the
-    global batch. Raises ConfigError where the rows cannot be arranged as the config says.
+    global batch. Raises ConfigError where the rows cannot be arranged as the config says, or a user's network fails.
     """
     seeds = Seeds(seed, rank)
+    if is_reference(config.name):
+        return _build_own(config, spec, head_spec, seeds, num_ranks=num_ranks)
     x_NF = keras.Input((spec.num_features,), name="rows")
-    x_NLC = positions_and_channels(x_NF, config, spec, seeds)
-    x_NU = BODIES[config.name](x_NLC, config, seeds)
+    x_NLC = positions_and_channels(x_NF, config.inputs, spec, seeds)
+    x_NU = BODIES[config.name](x_NLC, config.network, seeds)
     return keras.Model(x_NF, head(x_NU, head_spec, seeds), name=config.name)
+
+
+def _build_own(config: ModelConfig, spec: InputSpec, head_spec: HeadSpec, seeds: Seeds, *, num_ranks: int) -> Any:
+    network = own_network(config.name, config.options)
+    reset_layer_names()
+    x_NF = keras.Input((spec.num_features,), name="rows")
+    x_NLC = positions_and_channels(x_NF, config.inputs, spec, seeds)
+    x_NF, x_NU = built(network, config.name, x_NF, x_NLC, seeds, num_ranks=num_ranks)
+    try:
+        return keras.Model(x_NF, head(x_NU, head_spec, seeds), name=config.name.rpartition(":")[2])
+    except ValueError as error:  # a layer of the user's has the name of one of ours
+        raise failure(error, config.name) from error
 
 
 def split(model: Any) -> tuple[Any, Any]:

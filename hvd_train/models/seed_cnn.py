@@ -5,18 +5,17 @@ Shape letters: N rows, L positions, C channels, U units.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import keras
 
-from hvd_train.config import ModelConfig
+from hvd_train.config import SeedCnnConfig
 from hvd_train.models.convolution import Conv1D
 from hvd_train.models.layers import dense_stack, dropped
 from hvd_train.models.seeds import Seeds
 
 
-def seed_cnn(x_NLC: Any, config: ModelConfig, seeds: Seeds) -> Any:
+def seed_cnn(x_NLC: Any, config: SeedCnnConfig, seeds: Seeds) -> Any:
     """(N, L, C) -> (N, U)."""
     x = x_NLC
     for index, filters in enumerate(config.filters):
@@ -32,5 +31,4 @@ def seed_cnn(x_NLC: Any, config: ModelConfig, seeds: Seeds) -> Any:
         if index % 2 == 1 or len(config.filters) == 1:
             x = dropped(x, config.conv_dropout, seeds, f"conv_dropout_{index}")
     x = keras.layers.Flatten(name="flatten")(x)  # (N, L, C) -> (N, L * C)
-    # The earlier net has no normalisation, whatever the config says for others.
-    return dense_stack(x, replace(config, normalisation="none"), seeds)
+    return dense_stack(x, config, seeds)

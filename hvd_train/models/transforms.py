@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from hvd_train.config import ModelConfig
+from hvd_train.config import InputConfig
 from hvd_train.data import NUM_SONG_TIMBRES as NUM_TIMBRES
 from hvd_train.data import Standard
 from hvd_train.errors import ConfigError
@@ -45,7 +45,7 @@ class Fit:
     """(F, F), which takes the transformed columns to covariance 1."""
 
     @classmethod
-    def of(cls, config: ModelConfig, rows_NF: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Fit:
+    def of(cls, config: InputConfig, rows_NF: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Fit:
         """From rows (n, F) with missing values, and all rows' mean and deviation (F,). Pure.
 
         Raises ConfigError where the transform is not for these columns.

@@ -25,13 +25,16 @@ from hvd_train.runs import (
     last_checkpoint_line,
     lock_run_dir,
     make_trackers,
+    user_code,
     write_report,
 )
 from hvd_train.training.callbacks import part_callbacks
 from hvd_train.training.equal_weights import require_equal_weights
 from hvd_train.training.facts import describe_run
 from hvd_train.training.final_evaluation import evaluate_final
+from hvd_train.training.layer_states import average_layer_states
 from hvd_train.training.loop import TrainingLoop, fit
+from hvd_train.training.own_code import references_of, use_kept_code
 from hvd_train.training.precision import in_float32
 from hvd_train.training.resume import starting_state
 from hvd_train.training.run_report import make_report
@@ -102,6 +105,8 @@ def _train_and_evaluate(
     watch: Watch,
 ) -> Report:
     started = time.monotonic()
+    for message in use_kept_code(config, run_dir, world) if resume else []:
+        observer.on_message(message)
     parts = assemble(config, world, observer, watch)
     advice = world.together(lambda: advice_on_saving(parts), on="root")
     if advice and world.is_root:
@@ -146,6 +151,7 @@ def begin_writing(run_dir: RunDir, config: RunConfig) -> None:
     run_dir.create()
     run_dir.sweep()
     write_text(run_dir.config, toml.dumps(config))
+    user_code.keep(references_of(config), run_dir)
     run_dir.done.unlink(missing_ok=True)
 
 
@@ -164,6 +170,10 @@ def train(
     validation = parts.prepared(parts.load("val", world))
     infer = parts.infer(parts.trained)
 
+    def validate() -> dict[str, float]:
+        average_layer_states(config, parts.trained, world)
+        return parts.validate(world, infer, validation)
+
     def save(last: bool, best: bool) -> None:
         # The best first: a run that is killed between the two repeats the epoch. In the other order it would trust a
         # best epoch that is not there.
@@ -180,7 +190,7 @@ def train(
         state=state,
         num_steps=parts.plan.num_steps,
         global_batch_size=parts.batches.global_batch_size,
-        validate=lambda: parts.validate(world, infer, validation),
+        validate=validate,
         save=save,
         average=parts.average,
         observer=observer,

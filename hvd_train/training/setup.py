@@ -42,6 +42,7 @@ from hvd_train.models import (
 )
 from hvd_train.optimizers import make_optimizer, make_schedule
 from hvd_train.training.batch_sizes import BatchPlan, plan_batches, shards_for_batch
+from hvd_train.training.own_code import require_own_code
 from hvd_train.training.pipeline import steady_options
 from hvd_train.training.precision import computing_in, hardware_has_bfloat16, resolve_auto
 from hvd_train.training.train_targets import TrainTargets
@@ -203,6 +204,7 @@ def resolve_precision(
 
 def assemble(config: RunConfig, world: World, observer: Observer, watch: Watch) -> Parts:
     """All of the above in their order, and the model: what a run begins with. All ranks."""
+    require_own_code(config, world)
     dataset = open_dataset(config, world, observer, watch)
     config, batches = resolve(config, dataset, world)
     # The root's, since a transform is fitted by matrix products: hosts of unlike CPUs would come to other last bits.
@@ -235,7 +237,7 @@ def build(
     keras.utils.set_random_seed(training.seed)
     head = head_spec(dataset, output_spec, targets)
     with computing_in(training.precision):
-        model = models.build(config.model, spec, head, seed=training.seed, rank=world.rank)
+        model = models.build(config.model, spec, head, seed=training.seed, rank=world.rank, num_ranks=world.size)
         preparation, trained = (None, model) if augments(config.sampling) else models.split(model)
     schedule = make_schedule(
         config.optimizer,
@@ -263,7 +265,7 @@ def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
     """The statistics of the train split that the model's first layers are made from. Reads rows of every shard."""
     statistics, fit = dataset.statistics, Fit()
     if config.model.whiten or config.model.transform in ("quantile", "log-covariance"):
-        fit = Fit.of(config.model, dataset.sample("train", FITTED_ROWS), statistics.mean, statistics.std)
+        fit = Fit.of(config.model.inputs, dataset.sample("train", FITTED_ROWS), statistics.mean, statistics.std)
     return InputSpec(statistics.mean, statistics.std, dataset.schema.layout, fit)
 
 

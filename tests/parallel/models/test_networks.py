@@ -39,7 +39,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "projection": {"filters": (8,), "arrangement": "projection", "projection": "16x2"},
     "permutation": {"filters": (8,), "arrangement": "permutation"},
 }  # fmt: skip
-# What each file on the command line says to the rows of the first.
+# What each file on the command line predicts for the rows of the first.
 PLAIN_KERAS = """
 import json, sys
 sys.modules["horovod"] = sys.modules["hvd_train"] = None
@@ -49,6 +49,10 @@ for path in sys.argv[2:]:
     said = keras.models.load_model(path, compile=False).predict(rows, verbose=0)
     print(json.dumps({name: np.asarray(part).tolist() for name, part in said.items()}))
 """
+
+
+def test_each_built_in_network_is_among_these() -> None:
+    assert {changes.get("name", "seed_cnn") for changes in NETWORKS.values()} == set(models.BODIES)
 
 
 def skip_unless_shared(world: World) -> None:

@@ -45,7 +45,7 @@ def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
         ('[model]\nfilters = [32, "x"]', "model.filters[1]", "a whole number"),
         ("[model]\nfilters = []", "filters", "at least one convolution"),
         ("[model]\ndense_dropout = 1.0", "dense_dropout", "below 1"),
-        ('[model]\nname = "vgg"', "model.name", "'seed_cnn'"),
+        ('[model]\nname = "vgg"', "model = 'vgg'", "seed_cnn"),
         ("[split]\nval_fraction = 0.6\ntest_fraction = 0.5", "val_fraction + test_fraction", "left to train on"),
         ('[table]\nlayout = "90by1"', "layout", "POSITIONSxCHANNELS"),
         ('table = "songs.csv"', "table", "a section"),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hvd_train.config.reference import absolute, require_form, resolve
+from hvd_train.config import RunConfig
+from hvd_train.config.reference import absolute, reference_to, require_form, resolve, stand_in
 from hvd_train.errors import ConfigError
 
 
@@ -42,3 +43,28 @@ def test_what_cannot_be_had_is_one_clear_message(tmp_path: Path) -> None:
         resolve(f"{tmp_path}/fine.py:x", key="metrics")
     with pytest.raises(ConfigError, match="nowhere cannot be imported"):
         resolve("nowhere:x", key="loss")
+
+
+def test_a_function_is_named_so_that_other_programs_find_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nets_of_a_script.py").write_text("def wide(x): return x\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import nets_of_a_script  # type: ignore[import-not-found]
+
+    text = reference_to(nets_of_a_script.wide, key="network")
+    assert text == f"{(tmp_path / 'nets_of_a_script.py').resolve()}:wide"
+    assert resolve(text, key="model") is nets_of_a_script.wide
+    assert reference_to(RunConfig, key="network").endswith(":RunConfig")
+    with pytest.raises(ConfigError, match="at the top level of a module"):
+        reference_to(lambda x: x, key="network")
+
+
+def test_a_file_finds_the_modules_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "layers_beside.py").write_text("gate = 5\n")
+    (tmp_path / "uses_them.py").write_text("from layers_beside import gate\n")
+    assert resolve(f"{tmp_path}/uses_them.py:gate", key="model") == 5
+
+
+def test_a_copy_stands_in_for_a_file(tmp_path: Path) -> None:
+    (tmp_path / "copy.py").write_text("y = 2\n")
+    stand_in((tmp_path / "gone.py").resolve(), tmp_path / "copy.py")
+    assert resolve(f"{tmp_path}/gone.py:y", key="model") == 2

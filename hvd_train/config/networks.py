@@ -1,0 +1,163 @@
+"""The config of each built-in network: its own fields, with their meanings and limits. Needs no TensorFlow.
+
+`ModelConfig` has the fields of all of them as flags. The function of a network gets its own class
+(`ModelConfig.of_network`), so a network cannot read a field that it does not list here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from hvd_train.config.layout import parse_layout
+from hvd_train.config.section import Section, require
+
+Activation = Literal["relu", "gelu", "silu", "selu", "tanh"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig(Section):
+    """linear: nothing between the row and the output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionsConfig(Section):
+    """What all networks with convolutions have."""
+
+    filters: tuple[int, ...] = (32, 32)
+    """Filters of each convolution. deep_cnn and residual_cnn take the filters of each stage. There are as many convolutions as numbers."""
+    kernel_size: int = 3
+    """Length of the filters, in positions."""
+    activation: Activation = "relu"
+    """Activation function after each layer except the last."""
+
+    def check(self) -> None:
+        super().check()
+        require(len(self.filters) > 0, "filters", self.filters, "there is at least one convolution")
+        require(all(f > 0 for f in self.filters), "filters", self.filters, "each is a positive number of filters")
+        require(self.kernel_size > 0, "kernel_size", self.kernel_size, "it is a positive number of positions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseStackConfig(Section):
+    """What all networks with dense layers before the output have."""
+
+    dense_units: tuple[int, ...] = (128,)
+    """Units of each dense layer before the output."""
+    dense_dropout: float = 0.5
+    """Dropout rate after each dense layer."""
+    activation: Activation = "relu"
+    """Activation function after each layer except the last."""
+
+    def check(self) -> None:
+        super().check()
+        require(all(u > 0 for u in self.dense_units), "dense_units", self.dense_units, "each is a positive number")
+        require_share(self, "dense_dropout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MlpConfig(DenseStackConfig):
+    """mlp: dense layers alone."""
+
+    normalisation: Literal["none", "layer", "group"] = "none"
+    """Normalisation over the values of one row, so the number of ranks does not matter. For deep_cnn, residual_cnn and mlp."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedCnnConfig(DenseStackConfig, ConvolutionsConfig):
+    """seed_cnn: n x {Conv1D, ReLU}, dropout, dense layers."""
+
+    conv_dropout: float = 0.2
+    """Dropout rate after every second convolution of seed_cnn, and in each block of deep_cnn and residual_cnn."""
+
+    def check(self) -> None:
+        super().check()
+        require_share(self, "conv_dropout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepCnnConfig(MlpConfig, SeedCnnConfig):
+    """deep_cnn: deeper and normalised."""
+
+    blocks: int = 1
+    """For deep_cnn and residual_cnn: blocks of two convolutions in each stage."""
+    pooling: Literal["flatten", "average", "max"] = "flatten"
+    """For deep_cnn and residual_cnn: the last layer takes all positions (flatten), or their mean or maximum. With average and max, each stage halves the positions."""
+
+    def check(self) -> None:
+        super().check()
+        require(self.blocks > 0, "blocks", self.blocks, "it is a positive number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualCnnConfig(DeepCnnConfig):
+    """residual_cnn: deep_cnn with residual blocks."""
+
+    squeeze_ratio: int = 0
+    """For residual_cnn: squeeze-and-excitation with channels / squeeze_ratio units in each block. 0 means none."""
+    stochastic_depth: float = 0.0
+    """For residual_cnn: the probability that training skips the last block for a row. It falls linearly to the first block."""
+
+    def check(self) -> None:
+        super().check()
+        require_share(self, "stochastic_depth")
+        require(self.squeeze_ratio >= 0, "squeeze_ratio", self.squeeze_ratio, "it is not negative; 0: none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpansiveCnnConfig(ConvolutionsConfig):
+    """expansive_cnn: zero-padded, widening, of Zhou's theory."""
+
+    downsample_after: tuple[int, ...] = ()
+    """For expansive_cnn: the convolutions, counted from 1, after which every downsample_by-th position is kept."""
+    downsample_by: int = 2
+    """For expansive_cnn: the m of the downsampling x_m, x_2m, x_3m, ..."""
+    expansive_bias: Literal["shared", "ends", "free"] = "ends"
+    """For expansive_cnn: one bias for all positions (shared), one for each position (free), or one for each of the kernel_size - 1 positions at both ends and a shared one between (ends)."""
+
+    def check(self) -> None:
+        super().check()
+        require(self.downsample_by >= 2, "downsample_by", self.downsample_by, "it is at least 2")
+        within = all(1 <= layer <= len(self.filters) for layer in self.downsample_after)
+        rule = f"each is one of the {len(self.filters)} convolutions, counted from 1"
+        require(within, "downsample_after", self.downsample_after, rule)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputConfig(Section):
+    """What the columns go through before any network."""
+
+    input_dropout: float = 0.0
+    """Dropout rate of the normalised inputs."""
+    transform: Literal["standard", "signed-log", "quantile", "log-covariance"] = "standard"
+    """The first layer, fitted on the train split. standard: mean 0 and standard deviation 1. signed-log: then log(1 + |x|) with the sign of x. quantile: a normal distribution. log-covariance: the matrix logarithm of the covariances, for the 90 columns of songs."""
+    whiten: bool = False
+    """Remove the correlations between columns, and add a column with the distance of the row from the mean. Not with --arrangement covariance."""
+    arrangement: Literal["columns", "covariance", "projection", "permutation"] = "columns"
+    """Positions and channels. columns: by --layout. covariance: the 90 columns of songs as 12 positions of 13 channels. projection: a dense layer to --projection. permutation: a learnt order of the columns."""
+    projection: str = "32x8"
+    """For --arrangement projection: POSITIONSxCHANNELS of the output of the dense layer."""
+
+    def check(self) -> None:
+        super().check()
+        require_share(self, "input_dropout")
+        possible = not self.whiten or self.arrangement != "covariance"
+        require(possible, "whiten", self.whiten, "--arrangement covariance needs the columns as they are")
+        parse_layout(self.projection, key="projection")
+
+
+def require_share(section: Section, key: str) -> None:
+    """ConfigError unless the field `key` is a share of what is dropped."""
+    value = getattr(section, key)
+    require(0 <= value < 1, key, value, "it is a share, at least 0 and below 1")
+
+
+NETWORKS: dict[str, type[Section]] = {
+    "seed_cnn": SeedCnnConfig,
+    "deep_cnn": DeepCnnConfig,
+    "residual_cnn": ResidualCnnConfig,
+    "expansive_cnn": ExpansiveCnnConfig,
+    "mlp": MlpConfig,
+    "linear": LinearConfig,
+}
+"""The built-in networks, by what --model calls them. `hvd_train.models` has their functions."""

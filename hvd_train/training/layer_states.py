@@ -1,0 +1,26 @@
+"""States that a user's own layers change while training, such as running means: each rank has seen its own rows alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hvd_train.config import RunConfig, is_reference
+from hvd_train.distributed import World
+
+
+def average_layer_states(config: RunConfig, model: Any, world: World) -> None:
+    """Give all ranks the mean of their layer states, as all ranks end with one model. All ranks, after each epoch.
+
+    Layers of ours have no such states, and batch normalization of Keras has equal ones on all ranks.
+    """
+    if world.size == 1 or not is_reference(config.model.name):
+        return
+    states = [v for v in model.non_trainable_variables if np.issubdtype(np.asarray(v).dtype, np.floating)]
+    if states:
+        own = [np.asarray(state, np.float64) for state in states]
+        total = world.allreduce_sum(np.concatenate([value.ravel() for value in own]))
+        ends = np.cumsum([value.size for value in own])
+        for state, value, mean in zip(states, own, np.split(total / world.size, ends[:-1]), strict=True):
+            state.assign(mean.reshape(value.shape))
