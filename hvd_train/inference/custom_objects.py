@@ -14,7 +14,6 @@ from typing import Any
 import keras
 
 from hvd_train.config import reference_to, resolve
-from hvd_train.runs import RunDir, user_code
 
 # The first part of the modules of what Keras finds by itself.
 KERAS = ("keras", "builtins")
@@ -70,10 +69,6 @@ def references(objects: Mapping[str, Any]) -> dict[str, str]:
     return {name: reference_to(thing, key=f"the layer or function {name}") for name, thing in objects.items()}
 
 
-def load(named: Mapping[str, str], run_dir: RunDir) -> dict[str, Any]:
-    """The objects of these references as they were when the run was trained; ConfigError where one is gone.
-
-    Every rank for itself.
-    """
-    user_code.use_kept(named.values(), run_dir, as_trained=True)
+def load(named: Mapping[str, str]) -> dict[str, Any]:
+    """The objects of these references; ConfigError where one is gone. Every rank for itself."""
     return {name: resolve(reference, key=f"the layer or function {name}") for name, reference in named.items()}

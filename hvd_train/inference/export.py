@@ -98,10 +98,12 @@ def load_trained(run_dir: RunDir) -> Trained:
         path = run_dir.model
         require_whole(path, note)
         schema = Schema.from_json(note["schema"])
+        named = note.get("custom_objects", {})
+        user_code.use_kept([note["says_value_by"] or "", *named.values()], run_dir, as_trained=True)
         spec = OutputSpec.of(
             schema.label_kind, schema.label_values, note["says_value_by"] or "", delta=note["huber_delta"]
         )
-        own = custom_objects.load(note.get("custom_objects", {}), run_dir)
+        own = custom_objects.load(named)
         model = _read_model(path, schema, spec, own, is_whole="model_sha256" in note)
     except FileNotFoundError as error:
         raise CheckpointError(
@@ -111,7 +113,9 @@ def load_trained(run_dir: RunDir) -> Trained:
     except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
         raise CheckpointError(f"{path}: it cannot be read ({error.strerror}).") from None
     except ConfigError as error:
-        raise CheckpointError(f"{path}: the model has layers of your own, and they are needed here. {error}") from error
+        raise CheckpointError(
+            f"{path}: the model was made with code of your own, which is needed here. {error}"
+        ) from error
     except Exception as error:
         if isinstance(error, _NotLoaded):
             raise CheckpointError(

@@ -12,7 +12,7 @@ import pytest
 from hvd_train.errors import ConfigError
 from hvd_train.inference.custom_objects import custom_objects, load, references
 from hvd_train.runs.directory import RunDir
-from hvd_train.runs.user_code import keep
+from hvd_train.runs.user_code import keep, use_kept
 from hvd_train.training.precision import computing_in, in_float32
 from hvd_train.training.saveable import check_saveable
 
@@ -110,9 +110,11 @@ def test_a_run_keeps_the_code_that_it_was_trained_with(tmp_path: Path) -> None:
     named = {"Gate": f"{file}:Gate"}
     keep(named.values(), run_dir)
     file.write_text(text.replace("number = 1", "number = 2"))
-    assert load(named, run_dir)["Gate"].number == 1
+    use_kept(named.values(), run_dir, as_trained=True)
+    assert load(named)["Gate"].number == 1
     file.unlink()
-    assert load(named, run_dir)["Gate"].number == 1
+    use_kept(named.values(), run_dir, as_trained=True)
+    assert load(named)["Gate"].number == 1
     with pytest.raises(ConfigError, match="there is no file"):
-        load({"Gate": f"{tmp_path}/other.py:Gate"}, run_dir)
+        load({"Gate": f"{tmp_path}/other.py:Gate"})
     assert references({"cubed": cubed}) == {"cubed": f"{Path(__file__).resolve()}:cubed"}
