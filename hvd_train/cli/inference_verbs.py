@@ -65,7 +65,7 @@ def predict(arguments: PredictArguments, placement: Placement) -> int:
                 arguments.out,
                 overrides=arguments.table.given(),
                 quote_formulas=arguments.quote_formulas,
-                notify=lambda note: _notify(note, placement),
+                on_message=lambda text: print_note(text, placement),
             )
     except Stopped as stopped:
         return end_rank(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {untouched}")
@@ -81,5 +81,6 @@ def predict(arguments: PredictArguments, placement: Placement) -> int:
     return 0
 
 
-def _notify(note: str, placement: Placement) -> None:
-    tell(placement, f"Note: {note}.")
+def print_note(text: str, placement: Placement) -> None:
+    """Print what is to be known about how a table is read. The root prints."""
+    tell(placement, f"Note: {text}.")

@@ -49,7 +49,7 @@ class Metric:
     """In tables and pictures."""
     higher_is_better: bool
     unit: str = ""
-    """"label" where the figure is in the unit of the labels."""
+    """label: the figure is in the unit of the labels."""
     percent: bool = False
     """Whether a share is written in per cent."""
     label_kinds: tuple[LabelKind, ...] = ALL_KINDS

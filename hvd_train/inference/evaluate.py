@@ -82,7 +82,7 @@ class _LabelledBlocks:
 
     def __iter__(self) -> Iterator[LabelledRows]:
         blocks = own_blocks(
-            self.path, self.trained, self.world, self.overrides, with_labels=True, notify=self.notes.append
+            self.path, self.trained, self.world, self.overrides, with_labels=True, on_message=self.notes.append
         )
         for index, (features, labels, num_unlabelled) in blocks:
             self.num_unlabelled += num_unlabelled

@@ -18,15 +18,15 @@ def own_blocks(
     overrides: Mapping[str, Any],
     *,
     with_labels: bool,
-    notify: Callable[[str], None],
+    on_message: Callable[[str], None],
 ) -> Iterator[tuple[int, NewRows]]:
-    """This rank's blocks of the table, with their numbers; `notify` gets notes on how the table is read.
+    """This rank's blocks of the table, with their numbers; `on_message` gets notes on how the table is read.
 
     `overrides` are the fields of `TableFormat` in which the table is not written as the run's own was. Says to the watch
     where it is.
     """
     blocks = read_table_for_prediction(
-        path, trained.schema, trained.table_format, given=overrides, with_labels=with_labels, report=notify
+        path, trained.schema, trained.table_format, given=overrides, with_labels=with_labels, report=on_message
     )
     for index, block in enumerate(blocks):
         world.watch.phase(f"block {index + 1} of the table", waits_for_others=False)

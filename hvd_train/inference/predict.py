@@ -26,7 +26,7 @@ def predict_table(
     *,
     overrides: Mapping[str, Any],
     quote_formulas: bool = False,
-    notify: Callable[[str], None] = lambda _: None,
+    on_message: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Write a line for every row of the table, in its order; returns the number of rows. All ranks; the root writes.
 
@@ -38,7 +38,7 @@ def predict_table(
         label_values = without_formulas(label_values)
 
     def own() -> list[list[tuple[Any, ...]]]:
-        blocks = own_blocks(path, trained, world, overrides, with_labels=False, notify=notify)
+        blocks = own_blocks(path, trained, world, overrides, with_labels=False, on_message=on_message)
         return [predictions(trained.output_spec, label_values, infer(block.features)) for _, block in blocks]
 
     in_order = _gathered(world, own)
@@ -61,7 +61,7 @@ def predict_columns(
     path: Path,
     *,
     overrides: Mapping[str, Any],
-    notify: Callable[[str], None] = lambda _: None,
+    on_message: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Sequence[Any]]:
     """The predictions for all rows of the table by column, in its order. All ranks, and each gets all of them.
 
@@ -70,7 +70,7 @@ def predict_columns(
     infer, spec, label_values = forward_pass(trained.model), trained.output_spec, trained.schema.label_values
 
     def own() -> list[dict[str, Sequence[Any]]]:
-        blocks = own_blocks(path, trained, world, overrides, with_labels=False, notify=notify)
+        blocks = own_blocks(path, trained, world, overrides, with_labels=False, on_message=on_message)
         return [prediction_columns(spec, label_values, infer(block.features)) for _, block in blocks]
 
     in_order = _gathered(world, own)

@@ -34,6 +34,8 @@ def learning_curve(report: Report, path: Path) -> None:
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(metric_named(name).title)
+        if metric_named(name).unit == "label":
+            axes.set_ylabel("in the unit of the label")
         axes.legend(frameon=False)
         axes.grid(alpha=0.3)
     figure.suptitle(
