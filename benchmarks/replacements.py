@@ -100,7 +100,7 @@ def convolution(precision: str) -> dict[str, Callable[[], float]]:
     import keras
 
     from hvd_train.models.convolution import Conv1D
-    from hvd_train.training.precision import POLICIES
+    from hvd_train.training.mixed_precision import POLICIES
 
     first, second = REFERENCE.model.filters
     settings = {"padding": "same", "activation": "relu", "dtype": POLICIES[precision]}
@@ -172,12 +172,12 @@ def preparation(world: Any, recipe: Any, batch: int) -> dict[str, Callable[[], f
     import tensorflow as tf
 
     from hvd_train.events import Observer, Watch
-    from hvd_train.training.setup import assemble
+    from hvd_train.training.setup import set_up
 
     config = recipe.replace(table={"num_songs": 20_000})
-    parts = assemble(config, world, Observer(), Watch())
-    plain = parts.dataset.load("train", range(parts.dataset.num_virtual_shards))
-    rows = {"before": (parts.model, plain), "now": (parts.trained, parts.prepared(plain))}
+    experiment = set_up(config, world, Observer(), Watch())
+    plain = experiment.dataset.load("train", range(experiment.dataset.num_virtual_shards))
+    rows = {"before": (experiment.model, plain), "now": (experiment.trained, experiment.prepared(plain))}
     found = {}
     for name, (model, own) in rows.items():
         x = tf.constant(own.features[:batch])

@@ -53,14 +53,14 @@ def threads() -> dict[int, tuple[str, int]]:
 def prepared(config: RunConfig, world: Any) -> tuple[Any, Any]:
     """What executes the steps, and how many steps an execution has. All ranks."""
     from hvd_train.events import Observer, Watch
-    from hvd_train.training.setup import assemble
+    from hvd_train.training.setup import set_up
 
-    parts = assemble(config, world, Observer(), Watch())
-    world.broadcast_variables(parts.variables)
-    execute = stepper(parts.trained, train_batches(parts, world))
+    experiment = set_up(config, world, Observer(), Watch())
+    world.broadcast_variables(experiment.variables)
+    execute = stepper(experiment.trained, train_batches(experiment, world))
     for _ in range(WARM_UP_EXECUTIONS):
         execute()
-    return execute, int(parts.trained.steps_per_execution)
+    return execute, int(experiment.trained.steps_per_execution)
 
 
 def kind_of(tid: int, name: str, horovods: set[int]) -> str:

@@ -90,30 +90,30 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
 
     from hvd_train.distributed import SoloWorld
     from hvd_train.events import Observer, Watch
-    from hvd_train.training import build, open_dataset, resolve, resolve_precision
+    from hvd_train.training import compile_experiment, open_dataset, resolve_defaults, resolve_precision
 
     dataset = open_dataset(config, world, Observer(), Watch())
-    config, batches = resolve(config, dataset, world)
+    config, batches = resolve_defaults(config, dataset, world)
     config = resolve_precision(config, dataset, batches, world, Observer())
     marks["data"] = time.monotonic()
-    parts = build(config, dataset, batches, world)
-    world.broadcast_variables(parts.variables)
+    experiment = compile_experiment(config, dataset, batches, world)
+    world.broadcast_variables(experiment.variables)
     marks["model"] = time.monotonic()
-    rows, steps = train_batches(parts, world), int(parts.trained.steps_per_execution)
-    kinds: dict[str, Callable[[], float]] = {"train": stepper(parts.trained, rows)}
+    rows, steps = train_batches(experiment, world), int(experiment.trained.steps_per_execution)
+    kinds: dict[str, Callable[[], float]] = {"train": stepper(experiment.trained, rows)}
     kinds["train"]()
     marks["first step"] = time.monotonic()
     if spec.parts:
         repeated = tf.data.Dataset.from_tensors(next(iter(rows))).repeat()
-        kinds["one batch"] = stepper(parts.trained, repeated)
-        alone = build(
+        kinds["one batch"] = stepper(experiment.trained, repeated)
+        alone = compile_experiment(
             config.replace(distributed={"backward_passes_per_step": 1}, training={"steps_per_execution": steps}),
             dataset,
             batches,
             SoloWorld(world.placement, world.settings),
         )
         kinds["no allreduce"] = stepper(alone.trained, repeated)
-        if shares_update(parts.trained.optimizer):
+        if shares_update(experiment.trained.optimizer):
             kinds["update"] = updater(alone.trained)
 
     def meet_ranks() -> None:
@@ -133,20 +133,22 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
     }
 
 
-def train_batches(parts: Any, world: Any) -> Any:
+def train_batches(experiment: Any, world: Any) -> Any:
     """The batches of a real run, epoch after epoch without end."""
     from hvd_train.data import own_shards
     from hvd_train.training import TrainRows, epochs_dataset
 
-    shards = own_shards(world.rank, world.size, parts.dataset.num_virtual_shards)
-    rows = parts.prepared(parts.load("train", world))
-    config, epoch = parts.config, iter(range(10**9))
-    train = TrainRows(parts.dataset, config.sampling, rows, parts.targets, seed=config.training.seed, epoch=lambda: 0)
+    shards = own_shards(world.rank, world.size, experiment.dataset.num_virtual_shards)
+    rows = experiment.prepared(experiment.load("train", world))
+    config, epoch = experiment.config, iter(range(10**9))
+    train = TrainRows(
+        experiment.dataset, config.sampling, rows, experiment.targets, seed=config.training.seed, epoch=lambda: 0
+    )
 
     def order() -> Any:
-        return parts.plan.order(next(epoch), shards, rows.shard_starts, labels=rows.labels)
+        return experiment.plan.order(next(epoch), shards, rows.shard_starts, labels=rows.labels)
 
-    return epochs_dataset(train, order, parts.plan.num_steps).repeat()
+    return epochs_dataset(train, order, experiment.plan.num_steps).repeat()
 
 
 def stepper(model: Any, batches: Any) -> Callable[[], float]:

@@ -1,4 +1,4 @@
-"""Training: the whole program in one call, and the parts that it is made of."""
+"""Training: the whole program in one call, and the steps that it consists of."""
 
 import lazy_loader
 

@@ -20,7 +20,7 @@ MOST_VIRTUAL_SHARDS = 64
 
 
 @dataclass(frozen=True)
-class BatchPlan:
+class BatchSizes:
     """The batch sizes of a run, in rows."""
 
     global_batch_size: int
@@ -53,7 +53,9 @@ def shards_for_batch(training: TrainingConfig, size: int) -> int | None:
     return min(given & -given, MOST_VIRTUAL_SHARDS)
 
 
-def plan_batches(training: TrainingConfig, *, size: int, num_virtual_shards: int, num_train_rows: int) -> BatchPlan:
+def resolve_batch_sizes(
+    training: TrainingConfig, *, size: int, num_virtual_shards: int, num_train_rows: int
+) -> BatchSizes:
     """The batch sizes of a run, or ConfigError. Pure: every rank gets the same."""
     V = num_virtual_shards
     if V % size:
@@ -69,14 +71,14 @@ def plan_batches(training: TrainingConfig, *, size: int, num_virtual_shards: int
                 f"local_batch_size = {local} cannot take equally from the {own} virtual shards of each rank. "
                 f"Nearest: {in_words(nearest_multiples(local, of=own))}."
             )
-        return _checked(BatchPlan(local * size, local, local // own, follows_size=True), V, num_train_rows)
+        return _checked(BatchSizes(local * size, local, local // own, follows_size=True), V, num_train_rows)
     given = training.global_batch_size or default_global_batch_size(num_train_rows, V)
     if given % V:
         raise ConfigError(
             f"global_batch_size = {given} cannot take equally from {V} virtual shards. "
             f"Nearest: {in_words(nearest_multiples(given, of=V))}; or --num-virtual-shards {given & -given} (converts the table again)."
         )
-    return _checked(BatchPlan(given, given // size, given // V, follows_size=False), V, num_train_rows)
+    return _checked(BatchSizes(given, given // size, given // V, follows_size=False), V, num_train_rows)
 
 
 def _other_shards(size: int, num_train_rows: int) -> str:
@@ -87,7 +89,7 @@ def _other_shards(size: int, num_train_rows: int) -> str:
     return f"; or --num-virtual-shards {shards} (converts the table again) with a --global-batch-size that it divides"
 
 
-def _checked(plan: BatchPlan, num_virtual_shards: int, num_train_rows: int) -> BatchPlan:
+def _checked(plan: BatchSizes, num_virtual_shards: int, num_train_rows: int) -> BatchSizes:
     smallest_shard = num_train_rows // num_virtual_shards
     if plan.rows_per_shard_step > smallest_shard:
         largest = smallest_shard * num_virtual_shards

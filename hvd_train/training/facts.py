@@ -9,26 +9,26 @@ from hvd_train.data import Dataset
 from hvd_train.distributed import Placement, Settings, World
 from hvd_train.optimizers import scaled_learning_rate
 from hvd_train.runs import versions
-from hvd_train.training.setup import Parts
+from hvd_train.training.experiment import Experiment
 
 
-def describe_run(parts: Parts, world: World, placements: list[Placement]) -> dict[str, str]:
+def describe_run(experiment: Experiment, world: World, placements: list[Placement]) -> dict[str, str]:
     """All facts by name, in the order in which they are shown. `placements` are those of all ranks. Pure."""
     hosts = Counter(placement.host for placement in placements)
-    config, soft = parts.config, parts.config.objective.targets
+    config, soft = experiment.config, experiment.config.objective.targets
     targets = f", {soft} targets" if soft != "one-hot" else ""
-    columns = columns_line(parts.dataset)
+    columns = columns_line(experiment.dataset)
     return {
         "ranks": f"{world.size} on {', '.join(f'{host} ({n})' for host, n in hosts.items())}",
         "cores": cores_line(world.settings, world.gpu),
         "settings": world.settings.describe(),
         "versions": versions_line(world.size),
-        "data": data_line(parts),
-        "label": label_line(parts.dataset),
-        "model": f"{config.model.name}, {parts.model.count_params():,} weights, {input_line(parts)}, {config.training.precision}",
-        "loss": parts.targets.loss + targets,
-        "batch": batch_line(parts),
-        "rate": rate_line(parts),
+        "data": data_line(experiment),
+        "label": label_line(experiment.dataset),
+        "model": f"{config.model.name}, {experiment.model.count_params():,} weights, {input_line(experiment)}, {config.training.precision}",
+        "loss": experiment.targets.loss + targets,
+        "batch": batch_line(experiment),
+        "rate": rate_line(experiment),
         **({"columns": columns} if columns else {}),
     }
 
@@ -49,10 +49,10 @@ def versions_line(size: int) -> str:
     return f"{horovod}TensorFlow {tensorflow}, Keras {v.get('keras', '?')}, Python {v['python']}, hvd_train {v['hvd_train']}"
 
 
-def data_line(parts: Parts) -> str:
+def data_line(experiment: Experiment) -> str:
     """Where the data come from, and the number of rows in each split."""
-    rows = ", ".join(f"{parts.dataset.num_rows(split):,} {split}" for split in SPLITS)
-    return f"{parts.config.table.path or 'embedded synthetic songs'}: {rows}"
+    rows = ", ".join(f"{experiment.dataset.num_rows(split):,} {split}" for split in SPLITS)
+    return f"{experiment.config.table.path or 'embedded synthetic songs'}: {rows}"
 
 
 def label_line(dataset: Dataset) -> str:
@@ -62,9 +62,9 @@ def label_line(dataset: Dataset) -> str:
     return f"{schema.label_name} ({schema.label_kind}{outputs})"
 
 
-def input_line(parts: Parts) -> str:
+def input_line(experiment: Experiment) -> str:
     """The shape in which the network reads the columns, and their transforms."""
-    model, layout = parts.config.model, parts.dataset.schema.layout
+    model, layout = experiment.config.model, experiment.dataset.schema.layout
     shape = {"covariance": "12 x 13", "projection": model.projection.replace("x", " x ")}
     arranged = "" if model.arrangement == "columns" else f" by {model.arrangement}"
     transform = "" if model.transform == "standard" else f", {model.transform}"
@@ -72,19 +72,19 @@ def input_line(parts: Parts) -> str:
     return f"input {shape.get(model.arrangement, f'{layout[0]} x {layout[1]}')}{arranged}{transform}"
 
 
-def batch_line(parts: Parts) -> str:
+def batch_line(experiment: Experiment) -> str:
     """The global and local batch sizes and the steps of an epoch."""
-    batches = parts.batches
-    line = f"{batches.global_batch_size} rows a step ({batches.local_batch_size} on each rank), {parts.plan.num_steps} steps an epoch"
-    if batches.follows_size:
+    batch_sizes = experiment.batch_sizes
+    line = f"{batch_sizes.global_batch_size} rows a step ({batch_sizes.local_batch_size} on each rank), {experiment.plan.num_steps} steps an epoch"
+    if batch_sizes.follows_size:
         line += "; the local batch was given, so the number of ranks changes the experiment"
     return line
 
 
-def rate_line(parts: Parts) -> str:
+def rate_line(experiment: Experiment) -> str:
     """The learning rate after its warm-up, and the optimizer."""
-    config = parts.config.optimizer
-    scaled = scaled_learning_rate(config, parts.batches.global_batch_size)
+    config = experiment.config.optimizer
+    scaled = scaled_learning_rate(config, experiment.batch_sizes.global_batch_size)
     return f"{scaled:.3g} after {config.warmup_epochs:g} epochs of warm-up ({config.optimizer})"
 
 

@@ -8,15 +8,15 @@ from hvd_train.config import Split
 from hvd_train.distributed import World
 from hvd_train.evaluation import Evaluation, TrainLabels, at_temperature, evaluate_rows, fitted_temperature
 from hvd_train.runs import EVALUATED_SPLITS
-from hvd_train.training.setup import Parts
+from hvd_train.training.experiment import Experiment
 
 
-def evaluate_final(parts: Parts, world: World, model: Any) -> tuple[dict[Split, Evaluation], float]:
+def evaluate_final(experiment: Experiment, world: World, model: Any) -> tuple[dict[Split, Evaluation], float]:
     """The evaluation of `model`, which reads plain rows, by split, and its temperature. All ranks."""
-    dataset, metrics = parts.dataset, parts.metrics
-    infer, temperature = parts.infer(model), 1.0
-    rows = {split: parts.labelled(parts.load(split, world), world) for split in EVALUATED_SPLITS}
-    if parts.config.objective.calibrate:
+    dataset, metrics = experiment.dataset, experiment.metrics
+    infer, temperature = experiment.infer(model), 1.0
+    rows = {split: experiment.labelled(experiment.load(split, world), world) for split in EVALUATED_SPLITS}
+    if experiment.config.objective.calibrate:
         temperature = fitted_temperature(world, infer, metrics, rows["val"])
         infer = at_temperature(infer, temperature)
     train, num_groups = TrainLabels.of(dataset), dataset.num_virtual_shards

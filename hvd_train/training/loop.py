@@ -25,8 +25,8 @@ from hvd_train.models import TrainLoss
 from hvd_train.runs import TrainingState
 from hvd_train.training.callbacks import AgreedStop
 from hvd_train.training.equal_weights import require_equal_weights
+from hvd_train.training.experiment import Experiment
 from hvd_train.training.pipeline import TrainRows, epochs_dataset
-from hvd_train.training.setup import Parts
 from hvd_train.training.stopping import after_epoch
 from hvd_train.training.weight_averaging import WeightAverage
 
@@ -188,20 +188,20 @@ def set_plateau_factor(optimizer: Any, factor: float) -> None:
     optimizer._learning_rate.factor.assign(factor)
 
 
-def fit(parts: Parts, loop: TrainingLoop, keras_callbacks: list[Any]) -> None:
+def fit(experiment: Experiment, loop: TrainingLoop, keras_callbacks: list[Any]) -> None:
     """Run the epochs that are left. All ranks; each step ends with one grouped allreduce."""
-    config, world, num_steps = parts.config, loop.world, parts.plan.num_steps
-    shards = own_shards(world.rank, world.size, parts.dataset.num_virtual_shards)
-    rows = parts.prepared(parts.load("train", world))
+    config, world, num_steps = experiment.config, loop.world, experiment.plan.num_steps
+    shards = own_shards(world.rank, world.size, experiment.dataset.num_virtual_shards)
+    rows = experiment.prepared(experiment.load("train", world))
 
     def order_from(first_step: int) -> np.ndarray:
-        return parts.plan.order(loop.state.epoch, shards, rows.shard_starts, labels=rows.labels)[first_step:]
+        return experiment.plan.order(loop.state.epoch, shards, rows.shard_starts, labels=rows.labels)[first_step:]
 
     train = TrainRows(
-        parts.dataset,
+        experiment.dataset,
         config.sampling,
         rows,
-        parts.targets,
+        experiment.targets,
         seed=config.training.seed,
         epoch=lambda: loop.state.epoch,
     )
@@ -211,8 +211,8 @@ def fit(parts: Parts, loop: TrainingLoop, keras_callbacks: list[Any]) -> None:
     if first_step := loop.state.step:  # a checkpoint from the middle of an epoch: first the rest of that one
         epoch = loop.state.epoch
         rest = epochs_dataset(train, lambda: order_from(first_step), num_steps - first_step)
-        parts.trained.fit(rest, epochs=epoch + 1, initial_epoch=epoch, **settings)
-        stopped = parts.trained.stop_training
+        experiment.trained.fit(rest, epochs=epoch + 1, initial_epoch=epoch, **settings)
+        stopped = experiment.trained.stop_training
     if loop.state.epoch < config.training.num_epochs and not stopped:
         dataset = epochs_dataset(train, lambda: order_from(0), num_steps)
-        parts.trained.fit(dataset, epochs=config.training.num_epochs, initial_epoch=loop.state.epoch, **settings)
+        experiment.trained.fit(dataset, epochs=config.training.num_epochs, initial_epoch=loop.state.epoch, **settings)

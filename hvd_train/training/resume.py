@@ -6,34 +6,34 @@ from hvd_train.distributed import World
 from hvd_train.errors import CheckpointError
 from hvd_train.models import part_from_root
 from hvd_train.runs import Checkpoint, RunDir, TrainingState, checkpoint
+from hvd_train.training.experiment import Experiment
 from hvd_train.training.loop import set_plateau_factor
-from hvd_train.training.setup import Parts
 
 
-def starting_state(parts: Parts, world: World, resume_from: RunDir | None) -> TrainingState:
+def starting_state(experiment: Experiment, world: World, resume_from: RunDir | None) -> TrainingState:
     """The state to start from; the variables are then those of the root on every rank. All ranks; only the root reads.
 
     Raises:
         CheckpointError: alike on every rank, where the checkpoint cannot be loaded or does not fit this run.
     """
-    state = world.together(lambda: _restored(parts, resume_from) if resume_from else TrainingState(), on="root")
+    state = world.together(lambda: _restored(experiment, resume_from) if resume_from else TrainingState(), on="root")
     assert state is not None
-    world.broadcast_variables(parts.variables)
-    part_from_root(parts.model, world.rank)
-    set_plateau_factor(parts.trained.optimizer, state.plateau_factor)
+    world.broadcast_variables(experiment.variables)
+    part_from_root(experiment.model, world.rank)
+    set_plateau_factor(experiment.trained.optimizer, state.plateau_factor)
     return state
 
 
-def _restored(parts: Parts, run_dir: RunDir) -> TrainingState:
+def _restored(experiment: Experiment, run_dir: RunDir) -> TrainingState:
     last = checkpoint.load(run_dir.last)
-    if last.data_checksum != parts.dataset.checksum:
+    if last.data_checksum != experiment.dataset.checksum:
         raise CheckpointError(
             f"{last.path} was trained on other data (its checksum is {last.data_checksum[:12]}, this data's is "
-            f"{parts.dataset.checksum[:12]}). Resume with the same --data and split, or start a new run."
+            f"{experiment.dataset.checksum[:12]}). Resume with the same --data and split, or start a new run."
         )
     best = checkpoint.load(run_dir.best) if last.state.best_epoch else None
-    require_resumable(last, best, num_steps=parts.plan.num_steps)
-    checkpoint.restore(last, parts.variables)
+    require_resumable(last, best, num_steps=experiment.plan.num_steps)
+    checkpoint.restore(last, experiment.variables)
     return last.state
 
 

@@ -30,16 +30,17 @@ from hvd_train.runs import (
 )
 from hvd_train.training.callbacks import part_callbacks
 from hvd_train.training.equal_weights import require_equal_weights
+from hvd_train.training.experiment import Experiment
 from hvd_train.training.facts import describe_run
 from hvd_train.training.final_evaluation import evaluate_final
+from hvd_train.training.float32_copy import in_float32
 from hvd_train.training.layer_states import average_layer_states
 from hvd_train.training.loop import TrainingLoop, fit
 from hvd_train.training.own_code import references_of, use_kept_code
-from hvd_train.training.precision import in_float32
 from hvd_train.training.resume import starting_state
 from hvd_train.training.run_report import make_report
 from hvd_train.training.saveable import check_saveable
-from hvd_train.training.setup import Parts, assemble
+from hvd_train.training.setup import set_up
 from hvd_train.watchdog import Limits
 
 
@@ -107,24 +108,24 @@ def _train_and_evaluate(
     started = time.monotonic()
     for message in use_kept_code(config, run_dir, world) if resume else []:
         observer.on_message(message)
-    parts = assemble(config, world, observer, watch)
-    advice = world.together(lambda: advice_on_saving(parts), on="root")
+    experiment = set_up(config, world, observer, watch)
+    advice = world.together(lambda: advice_on_saving(experiment), on="root")
     if advice and world.is_root:
         observer.on_message(advice)
-    state = starting_state(parts, world, run_dir if resume else None)
-    world.together(lambda: begin_writing(run_dir, parts.config), on="root")
-    facts = describe_run(parts, world, world.allgather(world.placement))
+    state = starting_state(experiment, world, run_dir if resume else None)
+    world.together(lambda: begin_writing(run_dir, experiment.config), on="root")
+    facts = describe_run(experiment, world, world.allgather(world.placement))
     if world.is_root:
-        observer.on_start(asdict(parts.config), facts, run_dir.path)
-    loop = train(parts, world, run_dir, state, observer, keras_callbacks, watch)
+        observer.on_start(asdict(experiment.config), facts, run_dir.path)
+    loop = train(experiment, world, run_dir, state, observer, keras_callbacks, watch)
     watch.phase("the final evaluation", waits_for_others=True)
-    model = best_model(parts, world, run_dir)
-    evaluations, temperature = evaluate_final(parts, world, model)
-    report = make_report(parts, world, loop, facts, evaluations, temperature, started=started)
+    model = best_model(experiment, world, run_dir)
+    evaluations, temperature = evaluate_final(experiment, world, model)
+    report = make_report(experiment, world, loop, facts, evaluations, temperature, started=started)
 
     def write() -> None:
-        whole = deployed(model, parts.head, parts.metrics.spec, temperature)
-        save_model(whole, parts.metrics.spec, parts.dataset, run_dir)
+        whole = deployed(model, experiment.head, experiment.metrics.spec, temperature)
+        save_model(whole, experiment.metrics.spec, experiment.dataset, run_dir)
         write_report(report, run_dir)
 
     world.together(write, on="root")
@@ -133,16 +134,16 @@ def _train_and_evaluate(
     return report
 
 
-def advice_on_saving(parts: Parts) -> str | None:
+def advice_on_saving(experiment: Experiment) -> str | None:
     """What opening the finished model will need, in words; None where Keras alone will do. Root only.
 
     Raises:
         ConfigError: the model cannot be saved as it computes. Better now than after the last epoch.
     """
     return check_saveable(
-        parts.model,
-        whole=lambda copy: deployed(copy, parts.head, parts.metrics.spec, 1.0),
-        is_of_the_user=is_reference(parts.config.model.name),
+        experiment.model,
+        whole=lambda copy: deployed(copy, experiment.head, experiment.metrics.spec, 1.0),
+        is_of_the_user=is_reference(experiment.config.model.name),
     )
 
 
@@ -156,7 +157,7 @@ def begin_writing(run_dir: RunDir, config: RunConfig) -> None:
 
 
 def train(
-    parts: Parts,
+    experiment: Experiment,
     world: World,
     run_dir: RunDir,
     state: TrainingState,
@@ -165,51 +166,51 @@ def train(
     watch: Watch,
 ) -> TrainingLoop:
     """Train from `state` to the last epoch, and write the checkpoints. All ranks. Returns the loop as it ended."""
-    config, text = parts.config, toml.dumps(parts.config)
+    config, text = experiment.config, toml.dumps(experiment.config)
     watch.phase("the preparation of the rows", waits_for_others=False)
-    validation = parts.prepared(parts.load("val", world))
-    infer = parts.infer(parts.trained)
+    validation = experiment.prepared(experiment.load("val", world))
+    infer = experiment.infer(experiment.trained)
 
     def validate() -> dict[str, float]:
-        average_layer_states(config, parts.trained, world)
-        return parts.validate(world, infer, validation)
+        average_layer_states(config, experiment.trained, world)
+        return experiment.validate(world, infer, validation)
 
     def save(last: bool, best: bool) -> None:
         # The best first: a run that is killed between the two repeats the epoch. In the other order it would trust a
         # best epoch that is not there.
         paths = [run_dir.best] * best + [run_dir.last] * last
-        world.gather_state(parts.trained.optimizer)
-        checksum = parts.dataset.checksum
+        world.gather_state(experiment.trained.optimizer)
+        checksum = experiment.dataset.checksum
         world.together(
-            lambda: writer.save(paths, parts.variables, loop.state, config=text, data_checksum=checksum), on="root"
+            lambda: writer.save(paths, experiment.variables, loop.state, config=text, data_checksum=checksum), on="root"
         )
 
     loop = TrainingLoop(
         world=world,
         training=config.training,
         state=state,
-        num_steps=parts.plan.num_steps,
-        global_batch_size=parts.batches.global_batch_size,
+        num_steps=experiment.plan.num_steps,
+        global_batch_size=experiment.batch_sizes.global_batch_size,
         validate=validate,
         save=save,
-        average=parts.average,
+        average=experiment.average,
         observer=observer,
         watch=watch,
         steps_per_update=config.distributed.backward_passes_per_step,
-        loss=parts.loss,
+        loss=experiment.loss,
     )
     with checkpoint.Writer() as writer:
-        fit(parts, loop, keras_callbacks)
+        fit(experiment, loop, keras_callbacks)
         world.together(writer.finish, on="root")
     return loop
 
 
-def best_model(parts: Parts, world: World, run_dir: RunDir) -> Any:
+def best_model(experiment: Experiment, world: World, run_dir: RunDir) -> Any:
     """The model of the best epoch, which reads plain rows and computes in float32. All ranks; the root reads.
 
     The saved model computes in float32 whatever it was trained in, so it is evaluated in float32, too.
     """
-    require_equal_weights(world, parts.model.weights)
-    world.together(lambda: checkpoint.restore(checkpoint.load(run_dir.best), parts.variables), on="root")
-    world.broadcast_variables(parts.model.weights)
-    return in_float32(parts.model)
+    require_equal_weights(world, experiment.model.weights)
+    world.together(lambda: checkpoint.restore(checkpoint.load(run_dir.best), experiment.variables), on="root")
+    world.broadcast_variables(experiment.model.weights)
+    return in_float32(experiment.model)

@@ -14,12 +14,12 @@ from hvd_train.config import SPLITS, Split
 from hvd_train.distributed import World
 from hvd_train.evaluation import Evaluation, published_results
 from hvd_train.runs import Report, git_state, versions
+from hvd_train.training.experiment import Experiment
 from hvd_train.training.loop import TrainingLoop
-from hvd_train.training.setup import Parts
 
 
 def make_report(
-    parts: Parts,
+    experiment: Experiment,
     world: World,
     loop: TrainingLoop,
     facts: dict[str, str],
@@ -29,11 +29,11 @@ def make_report(
     started: float,
 ) -> Report:
     """The report of a run that began at `started` by the monotonic clock. All ranks (gathers the names of hosts)."""
-    dataset, schema = parts.dataset, parts.dataset.schema
+    dataset, schema = experiment.dataset, experiment.dataset.schema
     rows: dict[str, int] = {split: dataset.num_rows(split) for split in SPLITS}
     return Report(
         facts=facts,
-        config=asdict(parts.config),
+        config=asdict(experiment.config),
         settings=settings_in_use(world),
         metrics={split: evaluation.metrics for split, evaluation in evaluations.items()},
         baselines={split: evaluation.baselines for split, evaluation in evaluations.items()},
@@ -42,7 +42,7 @@ def make_report(
         temperature=temperature,
         verdict=evaluations["test"].verdict,
         published=published_results.rmse_of_others(
-            parts.config.table.path, rows, schema.num_features, schema.label_kind
+            experiment.config.table.path, rows, schema.num_features, schema.label_kind
         ),
         **of_training(loop, started),
         wall_seconds=time.monotonic() - started,
@@ -52,7 +52,7 @@ def make_report(
         versions=versions(),
         hosts=dict(Counter(world.allgather(world.placement.host))),
         size=world.size,
-        seed=parts.config.training.seed,
+        seed=experiment.config.training.seed,
         git=git_state(),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     )

@@ -35,24 +35,24 @@ def main(argv: list[str]) -> None:
 def trained(config: Any, world: Any, *, target: float | None, seconds: float) -> dict[str, Any]:
     """The curve and the rate. All ranks; the root's clock decides for all."""
     from hvd_train.events import Observer, Watch
-    from hvd_train.training import assemble
+    from hvd_train.training import set_up
 
-    parts = assemble(config, world, Observer(), Watch())
-    batches = parts.batches
-    world.broadcast_variables(parts.variables)
-    execute = stepper(parts.trained, train_batches(parts, world))
-    validation = parts.prepared(parts.load("val", world))
-    infer = parts.infer(parts.trained)
+    experiment = set_up(config, world, Observer(), Watch())
+    batches = experiment.batch_sizes
+    world.broadcast_variables(experiment.variables)
+    execute = stepper(experiment.trained, train_batches(experiment, world))
+    validation = experiment.prepared(experiment.load("val", world))
+    infer = experiment.infer(experiment.trained)
 
     def look() -> float:
-        return parts.validate(world, infer, validation)["loss"]
+        return experiment.validate(world, infer, validation)["loss"]
 
     look()
     execute()  # traces and compiles
     typical = max(world.broadcast(min(execute() for _ in range(2))), 1e-6)
     chunk = max(1, round(seconds / NUM_LOOKS / typical))
     clock = 3 * typical  # the steps that were taken so far count as what they cost once compiled
-    steps_per_execution = int(parts.trained.steps_per_execution)
+    steps_per_execution = int(experiment.trained.steps_per_execution)
     curve: list[tuple[float, float]] = []
     done, training_s = 0, 0.0
     while True:

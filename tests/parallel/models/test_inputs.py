@@ -16,7 +16,7 @@ from hvd_train.distributed.world import World
 from hvd_train.models.inputs import InputSpec, arranged_columns, positions_and_channels
 from hvd_train.models.seeds import Seeds
 from hvd_train.models.transforms import Fit, log_covariance, transformed
-from hvd_train.training.setup import input_spec
+from hvd_train.training.compile import input_spec
 
 
 def through(rows: np.ndarray, config: ModelConfig, spec: InputSpec) -> np.ndarray:

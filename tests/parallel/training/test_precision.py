@@ -18,7 +18,9 @@ from hvd_train.errors import ConfigError
 from hvd_train.events import Observer
 from hvd_train.inference.export import load_trained
 from hvd_train.runs.directory import RunDir
-from hvd_train.training.precision import computing_in, in_float32, resolve_auto
+from hvd_train.training.float32_copy import in_float32
+from hvd_train.training.mixed_precision import computing_in
+from hvd_train.training.precision_choice import resolve_auto
 from hvd_train.training.run import train_and_evaluate
 from hvd_train.training.saveable import check_saveable
 

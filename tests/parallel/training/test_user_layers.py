@@ -13,7 +13,8 @@ from hvd_train.errors import ConfigError
 from hvd_train.inference.custom_objects import custom_objects, load, references
 from hvd_train.runs.directory import RunDir
 from hvd_train.runs.user_code import keep, use_kept
-from hvd_train.training.precision import computing_in, in_float32
+from hvd_train.training.float32_copy import in_float32
+from hvd_train.training.mixed_precision import computing_in
 from hvd_train.training.saveable import check_saveable
 
 

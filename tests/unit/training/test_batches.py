@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hvd_train.config import TrainingConfig
 from hvd_train.data import default_num_virtual_shards
 from hvd_train.errors import ConfigError
-from hvd_train.training.batch_sizes import default_global_batch_size, plan_batches, shards_for_batch
+from hvd_train.training.batch_sizes import default_global_batch_size, resolve_batch_sizes, shards_for_batch
 
 
 def plan(size: int, *, shards: int = 64, rows: int = 100_000, **training: int):
-    return plan_batches(TrainingConfig(**training), size=size, num_virtual_shards=shards, num_train_rows=rows)
+    return resolve_batch_sizes(TrainingConfig(**training), size=size, num_virtual_shards=shards, num_train_rows=rows)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 8, 64])

@@ -1,0 +1,28 @@
+"""Replaces the automatic defaults of a config by values: global batch size, virtual shards, the path of the table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hvd_train.config import RunConfig, absolute
+from hvd_train.data import Dataset
+from hvd_train.distributed import World
+from hvd_train.training.batch_sizes import BatchSizes, resolve_batch_sizes
+
+
+def resolve_defaults(config: RunConfig, dataset: Dataset, world: World) -> tuple[RunConfig, BatchSizes]:
+    """The config with everything chosen, as it is saved, and the batch sizes. Pure."""
+    batch_sizes = resolve_batch_sizes(
+        config.training,
+        size=world.size,
+        num_virtual_shards=dataset.num_virtual_shards,
+        num_train_rows=dataset.num_rows("train"),
+    )
+    training = config.training
+    if not batch_sizes.follows_size:
+        training = replace(training, global_batch_size=batch_sizes.global_batch_size)
+    table = replace(config.table, path=config.table.path.resolve() if config.table.path else None)
+    split = replace(config.split, num_virtual_shards=dataset.num_virtual_shards)
+    evaluation = replace(config.evaluation, metrics=tuple(map(absolute, config.evaluation.metrics)))
+    config = replace(config, training=training, table=table, split=split, evaluation=evaluation)
+    return config, batch_sizes

@@ -1,0 +1,95 @@
+"""Builds the model of an experiment and compiles it with its loss and the distributed optimizer."""
+
+from __future__ import annotations
+
+import keras
+
+from hvd_train import models
+from hvd_train.config import RunConfig
+from hvd_train.data import Dataset, augments, make_plan
+from hvd_train.distributed import World
+from hvd_train.evaluation import (
+    MetricSet,
+    OutputSpec,
+    log_frequency,
+)
+from hvd_train.models import (
+    Fit,
+    HeadSpec,
+    InputSpec,
+    LossSettings,
+)
+from hvd_train.optimizers import make_optimizer, make_schedule
+from hvd_train.training.batch_sizes import BatchSizes
+from hvd_train.training.experiment import Experiment
+from hvd_train.training.mixed_precision import computing_in
+from hvd_train.training.train_targets import TrainTargets
+from hvd_train.training.weight_averaging import WeightAverage
+
+MOST_STEPS_PER_EXECUTION = 16
+# Train rows that a transform of the inputs is fitted on; a quantile then has an error under 0.5 % of the rows.
+FITTED_ROWS = 50_000
+
+
+def compile_experiment(
+    config: RunConfig, dataset: Dataset, batch_sizes: BatchSizes, world: World, spec: InputSpec | None = None
+) -> Experiment:
+    """The experiment with its model compiled with the distributed optimizer. All ranks, with the same `spec`. No collective."""
+    spec = spec or input_spec(config, dataset)
+    training, schema = config.training, dataset.schema
+    targets = TrainTargets.of(dataset, config)
+    output_spec = OutputSpec.of(schema.label_kind, schema.label_values, targets.loss, delta=targets.delta)
+    metrics = MetricSet.of(output_spec)
+    plan = make_plan(
+        dataset,
+        config.sampling,
+        seed=training.seed,
+        rows_per_shard_step=batch_sizes.rows_per_shard_step,
+        passes=config.distributed.backward_passes_per_step,
+    )
+    keras.utils.set_random_seed(training.seed)
+    head = head_spec(dataset, output_spec, targets)
+    with computing_in(training.precision):
+        model = models.build(config.model, spec, head, seed=training.seed, rank=world.rank, num_ranks=world.size)
+        preparation, trained = (None, model) if augments(config.sampling) else models.split(model)
+    schedule = make_schedule(
+        config.optimizer,
+        global_batch_size=batch_sizes.global_batch_size,
+        steps_per_epoch=plan.num_steps,
+        num_epochs=training.num_epochs,
+    )
+    ema = training.ema_momentum if training.averaging == "ema" else None
+    optimizer = world.distribute(make_optimizer(config.optimizer, schedule, ema_momentum=ema), config.distributed)
+    soft = targets.table is not None or targets.standardises
+    loss = targets.objective.train_loss(LossSettings(config.objective, soft, targets.scale, targets.delta))
+    trained.compile(
+        optimizer,
+        loss.function,
+        loss_weights=loss.weight,
+        steps_per_execution=training.steps_per_execution or min(MOST_STEPS_PER_EXECUTION, plan.num_steps),
+        jit_compile=False,  # the collectives cannot be compiled, and on CPUs XLA was slower
+    )
+    optimizer.build(trained.trainable_variables)
+    average = WeightAverage.of(training, trained)
+    return Experiment(
+        config, dataset, batch_sizes, metrics, plan, targets, model, trained, preparation, head, average, loss
+    )
+
+
+def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
+    """The statistics of the train split that the first layers are built from. Reads rows of every shard."""
+    statistics, fit = dataset.statistics, Fit()
+    if config.model.whiten or config.model.transform in ("quantile", "log-covariance"):
+        fit = Fit.of(config.model.inputs, dataset.sample("train", FITTED_ROWS), statistics.mean, statistics.std)
+    return InputSpec(statistics.mean, statistics.std, dataset.schema.layout, fit)
+
+
+def head_spec(dataset: Dataset, output_spec: OutputSpec, targets: TrainTargets) -> HeadSpec:
+    """The initial outputs: the label frequencies of the train split, or its mean and standard deviation."""
+    kind = targets.objective.head
+    if output_spec.kind == "values":
+        return HeadSpec(kind, mean=targets.mean, scale=targets.scale)
+    log_share = log_frequency(dataset.label_counts("train"))
+    if output_spec.kind == "classes":
+        return HeadSpec(kind, log_share)
+    return HeadSpec(kind, log_share, output_spec.values, targets.mean, targets.scale)

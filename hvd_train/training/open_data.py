@@ -1,0 +1,52 @@
+"""Opens the dataset of a run: one rank of each host converts the table if need be, and all check that it is the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from hvd_train.config import RunConfig
+from hvd_train.data import Dataset, prepare
+from hvd_train.distributed import World
+from hvd_train.errors import DataError
+from hvd_train.events import Observer, Watch
+from hvd_train.training.batch_sizes import shards_for_batch
+
+
+def open_dataset(config: RunConfig, world: World, observer: Observer, watch: Watch) -> Dataset:
+    """The dataset of a run, which one rank of each host converts if need be. All ranks.
+
+    Raises:
+        DataError: alike on every rank, where the data cannot be used, or are not the same on all hosts.
+    """
+    split = config.split
+    wanted = shards_for_batch(config.training, world.size)
+    if split.num_virtual_shards is None and wanted is not None:
+        split = replace(split, num_virtual_shards=wanted)
+    report = observer.on_message if world.is_root else None
+
+    def convert() -> Path:
+        # Tells the watchdog that the conversion makes progress: a long one is no stall.
+        where = "the conversion of the table"
+        return prepare(
+            config.table,
+            split,
+            report=report,
+            progress=lambda *_: watch.phase(where, waits_for_others=False),
+        )
+
+    watch.phase("the wait for the data", waits_for_others=True)
+    converted = world.together(convert, on="local root")
+    watch.phase("the opening of the data", waits_for_others=True)
+    by_host = world.allgather((world.placement.host, converted))
+    directories = {host: directory for host, directory in by_host if directory is not None}
+    dataset = world.together(lambda: Dataset.open(directories[world.placement.host]))
+    assert dataset is not None
+    checksums = world.allgather((dataset.checksum, world.placement.host))
+    others = sorted({host for checksum, host in checksums if checksum != checksums[0][0]})
+    if others:
+        raise DataError(
+            f"The data on {', '.join(others)} is not the data on {checksums[0][1]} (checksums differ). "
+            f"Copy the same file, or the converted dataset directory, to every host."
+        )
+    return dataset
