@@ -34,6 +34,7 @@ OF_THE_SYSTEM = {
         "cd",
         "cp",
         "docker",
+        "tensorboard",
         "git",
         "kill",
         "mkdir",

@@ -10,7 +10,7 @@ import pytest
 TESTS = Path(__file__).resolve().parents[1]
 PACKAGE = TESTS.parent / "hvd_train"
 # What is tested outside of the package.
-OTHER = {"docs", "docker", "setup"}
+OTHER = {"docs", "docker", "examples", "setup"}
 LONGEST = 300
 
 
@@ -21,9 +21,10 @@ def test_tests_lie_in_folders_of_the_package(kind: str) -> None:
     assert not unknown, "no folder of the package has this name"
 
 
-def test_a_file_of_tests_has_a_name_of_its_own() -> None:
-    """pytest imports test files by their base names."""
-    names = collections.Counter(path.name for path in TESTS.rglob("test_*.py"))
+@pytest.mark.parametrize("kind", sorted(path.name for path in TESTS.iterdir() if path.is_dir()))
+def test_a_file_of_tests_has_a_name_of_its_own(kind: str) -> None:
+    """pytest imports test files by their base names, and one run of it takes all of a kind."""
+    names = collections.Counter(path.name for path in (TESTS / kind).rglob("test_*.py"))
     assert [name for name, count in names.items() if count > 1] == []
 
 
