@@ -14,8 +14,9 @@ from hvd_train.config import RunConfig, toml
 from hvd_train.distributed import World, gathering
 from hvd_train.errors import ConfigError
 from hvd_train.events import Observer
-from hvd_train.processes import GRACE_S, job_of
+from hvd_train.processes import GRACE_S
 from hvd_train.runs import Report, RunDir, new_run_dir
+from hvd_train.schedulers import detect_job
 
 
 def train(
@@ -61,7 +62,7 @@ def train(
     world = world or open_world(chosen.distributed, watchdog_s=chosen.training.watchdog_s)
     with gathering(world.placement, "learn which run it is", limit_s=chosen.training.watchdog_s):
         directory = world.together(
-            lambda: RunDir(Path(run_dir)) if run_dir else new_run_dir("python", job=job_of(os.environ)), on="root"
+            lambda: RunDir(Path(run_dir)) if run_dir else new_run_dir("python", job=detect_job(os.environ)), on="root"
         )
         assert directory is not None
         if resume and config is None:

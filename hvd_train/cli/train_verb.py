@@ -85,12 +85,12 @@ def resumed_run(
 
 def new_run(arguments: TrainArguments, world: World) -> RunDir:
     """The directory of a new run: --run-dir, or one that the root makes now. All ranks."""
-    from hvd_train.processes import job_of
     from hvd_train.runs import new_run_dir
+    from hvd_train.schedulers import detect_job
 
     wanted, recipe = arguments.run_dir, arguments.recipe
     run_dir = world.together(
-        lambda: RunDir(wanted) if wanted else new_run_dir(recipe, job=job_of(os.environ)), on="root"
+        lambda: RunDir(wanted) if wanted else new_run_dir(recipe, job=detect_job(os.environ)), on="root"
     )
     assert run_dir is not None
     return run_dir

@@ -1,3 +1,4 @@
 from . import forms as forms
+from .hostfile import Host as Host
 
-__all__ = ["forms"]
+__all__ = ["Host", "forms"]

@@ -1,6 +1,4 @@
 from . import jobs as jobs
-from .batch_job import Job as Job
-from .batch_job import job_of as job_of
 from .ending import end_process as end_process
 from .ending import leave as leave
 from .launcher import PATIENCE_S as PATIENCE_S
@@ -20,13 +18,11 @@ __all__ = [
     "KILLED",
     "MEMORY_RAN_OUT",
     "PATIENCE_S",
-    "Job",
     "OomWatch",
     "Stopped",
     "end_launcher",
     "end_process",
     "is_launcher_command",
-    "job_of",
     "jobs",
     "leave",
     "ran_out",

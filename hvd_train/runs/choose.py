@@ -8,9 +8,9 @@ import itertools
 from pathlib import Path
 
 from hvd_train.errors import CheckpointError, UserError
-from hvd_train.processes import Job
 from hvd_train.runs.directory import LAST, RunDir
 from hvd_train.runs.directory_lock import holder, make
+from hvd_train.schedulers import Job
 
 
 def new_run_dir(

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from hvd_train.errors import UserError
 from hvd_train.files import open_lock, process_name, read_note, write_note
-from hvd_train.processes import job_of
+from hvd_train.schedulers import detect_job
 from hvd_train.text import one_line
 
 LOCK = ".lock"
@@ -185,7 +185,7 @@ def _silent_for(directory: Path, descriptor: int) -> float:
 
 
 def _note() -> str:
-    job = job_of(os.environ)
+    job = detect_job(os.environ)
     since = time.strftime("%Y-%m-%d %H:%M:%S")
     return f"{process_name()}, since {since}{f', {job}' if job else ''}\n{boot_id()}\n"
 

@@ -16,10 +16,10 @@ import pytest
 
 from hvd_train.errors import CheckpointError, UserError
 from hvd_train.files.writing import new_file
-from hvd_train.processes.batch_job import Job, job_of
 from hvd_train.runs import RunDir, latest_run, new_run_dir
 from hvd_train.runs import directory_lock as module
 from hvd_train.runs.directory_lock import LOCK, boot_id, holder, lock_directory
+from hvd_train.schedulers.job import Job
 
 NOW = datetime.datetime(2026, 11, 27, 20, 10)
 HOLD = """
@@ -47,26 +47,6 @@ def test_runs_that_start_in_one_second_get_a_directory_each(tmp_path: Path) -> N
 def test_a_job_s_runs_carry_its_id(tmp_path: Path) -> None:
     run = new_run_dir("debug", now=NOW, parent=tmp_path, job=Job("Slurm", "12_3"))
     assert run.path.name == "debug-20261127-201000-job12_3"
-
-
-@pytest.mark.parametrize(
-    ("environment", "told"),
-    [
-        ({}, "None"),
-        ({"SLURM_JOB_ID": "7"}, "Slurm job 7"),
-        ({"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}, "Slurm job 7_2"),
-        ({"PBS_JOBID": "123.server"}, "PBS job 123"),
-        ({"PBS_JOBID": "123[4].server"}, "PBS job 123_4"),
-        ({"JOB_ID": "5", "SGE_TASK_ID": "undefined"}, "Grid Engine job 5"),
-        ({"JOB_ID": "5", "SGE_TASK_ID": "3"}, "Grid Engine job 5_3"),
-        ({"JOB_ID": "5"}, "None"),
-        ({"LSB_JOBID": "8", "LSB_JOBINDEX": "0"}, "LSF job 8"),
-        ({"LSB_JOBID": "8", "LSB_JOBINDEX": "10"}, "LSF job 8_10"),
-        ({"PBS_JOBID": "../../x"}, "PBS job "),
-    ],
-)
-def test_jobs_and_tasks_of_arrays_are_read_from_the_environment(environment: dict[str, str], told: str) -> None:
-    assert str(job_of(environment)) == told
 
 
 def test_a_second_start_is_refused_naming_the_first_and_free_after_it(tmp_path: Path) -> None:

@@ -1,0 +1,9 @@
+from .base import BatchScheduler as BatchScheduler
+from .base import Scheduler as Scheduler
+from .job import Job as Job
+from .job import Resources as Resources
+from .slurm import Slurm as Slurm
+from .table import SCHEDULERS as SCHEDULERS
+from .table import detect_job as detect_job
+
+__all__ = ["SCHEDULERS", "BatchScheduler", "Job", "Resources", "Scheduler", "Slurm", "detect_job"]

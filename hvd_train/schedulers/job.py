@@ -1,0 +1,43 @@
+"""A batch job: what it is called, and what it asks for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job, or one task of a job array."""
+
+    scheduler: str
+    id: str
+    """Letters, digits, - and _ alone: 123, or 123_4 for task 4 of the array 123."""
+
+    @classmethod
+    def of(cls, scheduler: str, given: str) -> Job:
+        """With an id that is safe in a file name."""
+        return cls(scheduler, re.sub(r"[^A-Za-z0-9-]+", "_", given).strip("_")[:40])
+
+    def __str__(self) -> str:
+        return f"{self.scheduler} job {self.id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a job asks its scheduler for."""
+
+    name: str
+    """Letters, digits, dots, - and _."""
+    num_hosts: int
+    ranks_per_host: int
+    cpus_per_rank: int = 1
+    memory_mb_per_cpu: int | None = None
+    """None is the default of the site."""
+    time_limit_s: int
+    warning_s: int = 120
+    """So long before the limit the scheduler sends SIGUSR1 to the job script."""
+    queue: str = ""
+    account: str = ""
+    log: str = ""
+    """A file for the output; the scheduler's default where it is empty."""
