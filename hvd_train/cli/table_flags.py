@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from hvd_train.config import TableConfig
+import tyro.conf
+
+from hvd_train.config import FORMATS_SHOWN, TableConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableFlags:
     """How to read the table. By default as `train` read the table of the run. There is one flag for each field of `TableFormat`."""
 
-    format: Literal["auto", "csv", "parquet", "libsvm", "npz"] | None = None
-    """File format of the table. By default its content decides, or else the format of the table of the run."""
+    format: Annotated[str | None, tyro.conf.arg(metavar=FORMATS_SHOWN)] = None
+    """File format of the table, or a Table class of your own. By default its content decides, or else the format of the table of the run."""
     delimiter: str | None = None
     """The character between the columns of a text table."""
     header: Literal["auto", "yes", "no"] | None = None

@@ -30,11 +30,14 @@ from .section import require as require
 from .split import SPLITS as SPLITS
 from .split import Split as Split
 from .split import SplitConfig as SplitConfig
+from .table import FORMATS_SHOWN as FORMATS_SHOWN
 from .table import TableConfig as TableConfig
+from .table import is_format as is_format
 from .text_options import NAMED_DELIMITERS as NAMED_DELIMITERS
 from .training import TrainingConfig as TrainingConfig
 
 __all__ = [
+    "FORMATS_SHOWN",
     "NAMED_DELIMITERS",
     "NETWORKS",
     "SPLITS",
@@ -59,6 +62,7 @@ __all__ = [
     "TrainingConfig",
     "absolute",
     "file_of",
+    "is_format",
     "is_reference",
     "parse_layout",
     "parse_options",

@@ -9,8 +9,24 @@ from typing import Annotated, Literal
 import tyro.conf
 
 from hvd_train.config.layout import parse_layout
+from hvd_train.config.reference import FORM, absolute, is_reference, require_form
 from hvd_train.config.section import Section, require
 from hvd_train.config.text_options import broken_rules
+from hvd_train.errors import ConfigError
+
+TABLE_FORMATS = ("auto", "csv", "parquet", "libsvm", "npz")
+FORMATS_SHOWN = f"{{{','.join(TABLE_FORMATS)}}}|FILE.py:CLASS"
+
+
+def is_format(text: str) -> bool:
+    """Whether this names a built-in format, or is a well-formed reference to a user's own."""
+    if not is_reference(text):
+        return text in TABLE_FORMATS
+    try:
+        require_form(text, key="format")
+    except ConfigError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +49,8 @@ class TableConfig(Section):
     """Whether the first line of the table holds names. auto assumes so when most of its cells are not numbers."""
     delimiter: str = ","
     """The character between the columns of a text table, or tab, or whitespace. whitespace, or a space, stands for runs of blanks."""
-    format: Literal["auto", "csv", "parquet", "libsvm", "npz"] = "auto"
-    """File format of the table. auto decides by the content and the name. csv may be compressed (gz, bz2, xz, zip)."""
+    format: Annotated[str, tyro.conf.arg(metavar=FORMATS_SHOWN)] = "auto"
+    """File format of the table. auto decides by the content and the name. csv may be compressed (gz, bz2, xz, zip). A Table class of your own is path/to/file.py:Class or package.module:Class."""
     missing: tuple[str, ...] = ()
     """Texts that stand for a missing value, such as NA, ? or -999. An empty cell is always a missing value."""
     decimal: Literal[".", ","] = "."
@@ -55,6 +71,11 @@ class TableConfig(Section):
     """Directory for converted tables. By default $XDG_CACHE_HOME/hvd_train or ~/.cache/hvd_train."""
 
     def check(self) -> None:
+        if is_reference(self.format):
+            require_form(self.format, key="format")
+            object.__setattr__(self, "format", absolute(self.format))
+        rule = f"it is one of {', '.join(TABLE_FORMATS)}, or a class of your own, written {FORM}"
+        require(is_format(self.format), "format", self.format, rule)
         for broken in broken_rules(self.delimiter, self.thousands, self.encoding, self.comment):
             require(False, *broken)
         require(self.num_songs >= 1000, "num_songs", self.num_songs, "the synthetic set has at least 1000 songs")

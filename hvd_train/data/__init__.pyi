@@ -22,12 +22,15 @@ from .plan import EpochPlan as EpochPlan
 from .schema import NUM_OFFICIAL_TRAIN_SONGS as NUM_OFFICIAL_TRAIN_SONGS
 from .schema import NUM_SONG_TIMBRES as NUM_SONG_TIMBRES
 from .schema import NUM_SONGS as NUM_SONGS
+from .schema import Columns as Columns
 from .schema import Schema as Schema
 from .sharding import default_num_virtual_shards as default_num_virtual_shards
 from .sharding import in_words as in_words
 from .sharding import nearest_divisors as nearest_divisors
 from .sharding import nearest_multiples as nearest_multiples
 from .sharding import own_shards as own_shards
+from .sources import Chunk as Chunk
+from .sources import Table as Table
 from .sources import TableFormat as TableFormat
 from .standard import Standard as Standard
 from .statistics import Statistics as Statistics
@@ -40,6 +43,8 @@ __all__ = [
     "NUM_SONGS",
     "NUM_SONG_TIMBRES",
     "Augmentation",
+    "Chunk",
+    "Columns",
     "Dataset",
     "EpochPlan",
     "Mixup",
@@ -49,6 +54,7 @@ __all__ = [
     "ShowProgress",
     "Standard",
     "Statistics",
+    "Table",
     "TableFormat",
     "Tell",
     "augments",

@@ -26,6 +26,7 @@ from hvd_train.data.conversion.spill import ShowProgress
 from hvd_train.data.conversion.writing import write_error
 from hvd_train.data.dataset import CONVERSION_VERSION, Dataset, file_sha256, is_dataset
 from hvd_train.data.songs.table import SYNTHETIC_VERSION, SyntheticSongs
+from hvd_train.data.sources import code_key
 from hvd_train.data.sources.opening import first_bytes
 from hvd_train.data.sources.table_format import FIELDS as TABLE_FORMAT_FIELDS
 from hvd_train.errors import DataError
@@ -64,7 +65,7 @@ def prepare(
         stem, content = f"synthetic-songs-{table.num_songs}", f"synthetic songs {SYNTHETIC_VERSION} {table.num_songs}"
     else:
         first_bytes(table.path)  # refuses no such file, an empty one
-        stem, content = table.path.name.partition(".")[0][:40] or "table", _content_key(table.path)
+        stem, content = table.path.name.partition(".")[0][:40] or "table", _content_key(table.path, table.format)
     target = cache_dir(table) / f"{stem}-{_key(table, split, content)}"
 
     def make() -> None:
@@ -143,9 +144,10 @@ def _key(table: TableConfig, split: SplitConfig, content: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _content_key(path: Path) -> str:
+def _content_key(path: Path, table_format: str) -> str:
     try:
-        return f"{file_sha256(path)} {''.join(path.suffixes)[-20:]}"  # the name may decide the format
+        # The name may decide the format.
+        return f"{file_sha256(path)} {''.join(path.suffixes)[-20:]}{code_key(table_format)}"
     except OSError as error:
         raise DataError(f"{path}: it cannot be read: {error.strerror or error}.") from None
 

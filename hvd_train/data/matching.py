@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hvd_train.config import is_reference
 from hvd_train.data.schema import Columns, Schema, unnamed_columns
-from hvd_train.data.sources import Table, TableFormat
-from hvd_train.data.sources.opening import detect_format
+from hvd_train.data.sources import Table, TableFormat, detect_format
 from hvd_train.errors import DataError
 
 _LABEL_APART = ("npz", "libsvm")
@@ -27,6 +27,8 @@ def format_of_new_rows(path: Path, trained: TableFormat, given: Mapping[str, Any
     stands for a missing value, the delimiter, the base of LIBSVM's indices, and so on.
     """
     found = given.get("format", "auto")
+    if found == "auto" and is_reference(trained.format):
+        found = trained.format  # no file shows that it is for a user's own class
     if found == "auto":
         found = detect_format(path)
         if found == "csv" and trained.format == "libsvm" and path.suffix.lower() not in (".csv", ".tsv"):

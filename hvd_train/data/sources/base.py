@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hvd_train.config import Split
+from hvd_train.data.conversion.exactness import extremes_of
 from hvd_train.data.schema import Columns
+from hvd_train.data.sources.header import Expected
 from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
@@ -36,12 +38,30 @@ class Chunk:
 
 
 class Table(ABC):
-    """A labelled table. Reading it twice gives the same rows."""
+    """A labelled table. Reading it twice gives the same rows.
+
+    To read a format of your own, write a subclass and name it: `hvd-train train --format own.py:Scores --data rows.scores`.
+
+        class Scores(Table):
+            def __init__(self, path, table_format):
+                super().__init__(path, table_format)
+                with path.open() as file:
+                    self.columns = tuple(file.readline().split())
+
+            def chunks(self, columns):
+                cells = np.loadtxt(self.path, skiprows=1, ndmin=2)
+                yield self.chunk_of(cells, columns, start=0)
+
+    The constructor reads what it needs to know the columns, and no more. `chunks` reads the rows, in blocks of a few MiB
+    where the table is large. Raise `hvd_train.errors.DataError` for a file that cannot be read; `row_error` makes one that
+    names the row and the column. One process of each host reads the table. Of the attributes below only `columns` must be
+    set.
+    """
 
     path: Path
     columns: tuple[str, ...]
     """Names of all columns; made up where `is_named` is false."""
-    is_named: bool
+    is_named: bool = True
     table_format: TableFormat = TableFormat()
     """How it is read, without an `auto` that was found out."""
     remarks: tuple[str, ...] = ()
@@ -54,6 +74,14 @@ class Table(ABC):
     """Columns that number or name the rows, and are features only where they are asked for."""
     is_songs: bool = False
     """Whether its columns are those of YearPredictionMSD, as far as its beginning tells."""
+
+    def __init__(self, path: Path, table_format: TableFormat) -> None:
+        self.path, self.table_format = path, table_format
+
+    @classmethod
+    def open(cls, path: Path, table_format: TableFormat, expected: Expected | None) -> Table:
+        """The table at `path`. `expected` are the columns that a model needs, for formats that may lack a header."""
+        return cls(path, table_format)
 
     @functools.cached_property
     def missing(self) -> MissingMarkers:
@@ -72,7 +100,24 @@ class Table(ABC):
 
     @abstractmethod
     def chunks(self, columns: Columns) -> Iterator[Chunk]:
-        """The rows in order, in blocks of a few MiB. Raises DataError naming file, place and column."""
+        """The rows in order, in blocks of a few MiB: the features, label and key that `columns` numbers from 0.
+
+        Raises DataError naming the file, the row and the column.
+        """
+
+    def chunk_of(self, cells: NDArray[np.float64], columns: Columns, start: int) -> Chunk:
+        """The chunk of some consecutive rows, from all their cells.
+
+        `cells` is (n, number of columns) of numbers, with NaN for a missing one. `start` is the number of the first row,
+        from 0. Raises DataError at an infinite feature.
+        """
+        matrix = np.asarray(cells, np.float64)[:, list(columns.features)]
+        return Chunk(
+            np.ascontiguousarray(checked_float32(self, matrix, columns, start)),
+            labels=None if columns.label is None else cells[:, columns.label],
+            keys=None if columns.key is None else cells[:, columns.key],
+            extremes=extremes_of(matrix),
+        )
 
     def stamp(self) -> tuple[int, int]:
         """Bytes and time of change, to notice that the file is changed while it is read."""

@@ -40,6 +40,10 @@ CAREFUL_ROWS = 1024
 class CsvTable(Table):
     """A text table."""
 
+    @classmethod
+    def open(cls, path: Path, table_format: TableFormat, expected: Expected | None) -> CsvTable:
+        return cls(path, table_format, expected=expected)
+
     def __init__(self, path: Path, table_format: TableFormat, *, expected: Expected | None = None) -> None:
         self.path = path
         self._notation = Notation(table_format.decimal, table_format.thousands)

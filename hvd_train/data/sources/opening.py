@@ -1,4 +1,4 @@
-"""Opening files that may be compressed, and telling formats apart."""
+"""Opening files that may be compressed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from hvd_train.data.sources.foreign import MAX_LOOK_BYTES, foreign_zip, looks_like_libsvm, refuse_foreign
+from hvd_train.data.sources.foreign import MAX_LOOK_BYTES, foreign_zip
 from hvd_train.errors import DataError
 
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, OSError)
 """What reading a damaged compressed file raises."""
 _BUFFER_BYTES = 1 << 20
-_PARQUET = b"PAR1"
-_ZIP = b"PK\x03\x04"
-_LIBSVM_SUFFIXES = (".libsvm", ".svm", ".svmlight")
-_SUFFIX_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".npz": "npz"} | dict.fromkeys(_LIBSVM_SUFFIXES, "libsvm")
+ZIP = b"PK\x03\x04"
+COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
+"""Ends of the names of compressed files."""
 
 
 def first_bytes(path: Path, count: int = 8) -> bytes:
@@ -46,24 +45,6 @@ def first_bytes(path: Path, count: int = 8) -> bytes:
     return beginning
 
 
-def detect_format(path: Path) -> str:
-    """csv, parquet, libsvm or npz, by the file's beginning and its name. Raises DataError for a file of another kind."""
-    beginning = first_bytes(path)
-    if beginning.startswith(_PARQUET):
-        return "parquet"
-    suffixes = [s.lower() for s in path.suffixes]
-    last = suffixes[-1] if suffixes else ""
-    if last in {".gz", ".bz2", ".xz", ".zip"} and len(suffixes) > 1:
-        last = suffixes[-2] if suffixes[-2] in _LIBSVM_SUFFIXES else last
-    if last in _SUFFIX_FORMATS:
-        return _SUFFIX_FORMATS[last]
-    if beginning.startswith(_ZIP) and _holds_arrays(path):
-        return "npz"
-    content = content_beginning(path)
-    refuse_foreign(path, content)
-    return "libsvm" if looks_like_libsvm(content) else "csv"
-
-
 def content_beginning(path: Path) -> bytes:
     """The first bytes of a file, decompressed; fewer where it is damaged. Raises DataError where it cannot be read."""
     with open_bytes(path) as file:
@@ -71,15 +52,6 @@ def content_beginning(path: Path) -> bytes:
             return file.stream.read(MAX_LOOK_BYTES)
         except DAMAGE:
             return b""
-
-
-def _holds_arrays(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (*DAMAGE, ValueError, NotImplementedError, RuntimeError):
-        return False
-    return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +86,7 @@ def _decompressed(
         opened = bz2.BZ2File(raw)
     elif beginning.startswith(b"\xfd7zXZ\x00"):
         opened = lzma.LZMAFile(raw)  # noqa: SIM115 (closed by the stack)
-    elif beginning.startswith(_ZIP):
+    elif beginning.startswith(ZIP):
         opened = _open_zip(path, stack.enter_context(zipfile.ZipFile(raw)))
     else:
         return raw

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hvd_train.config import TableConfig
+from hvd_train.config import TableConfig, is_format, is_reference
 from hvd_train.files import Damaged
 
 
@@ -56,6 +56,8 @@ class TableFormat:
 
     def idle(self, names: Iterable[str]) -> str | None:
         """What to tell where some of these fields say nothing about a file of this format."""
+        if is_reference(self.format):  # a user's class reads the file as it likes
+            return None
         heeded = {"format", "missing", "missing_labels", *_HEEDED.get(self.format, ())}
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in FIELDS if name in names and name not in heeded)
         return f"without effect on a table in the format {self.format}: {flags}" if flags else None
@@ -76,6 +78,8 @@ def _hints() -> dict[str, Any]:
 
 
 def _is_possible(name: str, value: Any) -> bool:
+    if name == "format":
+        return isinstance(value, str) and is_format(value)
     default = getattr(TableFormat(), name, None)
     if default is None or not isinstance(value, type(default)) or not all(isinstance(item, str) for item in value):
         return False
