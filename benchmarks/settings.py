@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hvd_train.bench import figures
-from hvd_train.bench.session import Plan, Session
+from hvd_train.bench.session import BenchSettings, Session
 from hvd_train.config.distributed import AUTOMATIC
 from hvd_train.config.recipes import REFERENCE
 from hvd_train.distributed.settings import YIELD
@@ -114,7 +114,7 @@ def main() -> None:
     rows = {name: row for name, row in ROWS.items() if not arguments.only or name in (AS_IT_COMES, *arguments.only)}
     rates: dict[str, list[float]] = {name: [] for name in rows}
     matmul: list[float] = []
-    plan = Plan(config=REFERENCE, sizes=(1, NP), seconds=arguments.seconds, num_repeats=arguments.repeats)
+    plan = BenchSettings(config=REFERENCE, sizes=(1, NP), seconds=arguments.seconds, num_repeats=arguments.repeats)
     about = header()
 
     def keep(parts: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any
 
 from records import check, header, run, save
 
-from hvd_train.bench.trial import run_as_rank, stepper, train_batches
+from hvd_train.bench.rank_program import run_as_rank, stepper, train_batches
 from hvd_train.config import RunConfig
 from hvd_train.config.recipes import REFERENCE, recipe
 from hvd_train.processes import jobs

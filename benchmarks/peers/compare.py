@@ -29,8 +29,8 @@ from rich.console import Console
 from rich.table import Table
 
 from hvd_train.bench import figures
-from hvd_train.bench.session import Plan, Session
-from hvd_train.bench.show import new_table
+from hvd_train.bench.presentation import new_table
+from hvd_train.bench.session import BenchSettings, Session
 from hvd_train.config.recipes import REFERENCE
 
 HERE = Path(__file__).resolve().parent
@@ -79,7 +79,7 @@ def main() -> None:
         return result
 
     with tempfile.TemporaryDirectory() as scratch:
-        plan = Plan(config=REFERENCE, sizes=(1, NP), seconds=arguments.seconds, num_repeats=1)
+        plan = BenchSettings(config=REFERENCE, sizes=(1, NP), seconds=arguments.seconds, num_repeats=1)
         with Session(plan, lambda _: None) as session:
             rows = {**own_rows(session), **peer_rows(venvs, arguments.seconds, Path(scratch))}
             chosen = {name: rows[name] for name in wanted if name not in left_out}

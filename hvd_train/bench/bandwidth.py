@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train.bench.trial import run_as_rank
+from hvd_train.bench.rank_program import run_as_rank
 
 # Of the copy whose speed is the memory's: far more than any cache holds.
 COPIED_BYTES = 2**27

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from hvd_train.bench import figures
-from hvd_train.bench.trial import Solo, Spec
+from hvd_train.bench.rank_program import Solo, Spec
 from hvd_train.config import RunConfig, toml
-from hvd_train.distributed import cpu_name, deal, read_machine
+from hvd_train.distributed import assign_cores, cpu_name, read_machine
 from hvd_train.processes import jobs
 
 # Beside its measuring a job starts TensorFlow and compiles; on a shared machine that can take a minute.
@@ -34,7 +34,7 @@ Told = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class BenchSettings:
     """What is measured, and how long."""
 
     config: RunConfig
@@ -68,8 +68,8 @@ def for_size(config: RunConfig, size: int, *, strong: int | None = None) -> RunC
 class Session:
     """Runs jobs one after the other; `told` hears of each."""
 
-    def __init__(self, plan: Plan, told: Told) -> None:
-        self.plan, self.told = plan, told
+    def __init__(self, settings: BenchSettings, told: Told) -> None:
+        self.settings, self.told = settings, told
         self.scratch = tempfile.TemporaryDirectory(prefix="hvd_train-bench-")
 
     def __enter__(self) -> Session:
@@ -105,9 +105,9 @@ class Session:
         """So many single-rank processes side by side, each on the cores that a rank would have: the ceiling."""
         machine = read_machine()
         # One process stands for a rank of the largest job.
-        of = num_processes if num_processes > 1 else max(self.plan.sizes)
-        dealt = [machine.cpus if all_cores else deal(machine, n, of).cpus for n in range(num_processes)]
-        solos = [Solo(n, num_processes, cores) for n, cores in enumerate(dealt)]
+        of = num_processes if num_processes > 1 else max(self.settings.sizes)
+        assigned = [machine.cpus if all_cores else assign_cores(machine, n, of).cpus for n in range(num_processes)]
+        solos = [Solo(n, num_processes, cores) for n, cores in enumerate(assigned)]
         return self._job(num_processes, config, parts=parts, num_rounds=num_rounds, env=env, solos=solos)
 
     def _job(
@@ -126,18 +126,18 @@ class Session:
             spec = Spec(
                 config=toml.dumps(config),
                 out=str(folder / f"answer-{solo.index if solo else 0}"),
-                seconds=self.plan.seconds,
+                seconds=self.settings.seconds,
                 num_rounds=num_rounds,
                 parts=parts,
                 started=time.monotonic(),
                 solo=solo,
                 gate=str(folder),
             )
-            program = [sys.executable, "-m", "hvd_train.bench.trial", spec.dumps()]
-            return program if solo else jobs.mpirun(size, program, hostfile=self.plan.hostfile)
+            program = [sys.executable, "-m", "hvd_train.bench.rank_program", spec.dumps()]
+            return program if solo else jobs.mpirun(size, program, hostfile=self.settings.hostfile)
 
         commands = [command(solo) for solo in solos] if solos else [command(None)]
-        limit_s = START_LIMIT_S + ROUND_FACTOR * self.plan.seconds * num_rounds * (3 if parts else 1)
+        limit_s = START_LIMIT_S + ROUND_FACTOR * self.settings.seconds * num_rounds * (3 if parts else 1)
         jobs.run(commands, limit_s=limit_s, env=env)
         answers = [json.loads((folder / f"answer-{n}").read_text()) for n in range(len(commands))]
         return {"ranks": [rank for answer in answers for rank in answer["ranks"]], "settings": answers[0]["settings"]}
@@ -145,22 +145,24 @@ class Session:
     def throughput(self, size: int) -> dict[str, Any]:
         """Rates, step times and where the time goes, at this number of ranks."""
         self.told(f"throughput of {size} rank{'s' if size > 1 else ''}")
-        return self.throughput_of(size, self.plan.config)
+        return self.throughput_of(size, self.settings.config)
 
     def throughput_of(self, size: int, config: RunConfig) -> dict[str, Any]:
         """The same of another config."""
-        job = self.ranks(size, config, parts=True, num_rounds=self.plan.num_repeats)
+        job = self.ranks(size, config, parts=True, num_rounds=self.settings.num_repeats)
         found = figures.throughput(job["ranks"])
         return found | {"start": figures.start_up(job["ranks"]), "settings": job["settings"]}
 
     def efficiency(self, size: int) -> dict[str, Any]:
         """Ranks against as many independent processes, interleaved."""
         together, apart = [], []
-        for repeat in range(self.plan.num_repeats):
-            self.told(f"{size} ranks against {size} independent processes, {repeat + 1} of {self.plan.num_repeats}")
+        for repeat in range(self.settings.num_repeats):
+            self.told(f"{size} ranks against {size} independent processes, {repeat + 1} of {self.settings.num_repeats}")
             kinds: list[Callable[[], None]] = [
-                lambda: together.append(figures.samples_per_s(self.ranks(size, self.plan.config)["ranks"])),
-                lambda: apart.append(figures.samples_per_s_apart(self.independent(size, self.plan.config)["ranks"])),
+                lambda: together.append(figures.samples_per_s(self.ranks(size, self.settings.config)["ranks"])),
+                lambda: apart.append(
+                    figures.samples_per_s_apart(self.independent(size, self.settings.config)["ranks"])
+                ),
             ]
             for kind in kinds if repeat % 2 == 0 else reversed(kinds):
                 kind()
@@ -174,16 +176,16 @@ class Session:
 
     def scaling(self) -> list[dict[str, Any]]:
         """Samples a second over the sizes, weak (fixed local batch) and strong (fixed global batch), interleaved."""
-        config, sizes = self.plan.config, self.plan.sizes
+        config, sizes = self.settings.config, self.settings.sizes
         local = config.training.local_batch_size
         strong = config.training.global_batch_size or (local or DEFAULT_LOCAL_BATCH) * max(sizes)
         weak = config.replace(training={"local_batch_size": local or strong // max(sizes), "global_batch_size": None})
         cases = {(kind, size): for_size(weak, size, strong=strong if kind == "strong" else None)
                  for size in sizes for kind in ("weak", "strong")}  # fmt: skip
         rates: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
-        for repeat in range(self.plan.num_repeats):
+        for repeat in range(self.settings.num_repeats):
             for (kind, size), case in cases.items():
-                self.told(f"{kind} scaling at {size}, {repeat + 1} of {self.plan.num_repeats}")
+                self.told(f"{kind} scaling at {size}, {repeat + 1} of {self.settings.num_repeats}")
                 rates[kind, size].append(figures.samples_per_s(self.ranks(size, case)["ranks"]))
         return [{"kind": kind, "size": size, "samples_per_s": figures.spread(values)}
                 for (kind, size), values in rates.items()]  # fmt: skip
@@ -194,9 +196,9 @@ class Session:
         answers: dict[str, dict[str, Any]] = {}
         for way in ("horovod", "mpi"):
             out = Path(tempfile.mkdtemp(dir=self.scratch.name)) / "answer"
-            spec = {"way": way, "sizes": MESSAGE_BYTES, "seconds": min(0.3, self.plan.seconds), "out": str(out)}
+            spec = {"way": way, "sizes": MESSAGE_BYTES, "seconds": min(0.3, self.settings.seconds), "out": str(out)}
             program = [sys.executable, "-m", "hvd_train.bench.bandwidth", json.dumps(spec)]
-            jobs.run([jobs.mpirun(size, program, hostfile=self.plan.hostfile)], limit_s=START_LIMIT_S)
+            jobs.run([jobs.mpirun(size, program, hostfile=self.settings.hostfile)], limit_s=START_LIMIT_S)
             answers[way] = json.loads(out.read_text())
         lines = []
         for number, length in enumerate(MESSAGE_BYTES):
@@ -209,14 +211,18 @@ class Session:
 
 
 def bench(
-    plan: Plan, measures: Iterable[str], told: Told, *, keep: Callable[[dict[str, Any]], None] = lambda _: None
+    settings: BenchSettings,
+    measures: Iterable[str],
+    told: Told,
+    *,
+    keep: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run what is asked for; returns all that bench.json holds. `keep` gets what is known after each measurement."""
-    result: dict[str, Any] = {"about": about(plan)}
-    several = [size for size in plan.sizes if size > 1]
-    with Session(plan, told) as session:
+    result: dict[str, Any] = {"about": about(settings)}
+    several = [size for size in settings.sizes if size > 1]
+    with Session(settings, told) as session:
         ways: dict[str, Callable[[], Any]] = {
-            "throughput": lambda: [session.throughput(size) for size in plan.sizes],
+            "throughput": lambda: [session.throughput(size) for size in settings.sizes],
             "efficiency": lambda: [session.efficiency(size) for size in several],
             "scaling": session.scaling,
             "allreduce": lambda: [session.allreduce(size) for size in several],
@@ -228,7 +234,7 @@ def bench(
     return result
 
 
-def about(plan: Plan) -> dict[str, Any]:
+def about(settings: BenchSettings) -> dict[str, Any]:
     """Date, machine, versions, config: what a figure means nothing without."""
     from hvd_train.runs import git_state, versions
 
@@ -238,9 +244,9 @@ def about(plan: Plan) -> dict[str, Any]:
         "load_before": os.getloadavg()[0],
         "versions": versions(),
         "git": git_state(),
-        "seconds": plan.seconds,
-        "repeats": plan.num_repeats,
-        "config": asdict(plan.config),
+        "seconds": settings.seconds,
+        "repeats": settings.num_repeats,
+        "config": asdict(settings.config),
     }
 
 

@@ -61,10 +61,10 @@ def bench(arguments: BenchArguments, placement: Placement, console: Console) -> 
 
 
 def _bench(arguments: BenchArguments, console: Console) -> int:
-    from hvd_train.bench import Plan, default_sizes, show, with_batch
+    from hvd_train.bench import BenchSettings, default_sizes, presentation, with_batch
     from hvd_train.bench import bench as measured
 
-    plan = Plan(
+    settings = BenchSettings(
         config=with_batch(arguments.run),
         sizes=tuple(sorted(set(arguments.np or default_sizes()))),
         seconds=arguments.seconds,
@@ -79,13 +79,13 @@ def _bench(arguments: BenchArguments, console: Console) -> int:
         known[:] = [name for name in arguments.measure if name in result]
 
     try:
-        result = stoppable(lambda: measured(plan, arguments.measure, console.print, keep=keep))
+        result = stoppable(lambda: measured(settings, arguments.measure, console.print, keep=keep))
     except Stopped as stopped:
         written = f"{path} has what was measured: {', '.join(known)}" if known else "nothing was written"
         console.print(f"stopped by {stopped}; {written}.")
         return stopped.exit_code
-    pictures = show.pictures(result, arguments.out)
-    for table in show.tables(result):
+    pictures = presentation.pictures(result, arguments.out)
+    for table in presentation.tables(result):
         console.print(table)
     console.print(f"Written: {', '.join(map(str, [path, *pictures]))}")
     return 0
@@ -101,9 +101,9 @@ def tune(arguments: TuneArguments, placement: Placement, console: Console) -> in
 
 def _tune(arguments: TuneArguments, console: Console) -> int:
     from hvd_train.bench import default_sizes
-    from hvd_train.tune import Plan, Tuning, show
+    from hvd_train.tune import TuneSettings, Tuning, presentation
 
-    plan = Plan(
+    settings = TuneSettings(
         config=arguments.run,
         sizes=tuple(sorted(set(arguments.np or default_sizes()))),
         dimensions=arguments.search,
@@ -112,7 +112,7 @@ def _tune(arguments: TuneArguments, console: Console) -> int:
         out=arguments.out,
         hostfile=arguments.hostfile,
     )
-    tuning, code = Tuning(plan, console.print, os.environ), 0
+    tuning, code = Tuning(settings, console.print, os.environ), 0
     try:
         stoppable(tuning.run)
     except Stopped as stopped:
@@ -122,8 +122,8 @@ def _tune(arguments: TuneArguments, console: Console) -> int:
     if tuned is None:
         console.print("Nothing is known: no trial came to its end.")
         return code or 1
-    console.print(show.table(tuning.search))
-    written = [tuned, arguments.out / "tune.json", show.picture(tuning.search, arguments.out / "tune.png")]
+    console.print(presentation.table(tuning.search))
+    written = [tuned, arguments.out / "tune.json", presentation.picture(tuning.search, arguments.out / "tune.png")]
     console.print(f"Written: {', '.join(map(str, written))}")
     return code
 

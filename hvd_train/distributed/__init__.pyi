@@ -1,5 +1,5 @@
 from . import settings as settings
-from .cores import deal as deal
+from .cores import assign_cores as assign_cores
 from .cores import read_machine as read_machine
 from .devices import cpu_flags as cpu_flags
 from .devices import cpu_name as cpu_name
@@ -21,9 +21,9 @@ __all__ = [
     "Settings",
     "SoloWorld",
     "World",
+    "assign_cores",
     "cpu_flags",
     "cpu_name",
-    "deal",
     "detect_placement",
     "end_block",
     "end_rank",

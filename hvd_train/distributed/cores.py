@@ -1,6 +1,6 @@
 """The cores of this machine that a process may use, and their fair parts for the ranks of one host.
 
-`read_machine` looks at Linux (affinity, /sys, cgroups); `deal` is arithmetic. The rules: whole cores with their
+`read_machine` looks at Linux (affinity, /sys, cgroups); `assign_cores` is arithmetic. The rules: whole cores with their
 hyper-threads, neighbours in a NUMA node together, every rank's part inside the cpuset and apart from the others'. A
 CPU quota (`docker run --cpus`, a cgroup's cpu.max) limits how many threads pay, not where they may run: other
 containers have the same cores, so pinning into fewer would make two of them meet.
@@ -52,10 +52,10 @@ class Share:
     """Whether no other rank of this job runs there."""
 
 
-def deal(machine: Machine, local_rank: int, local_size: int) -> Share:
+def assign_cores(machine: Machine, local_rank: int, local_size: int) -> Share:
     """The part of one of `local_size` ranks; parts are disjoint wherever there are enough CPUs.
 
-    >>> deal(Machine(cpus=(0, 1, 2, 3)), 1, 2)
+    >>> assign_cores(Machine(cpus=(0, 1, 2, 3)), 1, 2)
     Share(cpus=(2, 3), num_threads=2, oversubscribed=False, exclusive=True)
     """
     units = machine.units()
@@ -75,7 +75,7 @@ def deal(machine: Machine, local_rank: int, local_size: int) -> Share:
     return Share(tuple(sorted(cpu for unit in mine for cpu in unit)), max(1, paid), over, local_size <= len(units))
 
 
-def kept(machine: Machine, local_size: int) -> Share:
+def bound_cores(machine: Machine, local_size: int) -> Share:
     """The part of a rank that its launcher has bound already. It may share it: mpirun binds to sockets from 3 ranks on."""
     num_cores = len(machine.units())
     everywhere = machine.launcher_cpus or machine.cpus

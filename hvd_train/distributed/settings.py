@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
 from hvd_train.config import DistributedConfig
-from hvd_train.distributed.cores import Machine, Share, deal, kept
+from hvd_train.distributed.cores import Machine, Share, assign_cores, bound_cores
 from hvd_train.distributed.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY
 from hvd_train.distributed.launchers import launcher_of
 from hvd_train.distributed.placement import Placement
@@ -109,12 +109,12 @@ def choose(
         automatic.discard("shared-memory")
     bound = launcher_of(placement).has_bound_cores(environment)
     if bound or placement.local_size == 1:
-        share = kept(machine, placement.local_size)
+        share = bound_cores(machine, placement.local_size)
     elif "affinity" in automatic:
-        share = deal(machine, placement.local_rank, placement.local_size)
+        share = assign_cores(machine, placement.local_rank, placement.local_size)
     else:
-        dealt = deal(machine, placement.local_rank, placement.local_size)
-        share = Share(machine.cpus, dealt.num_threads, dealt.oversubscribed)
+        assigned = assign_cores(machine, placement.local_rank, placement.local_size)
+        share = Share(machine.cpus, assigned.num_threads, assigned.oversubscribed)
     wanted = wanted_variables(placement, share, automatic, config, prefix)
     told = (*wanted, *(TOLD if placement.size > 1 else ()))
     found = {key: environment[key] for key in told if key in environment}

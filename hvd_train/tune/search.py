@@ -26,7 +26,7 @@ Told = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class TuneSettings:
     """What is searched, and how long."""
 
     config: RunConfig
@@ -42,30 +42,30 @@ class Plan:
 class Tuning:
     """One search. `search` holds what is known at any moment, also after an interruption."""
 
-    def __init__(self, plan: Plan, told: Told, environment: Mapping[str, str]) -> None:
-        self.plan, self.told, self.environment = plan, told, environment
+    def __init__(self, settings: TuneSettings, told: Told, environment: Mapping[str, str]) -> None:
+        self.settings, self.told, self.environment = settings, told, environment
         self.search = Search()
         self._last_base: tuple[float, Outcome] | None = None
 
     def run(self) -> None:
         """The whole search; HvdTrainError where the recipe as it is cannot be measured."""
-        plan = self.plan
-        base = Candidate(BASE, max(plan.sizes))
-        first = self.measure(base, -math.inf, plan.seconds)
+        settings = self.settings
+        base = Candidate(BASE, max(settings.sizes))
+        first = self.measure(base, -math.inf, settings.seconds)
         if first.error:
             raise HvdTrainError(f"The recipe as it is does not train on {base.size} ranks: {first.error}.")
-        self._last_base = (plan.seconds, first)
+        self._last_base = (settings.seconds, first)
         candidates = singles(
-            plan.config,
-            sizes=plan.sizes,
+            settings.config,
+            sizes=settings.sizes,
             global_batch_size=first.global_batch_size,
             has_bfloat16=has_bfloat16(cpu_flags(), None),
-            wanted=plan.dimensions,
+            wanted=settings.dimensions,
             environment=self.environment,
         )
         self.told(f"{len(candidates)} candidates: {', '.join(c.name for c in candidates)}")
         self.search.run(
-            candidates, self._measure, seconds=plan.seconds, num_rungs=plan.num_rungs, after_trial=self._keep
+            candidates, self._measure, seconds=settings.seconds, num_rungs=settings.num_rungs, after_trial=self._keep
         )
 
     def _measure(self, candidate: Candidate, target: float, seconds: float) -> Outcome:
@@ -77,20 +77,20 @@ class Tuning:
 
     def measure(self, candidate: Candidate, target: float, seconds: float) -> Outcome:
         """One trial in processes of its own. A crash, a refusal or a hang is an outcome, too."""
-        plan = self.plan
+        settings = self.settings
         with tempfile.TemporaryDirectory(prefix="hvd_train-tune-") as scratch:
             out = Path(scratch) / "answer"
             try:
                 spec: dict[str, Any] = {
-                    "config": toml.dumps(candidate.config(plan.config)),
+                    "config": toml.dumps(candidate.config(settings.config)),
                     "target": target if math.isfinite(target) else None,
                     "seconds": seconds,
                     "out": str(out),
                 }
-                program = [sys.executable, "-m", "hvd_train.tune.trial", json.dumps(spec)]
+                program = [sys.executable, "-m", "hvd_train.tune.rank_program", json.dumps(spec)]
                 if candidate.size > 1:
-                    program = jobs.mpirun(candidate.size, program, hostfile=plan.hostfile)
-                jobs.run([program], limit_s=plan.start_limit_s + LIMIT_FACTOR * seconds)
+                    program = jobs.mpirun(candidate.size, program, hostfile=settings.hostfile)
+                jobs.run([program], limit_s=settings.start_limit_s + LIMIT_FACTOR * seconds)
                 answer = json.loads(out.read_text())
             except (HvdTrainError, OSError, ValueError) as error:
                 self.told(f"{candidate.name}: {error}")
@@ -103,7 +103,7 @@ class Tuning:
         return outcome
 
     def _keep(self) -> None:
-        write_json(self.plan.out / "tune.json", self.result())
+        write_json(self.settings.out / "tune.json", self.result())
 
     def result(self) -> dict[str, Any]:
         """All trials, as tune.json holds them."""
@@ -111,8 +111,8 @@ class Tuning:
         return {
             "best": None if best is None else asdict(best),
             "trials": [self._plain(trial) for trial in self.search.trials],
-            "config": asdict(self.plan.config),
-            "sizes": self.plan.sizes,
+            "config": asdict(self.settings.config),
+            "sizes": self.settings.sizes,
         }
 
     def _plain(self, trial: Trial) -> dict[str, Any]:
@@ -129,11 +129,11 @@ class Tuning:
         best = self.search.best()
         if best is None:
             return None
-        path = self.plan.out / "tuned.toml"
+        path = self.settings.out / "tuned.toml"
         launcher = f"horovodrun -np {best.size} " if best.size > 1 else ""
         head = (
             f"# Found by hvd-train tune: {best.name}, {best.size} rank{'s' if best.size > 1 else ''}.\n"
             f"#     {launcher}hvd-train train --config {path}\n"
         )
-        write_text(path, head + toml.dumps(best.config(self.plan.config)))
+        write_text(path, head + toml.dumps(best.config(self.settings.config)))
         return path

@@ -52,7 +52,7 @@ def test_ctrl_c_ends_a_bench_with_all_it_started(tmp_path: Path) -> None:
         job.wait_for("2 ranks against 2 independent processes", timeout_s=60)
         deadline = time.monotonic() + 60
         while (
-            sum("hvd_train.bench.trial" in " ".join(p.cmdline()) for p in job.processes()) < 3
+            sum("hvd_train.bench.rank_program" in " ".join(p.cmdline()) for p in job.processes()) < 3
         ):  # mpirun and two ranks
             assert time.monotonic() < deadline, "no rank was started"
             time.sleep(0.1)

@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from hvd_train.bench import figures, session
+from hvd_train.bench.rank_program import Solo, Spec
 from hvd_train.bench.session import for_size, with_batch
-from hvd_train.bench.trial import Solo, Spec
 from hvd_train.config import RunConfig
 from hvd_train.processes import jobs
 from hvd_train.processes.jobs import TrialFailed
@@ -131,7 +131,7 @@ def test_what_was_measured_is_kept_as_it_comes(monkeypatch: pytest.MonkeyPatch) 
         raise KeyboardInterrupt
 
     monkeypatch.setattr(session.Session, "scaling", interrupted)
-    plan = session.Plan(config=RunConfig(), sizes=(1, 2), seconds=1, num_repeats=1)
+    plan = session.BenchSettings(config=RunConfig(), sizes=(1, 2), seconds=1, num_repeats=1)
     kept: list[dict[str, Any]] = []
     with pytest.raises(KeyboardInterrupt):
         session.bench(plan, ("throughput", "scaling"), lambda _: None, keep=lambda known: kept.append(dict(known)))

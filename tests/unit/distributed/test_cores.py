@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_train.distributed.cores import Machine, deal, parse_cpu_list, read_machine, read_quota
+from hvd_train.distributed.cores import Machine, assign_cores, parse_cpu_list, read_machine, read_quota
 
 
 @st.composite
@@ -26,7 +26,7 @@ def machines(draw: st.DrawFn) -> Machine:
 
 @given(machine=machines(), local_size=st.integers(1, 80))
 def test_parts_are_disjoint_inside_the_cpuset_and_fair(machine: Machine, local_size: int) -> None:
-    shares = [deal(machine, rank, local_size) for rank in range(local_size)]
+    shares = [assign_cores(machine, rank, local_size) for rank in range(local_size)]
     assert all(share.cpus and set(share.cpus) <= set(machine.cpus) for share in shares)
     assert all(share.num_threads >= 1 for share in shares)
     if local_size <= len(machine.cpus):
@@ -54,18 +54,18 @@ def test_a_rank_stays_in_its_numa_node(num_nodes: int, ranks_per_node: int, core
     total = num_nodes * ranks_per_node * cores_per_rank
     machine = Machine(tuple(range(total)), nodes={cpu: cpu % num_nodes for cpu in range(total)})
     for rank in range(num_nodes * ranks_per_node):
-        share = deal(machine, rank, num_nodes * ranks_per_node)
+        share = assign_cores(machine, rank, num_nodes * ranks_per_node)
         assert len({machine.nodes[cpu] for cpu in share.cpus}) == 1
         assert share.num_threads == cores_per_rank
 
 
 def test_hyper_threads_count_once() -> None:
     machine = Machine((0, 1, 2, 3), cores={0: (0, 0), 2: (0, 0), 1: (0, 1), 3: (0, 1)})
-    assert [deal(machine, r, 2).cpus for r in range(2)] == [(0, 2), (1, 3)]
-    assert deal(machine, 0, 2).num_threads == 1
-    assert deal(machine, 0, 1).num_threads == 2
-    assert [deal(machine, r, 4).cpus for r in range(4)] == [(0,), (1,), (2,), (3,)]
-    assert not deal(machine, 0, 4).oversubscribed
+    assert [assign_cores(machine, r, 2).cpus for r in range(2)] == [(0, 2), (1, 3)]
+    assert assign_cores(machine, 0, 2).num_threads == 1
+    assert assign_cores(machine, 0, 1).num_threads == 2
+    assert [assign_cores(machine, r, 4).cpus for r in range(4)] == [(0,), (1,), (2,), (3,)]
+    assert not assign_cores(machine, 0, 4).oversubscribed
 
 
 def write(path: Path, text: str) -> None:

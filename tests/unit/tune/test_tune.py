@@ -15,8 +15,8 @@ from hvd_train.errors import HvdTrainError
 from hvd_train.processes import jobs
 from hvd_train.tune import search as tune_search
 from hvd_train.tune.halving import Outcome, Search
-from hvd_train.tune.search import Plan, Tuning
-from hvd_train.tune.show import last_trials, picture, table
+from hvd_train.tune.presentation import last_trials, picture, table
+from hvd_train.tune.search import TuneSettings, Tuning
 from hvd_train.tune.space import BASE, DIMENSIONS, Candidate, singles, together
 
 BASE_CONFIG = recipes.DEBUG
@@ -115,8 +115,8 @@ def test_an_interrupted_search_keeps_what_it_knows(tmp_path: Path) -> None:
     assert picture(search, tmp_path / "tune.png").stat().st_size > 0
 
 
-def plan(folder: Path) -> Plan:
-    return Plan(config=BASE_CONFIG, sizes=(1, 2), dimensions=("compression", "cycle-time"), seconds=0.1, num_rungs=1,
+def plan(folder: Path) -> TuneSettings:
+    return TuneSettings(config=BASE_CONFIG, sizes=(1, 2), dimensions=("compression", "cycle-time"), seconds=0.1, num_rungs=1,
                 out=folder)  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """One rank of a trial: trains a recipe until the validation loss comes to a target or the time is up. Started by search.py.
 
-    mpirun -np 2 python -m hvd_train.tune.trial '{"config": "...", "target": 3.4, "seconds": 10, "out": "FILE"}'
+    mpirun -np 2 python -m hvd_train.tune.rank_program '{"config": "...", "target": 3.4, "seconds": 10, "out": "FILE"}'
 
 The clock runs while steps are taken; tracing the graph and looking at the validation loss are not counted.
 """

@@ -1,6 +1,6 @@
 """One measured rank: trains a recipe for some seconds and says how long its steps took. Started by session.py.
 
-    mpirun -np 2 python -m hvd_train.bench.trial '{"config": "...", ...}'
+    mpirun -np 2 python -m hvd_train.bench.rank_program '{"config": "...", ...}'
 
 With `parts`, three kinds of steps take turns: those of a real run, the same on one repeated batch (what is left out is
 the input), and the same without the averaging over ranks (what is left out is the allreduce and the wait for others). Where

@@ -9,7 +9,7 @@ import pytest
 from hvd_train.config import recipes
 from hvd_train.distributed.world import World
 from hvd_train.training import setup
-from hvd_train.tune import trial
+from hvd_train.tune import rank_program
 
 CONFIG = recipes.DEBUG.replace(
     table={"num_songs": 2000}, split={"num_virtual_shards": 60}, training={"global_batch_size": 120}
@@ -30,7 +30,7 @@ def test_a_trial_scores_what_the_head_says_and_not_its_raw_outputs(
         return scored(world, infer, metrics, blocks, num_groups=num_groups)
 
     monkeypatch.setattr(setup, "metrics_of", spy)
-    answer = trial.trained(CONFIG.replace(objective={"loss": loss}), world, target=None, seconds=0.2)
+    answer = rank_program.trained(CONFIG.replace(objective={"loss": loss}), world, target=None, seconds=0.2)
     assert shapes
     assert all(shape == (2, num_labels) for shape, num_labels in shapes)
     assert answer["curve"]
