@@ -13,7 +13,7 @@ class EvaluationConfig(Section):
     """How a model is judged. Nothing here changes how it is trained."""
 
     metrics: tuple[str, ...] = ()
-    """Metrics of your own, beside the built-in ones: references to a hvd_train.evaluation.Metric, each written package.module:name or path/to/file.py:name."""
+    """Metrics of your own, besides the built-in ones. Each is a hvd_train.evaluation.Metric, as package.module:name or path/to/file.py:name."""
 
     def check(self) -> None:
         for reference in self.metrics:

@@ -113,7 +113,7 @@ class ExpansiveCnnConfig(ConvolutionsConfig):
     downsample_by: int = 2
     """For expansive_cnn: the m of the downsampling x_m, x_2m, x_3m, ..."""
     expansive_bias: Literal["shared", "ends", "free"] = "ends"
-    """For expansive_cnn: one bias for all positions (shared), one for each position (free), or one for each of the kernel_size - 1 positions at both ends and a shared one between (ends)."""
+    """For expansive_cnn: one bias for all positions (shared) or for each (free). ends means one for each of the kernel_size - 1 positions at both ends, and a shared one between."""
 
     def check(self) -> None:
         super().check()

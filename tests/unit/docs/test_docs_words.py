@@ -7,10 +7,13 @@ blocks is not prose.
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
+import docs_commands
 import docs_pages
 import pytest
+import tyro
 
 PACKAGE = docs_pages.REPOSITORY / "hvd_train"
 MOST_WORDS = 25
@@ -51,7 +54,7 @@ def test_sentences_are_short(page: Path) -> None:
         f"line {number}, {count} words: {sentence}"
         for number, text in docs_pages.paragraphs(page)
         for sentence in docs_pages.sentences(text)
-        if (count := len(re.findall(r"[\w'%/.-]*\w[\w'%/.-]*", sentence))) > MOST_WORDS
+        if (count := num_words(sentence)) > MOST_WORDS
     ]
     assert long == []
 
@@ -59,6 +62,23 @@ def test_sentences_are_short(page: Path) -> None:
 @pytest.mark.parametrize("page", docs_pages.pages(), ids=docs_pages.name_of)
 def test_a_full_stop_instead_of_a_semicolon(page: Path) -> None:
     assert [f"line {n}: {text}" for n, text in docs_pages.paragraphs(page) if ";" in text] == []
+
+
+@pytest.mark.parametrize("verb", docs_commands.KINDS)
+def test_help_uses_plain_words_and_short_sentences(verb: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        actions = tyro.extras.get_parser(docs_commands.KINDS[verb])._actions
+    wrong = []
+    for action in actions:
+        text = re.sub(r" *\((default: .*|required)\)$", "", action.help or "", flags=re.DOTALL)
+        long = [sentence for sentence in docs_pages.sentences(text) if num_words(sentence) > MOST_WORDS]
+        wrong += [f"{action.dest}: {found}" for found in [*hard_words(text), *long, *([text] if ";" in text else [])]]
+    assert wrong == []
+
+
+def num_words(sentence: str) -> int:
+    return len(re.findall(r"[\w'%/.-]*\w[\w'%/.-]*", sentence))
 
 
 def hard_words(text: str) -> list[str]:
