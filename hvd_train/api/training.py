@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hvd_train.api.tables import with_table
 from hvd_train.api.world import open_world
 from hvd_train.cli import ConsoleObserver
-from hvd_train.config import RunConfig, toml
+from hvd_train.config import RunConfig, absolute, reference_to, toml
 from hvd_train.distributed import World, gathering
 from hvd_train.errors import ConfigError
 from hvd_train.events import Observer
@@ -25,6 +25,8 @@ def train(
     label: str | None = None,
     labels: Any = None,
     config: RunConfig | None = None,
+    network: Callable[..., Any] | str | None = None,
+    network_options: Mapping[str, Any] | None = None,
     run_dir: str | Path | None = None,
     resume: bool = False,
     callbacks: Sequence[Any] = (),
@@ -42,6 +44,9 @@ def train(
         label: the column to predict, by its name or its number counted from 1.
         labels: (N,) or one-hot (N, K), where they are not a column of `data`.
         config: all settings; by default `RunConfig()`.
+        network: a function of your own, (N, L, C) -> (N, U) in Keras layers, or its reference "file.py:name". If it
+            takes `config`, that is a dataclass of its own settings.
+        network_options: values for fields of that dataclass.
         run_dir: where to write; by default a new directory in runs/.
         resume: go on from the last checkpoint in `run_dir`. Without `config`, with the settings of that run.
         callbacks: Keras callbacks, which every rank runs, and Observers, which the root runs.
@@ -69,6 +74,8 @@ def train(
             saved = world.together(lambda: toml.load(directory.config), on="root")
             assert saved is not None
             chosen = saved
+    if network is not None:
+        chosen = _with_network(chosen, network, network_options or {})
     chosen = with_table(chosen, data, label=label, labels=labels, world=world)
     shown: list[Observer] = [ConsoleObserver(directory)] if verbose and world.is_root else []
     from hvd_train.training import train_guarded  # after the settings: it loads TensorFlow
@@ -76,3 +83,9 @@ def train(
     # One rank may be a notebook, which must outlive a Ctrl-C that comes in the middle of a long step.
     grace_s = None if world.size == 1 else GRACE_S
     return train_guarded(chosen, world, directory, resume=resume, callbacks=[*shown, *callbacks], grace_s=grace_s)
+
+
+def _with_network(config: RunConfig, network: Callable[..., Any] | str, options: Mapping[str, Any]) -> RunConfig:
+    """`config` with a user's network and the values of its own settings."""
+    name = absolute(network) if isinstance(network, str) else reference_to(network, key="network")
+    return config.replace(model={"name": name, "options": tuple(f"{key}={value}" for key, value in options.items())})

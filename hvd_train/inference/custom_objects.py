@@ -29,8 +29,8 @@ def custom_objects(model: Any) -> dict[str, Any]:
     for entry in _entries(keras.saving.serialize_keras_object(model)):
         if entry["class_name"] == "function":
             thing = functions.get(name := entry["config"])
-        elif (name := entry["registered_name"]) and entry["module"].split(".")[0] not in KERAS:
-            module, plain = sys.modules.get(entry["module"]), entry["class_name"]
+        elif (name := entry["registered_name"]) and (module_name := entry["module"] or "").split(".")[0] not in KERAS:
+            module, plain = sys.modules.get(module_name), entry["class_name"]
             thing = keras.saving.get_registered_object(name) or getattr(module, plain, None) or classes.get(plain)
         else:
             continue
@@ -54,9 +54,9 @@ def custom_functions(model: Any) -> dict[str, Any]:
 
 
 def _entries(document: Any) -> Iterator[dict[str, Any]]:
-    """Every object in what Keras has serialized."""
+    """Every object in what Keras has serialized. A registered class has a name of its own there, and no module."""
     if isinstance(document, dict):
-        if {"module", "class_name", "config", "registered_name"} <= document.keys() and document["module"]:
+        if {"module", "class_name", "config", "registered_name"} <= document.keys():
             yield document
         document = list(document.values())
     if isinstance(document, list | tuple):

@@ -22,7 +22,7 @@ def program(tmp_path: Path, text: str) -> list[str]:
 
 
 def ran(tmp_path: Path, text: str) -> Finished:
-    return run(program(tmp_path, text), timeout_s=110, cwd=tmp_path)
+    return run(program(tmp_path, text), timeout_s=110, cwd=tmp_path, ok=False)
 
 
 @pytest.mark.timeout(150)

@@ -13,6 +13,7 @@ EXAMPLES = REPOSITORY / "examples"
 PROMISED = {
     "quickstart.py": "mean absolute error",
     "own_table.py": "accuracy on rows held out",
+    "own_network.py": "trivial baseline",
     "resume.py": "3 epochs in all",
     "horovod_script.py": "accuracy",
 }
@@ -36,6 +37,16 @@ def test_an_example_runs(tmp_path: Path, name: str, np: int) -> None:
     if name == "quickstart.py":
         predicted = ran(1, EXAMPLES / "predict_in_keras.py", "runs/quickstart/model.keras", cwd=tmp_path)
         assert predicted.stdout.strip().startswith("[")
+    if name == "own_network.py":  # in a program that does not import the example
+        scored = run(["hvd-train", "evaluate", "runs/own-network"], timeout_s=100, cwd=tmp_path)
+        assert "trivial baseline" in scored.stdout
+
+
+@pytest.mark.timeout(200)
+def test_the_network_of_the_example_trains_from_the_command_line(tmp_path: Path) -> None:
+    command = ["hvd-train", "train", "--recipe", "debug", "--model", f"{EXAMPLES}/own_network.py:wide"]
+    finished = run(horovodrun(2, *command, "--run-dir", tmp_path / "run"), timeout_s=150, cwd=tmp_path)
+    assert finished.code == 0, str(finished)
 
 
 @pytest.mark.timeout(200)
