@@ -1,9 +1,9 @@
-"""The cores of this machine that a process may use, and their fair parts for the ranks of one host.
+"""The cores of this machine that a process may use, and how they are assigned to the ranks of one host.
 
-`read_machine` looks at Linux (affinity, /sys, cgroups); `assign_cores` is arithmetic. The rules: whole cores with their
-hyper-threads, neighbours in a NUMA node together, every rank's part inside the cpuset and apart from the others'. A
-CPU quota (`docker run --cpus`, a cgroup's cpu.max) limits how many threads pay, not where they may run: other
-containers have the same cores, so pinning into fewer would make two of them meet.
+`read_machine` reads Linux (affinity, /sys, cgroups). `assign_cores` is arithmetic: it assigns whole cores with their
+hyper-threads, neighbours in a NUMA node together, inside the cpuset, and no core twice while there are enough. A CPU
+quota (`docker run --cpus`, cpu.max of a cgroup) limits the number of useful threads, not where they run. Other
+containers have the same cores, so pinning to fewer cores would put two containers on one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Share:
-    """One rank's part: where it may run, and how many threads pay there."""
+    """The cores of one rank: where it may run, and how many threads are useful there."""
 
     cpus: tuple[int, ...]
     num_threads: int
@@ -53,7 +53,7 @@ class Share:
 
 
 def assign_cores(machine: Machine, local_rank: int, local_size: int) -> Share:
-    """The part of one of `local_size` ranks; parts are disjoint wherever there are enough CPUs.
+    """The cores of one of `local_size` ranks. No two ranks share one where there are enough CPUs.
 
     >>> assign_cores(Machine(cpus=(0, 1, 2, 3)), 1, 2)
     Share(cpus=(2, 3), num_threads=2, oversubscribed=False, exclusive=True)
@@ -76,7 +76,7 @@ def assign_cores(machine: Machine, local_rank: int, local_size: int) -> Share:
 
 
 def bound_cores(machine: Machine, local_size: int) -> Share:
-    """The part of a rank that its launcher has bound already. It may share it: mpirun binds to sockets from 3 ranks on."""
+    """The cores of a rank that its launcher has bound. Others may have them too: mpirun binds to sockets from 3 ranks on."""
     num_cores = len(machine.units())
     everywhere = machine.launcher_cpus or machine.cpus
     paid = min(num_cores, max(1, len(everywhere) // local_size))

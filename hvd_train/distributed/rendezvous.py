@@ -1,8 +1,8 @@
-"""Which ranks have come to a point where all meet before the watchdog is up, and who keeps the others waiting.
+"""Which ranks have reached a barrier before the watchdog runs, and which rank keeps the others waiting.
 
 In hvd.init() a rank hears nothing of the others until the last one has come. So each rank of a host leaves a mark that the
-others can see: an abstract socket, whose name holds the job and the rank, and which ends with the process. It needs no
-folder and leaves nothing behind. Ranks of other hosts leave no mark here: how long they may take is all that is known.
+others can see. The mark is an abstract socket, whose name holds the job and the rank. It ends with the process, needs no
+folder and leaves nothing behind. Ranks of other hosts leave no mark here, so only a time limit applies to them.
 """
 
 from __future__ import annotations
