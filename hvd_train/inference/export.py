@@ -99,7 +99,8 @@ def load_trained(run_dir: RunDir) -> Trained:
         require_whole(path, note)
         schema = Schema.from_json(note["schema"])
         named = note.get("custom_objects", {})
-        user_code.use_kept([note["says_value_by"] or "", *named.values()], run_dir, as_trained=True)
+        reads_table = note.get("table_format", {}).get("format", "")
+        user_code.use_kept([note["says_value_by"] or "", reads_table, *named.values()], run_dir, as_trained=True)
         spec = OutputSpec.of(
             schema.label_kind, schema.label_values, note["says_value_by"] or "", delta=note["huber_delta"]
         )

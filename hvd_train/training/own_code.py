@@ -12,8 +12,8 @@ from hvd_train.runs import RunDir, user_code
 
 
 def references_of(config: RunConfig) -> list[str]:
-    """The references in a config to code that the model is made with."""
-    return [name for name in (config.model.name, config.objective.loss) if is_reference(name)]
+    """The references in a config to code that the model is made with, or that reads its table."""
+    return [name for name in (config.model.name, config.objective.loss, config.table.format) if is_reference(name)]
 
 
 def require_own_code(config: RunConfig, world: World) -> None:

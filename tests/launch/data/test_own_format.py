@@ -40,4 +40,8 @@ def test_a_format_from_outside_trains_on_two_ranks_and_predicts(tmp_path: Path) 
     report = json.loads((run_dir / "report.json").read_text())
     assert report["config"]["table"]["format"] == f"{tmp_path / 'own.py'}:Scores"
     run(["hvd-train", "predict", run_dir, "--data", table, "--out", tmp_path / "out.csv"], timeout_s=120)
+    # The copy in the run directory reads new rows where the file is gone.
+    (tmp_path / "own.py").unlink()
+    run(["hvd-train", "predict", run_dir, "--data", table, "--out", tmp_path / "again.csv"], timeout_s=120)
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "out.csv").read_bytes()
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + 1024
