@@ -45,10 +45,6 @@ def broken(x_NLC):
     return keras.layers.Reshape((7, 7))(x_NLC)
 
 
-def sequence(x_NLC):
-    return keras.layers.Conv1D(3, 3)(x_NLC)
-
-
 class Pinball(ValueObjective):
     """The 90th percentile of the label."""
 

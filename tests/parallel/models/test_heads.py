@@ -53,7 +53,7 @@ def test_soft_targets_are_the_mean_over_their_labels(loss: object) -> None:
     assert float(loss(soft, LOGITS[:1])[0]) == pytest.approx(float(soft[0] @ apart), rel=1e-5)  # type: ignore[operator]
 
 
-def test_what_corn_says_is_the_product_of_its_chances() -> None:
+def test_corn_predicts_the_product_of_its_probabilities() -> None:
     spec = HeadSpec("corn", np.log(np.full(K, 1 / K)), YEARS)
     probabilities = np.exp(np.asarray(predicted(keras.ops.convert_to_tensor(LOGITS), spec)))
     for n in range(len(LOGITS)):
@@ -62,7 +62,7 @@ def test_what_corn_says_is_the_product_of_its_chances() -> None:
         assert probabilities[n] == pytest.approx(expected, abs=1e-5)
 
 
-def test_what_coral_says_is_the_difference_of_its_thresholds() -> None:
+def test_coral_predicts_the_difference_of_its_thresholds() -> None:
     spec = HeadSpec("coral", np.log(np.full(K, 1 / K)), YEARS)
     ordered = -np.sort(-LOGITS, axis=1)
     probabilities = np.exp(np.asarray(predicted(keras.ops.convert_to_tensor(ordered), spec)))
@@ -74,7 +74,7 @@ def test_what_coral_says_is_the_difference_of_its_thresholds() -> None:
     assert out_of_order.sum(1) == pytest.approx(1, abs=1e-5)
 
 
-def test_gaussian_says_its_share_of_each_label_s_bin() -> None:
+def test_gaussian_predicts_its_share_of_the_bin_of_each_label() -> None:
     spec = HeadSpec("gaussian", np.log(np.full(K, 1 / K)), YEARS, mean=2002.0, scale=2.0)
     outputs = np.array([[0.25, math.log(0.5)], [-1.0, 0.0]], np.float32)
     probabilities = np.exp(np.asarray(predicted(keras.ops.convert_to_tensor(outputs), spec)))

@@ -189,3 +189,10 @@ def test_covariance_needs_the_columns_of_songs() -> None:
     spec = InputSpec(np.zeros(54), np.ones(54), (54, 1))
     with pytest.raises(ConfigError, match="90 columns.*54"):
         models.build(ModelConfig(arrangement="covariance"), spec, HeadSpec("softmax", np.zeros(9)), seed=0)
+
+
+def test_a_user_s_network_gives_rows_of_units_or_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "same.py").write_text("def same(x_NLC):\n    return x_NLC\n")
+    config = ModelConfig(name=f"{tmp_path}/same.py:same")
+    with pytest.raises(ConfigError, match=r"gives shape \(None, 90, 1\).*one tensor \(N, U\)"):
+        models.build(config, SPEC, HeadSpec("softmax", np.zeros(9)), seed=0)
