@@ -68,7 +68,7 @@ def predict(run_dir: str | Path, data: Any, *, world: World | None = None, **ove
     Returns:
         A row for each row of the table, in its order. For years and integers the columns are expected, median,
         most_likely, probability, low_90 and high_90 (the 90 % interval); for classes most_likely and probability; for
-        real values predicted, and deviation where the loss is gaussian.
+        real values predicted, and `deviation` where the loss is gaussian.
 
     Raises:
         UserError: alike on every rank, where the run is not finished or a column is missing.

@@ -18,7 +18,7 @@ from hvd_train.errors import ConfigError
 
 FORM = "package.module:name or path/to/file.py:name"
 
-# What was handed over in Python, by its reference: `resolve` gives back the very same.
+# What was given in Python, by its reference: `resolve` gives back the very same.
 _given: dict[str, Any] = {}
 # Files to load instead of those that references name: a run directory keeps a copy of a user's file.
 _stand_ins: dict[Path, Path] = {}

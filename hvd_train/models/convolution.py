@@ -1,4 +1,4 @@
-"""Conv1D for training: bias and ReLU within the convolution's own operation, and the bias's gradient as a product.
+"""Conv1D for training: bias and ReLU within the convolution's own operation, and the bias's gradient as a matrix multiplication.
 
 Keras's Conv1D puts a reshape between convolution and ReLU, so TensorFlow makes two operations of them, and sums the bias's
 gradient with a loop that in bfloat16 works number by number. docs/reference/performance-log.md has the times. Shape letters: N rows,

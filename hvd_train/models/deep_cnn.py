@@ -39,7 +39,7 @@ def residual_cnn(x_NLC: Any, config: ResidualCnnConfig, seeds: Seeds) -> Any:
     for stage, filters in enumerate(config.filters):
         x = _halved(x, config, stage)
         for block in range(config.blocks):
-            # The chance of being left out grows linearly from the first block to the last.
+            # The probability of being left out grows linearly from the first block to the last.
             left_out = config.stochastic_depth * (stage * config.blocks + block + 1) / num_blocks
             x = _residual_block(x, filters, config, seeds, f"{stage}_{block}", left_out)
     x = normalised(x, config.normalisation, "norm_end")

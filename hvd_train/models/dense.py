@@ -1,7 +1,7 @@
-"""Dense for training: the gradient of its inputs by the product that does not pack the kernel anew.
+"""Dense for training: the gradient of its inputs by a matrix multiplication that does not pack the kernel again.
 
 TensorFlow's MatMul hands float32 to oneDNN's gemm, which rearranges a transposed right side first: for the reference's
-(2880, 128) kernel that is much of the product's time at 32 rows. BatchMatMul's kernels read it as it lies.
+(2880, 128) kernel that is much of the multiplication's time at 32 rows. BatchMatMul's kernels read it as it lies.
 docs/reference/performance-log.md has the times. Shape letters: N rows, I inputs, U units.
 """
 

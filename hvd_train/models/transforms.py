@@ -46,7 +46,7 @@ class Fit:
 
     @classmethod
     def of(cls, config: InputConfig, rows_NF: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Fit:
-        """From rows (n, F) with missing values, and all rows' mean and deviation (F,). Pure.
+        """From rows (n, F) with missing values, and all rows' mean and standard deviation (F,). Pure.
 
         Raises ConfigError where the transform is not for these columns.
         """
@@ -117,7 +117,7 @@ def require_song_columns(key: str, given: str, num_features: int) -> None:
 
 
 def transformed(x_NF: Any, kind: str, mean: np.ndarray, std: np.ndarray, fit: Fit) -> Any:
-    """(N, F) plain rows -> (N, F) of about mean 0 and deviation 1, missing values at their column's middle.
+    """(N, F) plain rows -> (N, F) of about mean 0 and standard deviation 1, missing values at their column's middle.
 
     `mean` and `std` (F,) are the train split's, `fit` what the transform `kind` has learnt from it.
     """
@@ -215,7 +215,7 @@ def _by_quantiles(x_NF: Any, mean: np.ndarray, std: np.ndarray, fit: Fit) -> Any
 
 
 def quantile_knots(mean_F: np.ndarray, std_F: np.ndarray, fit: Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Knots (F, Q) in deviations, changes of slope (F, Q) and starts (F,) of y = start + sum of change * relu(x - knot)."""
+    """Knots (F, Q) in standard deviations, changes of slope (F, Q) and starts (F,) of y = start + sum of change * relu(x - knot)."""
     assert fit.quantiles is not None
     normal = np.array([NormalDist().inv_cdf(level) for level in QUANTILE_LEVELS])
     knots, steps, starts = [], [], []

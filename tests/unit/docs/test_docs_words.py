@@ -1,12 +1,13 @@
 """Plain English: the words that the prose does not use, and the length of its sentences.
 
-The rule holds over README.md, CONTRIBUTING.md, SECURITY.md, docs/ and the help of every flag. Code in backticks and
-blocks is not prose.
+The rule holds over README.md, CONTRIBUTING.md, SECURITY.md and docs/, and over the comments and docstrings of hvd_train,
+from which the help of every flag is made. Code in backticks and blocks is not prose.
 """
 
 from __future__ import annotations
 
 import re
+import tokenize
 import warnings
 from pathlib import Path
 
@@ -46,6 +47,24 @@ WORDS = {
 @pytest.mark.parametrize("page", docs_pages.pages(), ids=docs_pages.name_of)
 def test_pages_use_plain_words(page: Path) -> None:
     assert [f"line {n}: {found}" for n, line in docs_pages.prose(page) for found in hard_words(line)] == []
+
+
+# Statistics and names of Horovod, where the word is the right one.
+ALLOWED_IN_CODE = ("deviation from a mean", "squared deviations", "the same product", "Max, Product or Adasum")
+
+
+def test_comments_and_docstrings_use_plain_words() -> None:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        with path.open("rb") as file:
+            for token in tokenize.tokenize(file.readline):
+                is_docstring = token.type == tokenize.STRING and token.string.endswith('"""')
+                if token.type == tokenize.COMMENT or is_docstring:
+                    for allowed in ALLOWED_IN_CODE:
+                        token = token._replace(string=token.string.replace(allowed, ""))
+                    words = hard_words(re.sub(r"`[^`]*`", "", token.string))
+                    found += [f"{docs_pages.name_of(path)}:{token.start[0]}: {word}" for word in words]
+    assert found == []
 
 
 @pytest.mark.parametrize("page", docs_pages.pages(), ids=docs_pages.name_of)
