@@ -17,7 +17,7 @@ from hvd_train.evaluation import Evaluation, LabelledRows, MetricSet, evaluate_r
 from hvd_train.inference.export import Trained, load_trained
 from hvd_train.inference.own_blocks import own_blocks
 from hvd_train.models import forward_pass
-from hvd_train.runs import RunDir
+from hvd_train.runs import RunDir, user_code
 
 
 def evaluate_run(
@@ -58,6 +58,7 @@ def metrics_of_run(run_dir: RunDir, trained: Trained, own_metrics: Sequence[str]
     if own_metrics is None:
         # A model that was copied without its config has none.
         own_metrics = toml.load(run_dir.config).evaluation.metrics if run_dir.config.is_file() else ()
+        user_code.use_kept(own_metrics, run_dir, as_trained=True)
     return metric_set(own_metrics, trained.output_spec, trained.train_labels)
 
 

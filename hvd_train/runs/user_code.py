@@ -1,4 +1,4 @@
-"""The files of a user's own network, layers and losses: a run directory keeps a copy of each.
+"""The files of a user's own network, layers, losses and metrics: a run directory keeps a copy of each.
 
 So a finished run is evaluated with the code that it was trained with, also after the file was changed, and an
 interrupted one goes on where the file is gone. What a file imports is not copied. Whoever opens such a run executes

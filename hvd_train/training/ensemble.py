@@ -20,7 +20,7 @@ from hvd_train.errors import CheckpointError
 from hvd_train.events import Observer, Watch
 from hvd_train.files import write_json, write_text
 from hvd_train.inference import Trained, decoded, directory_of, evaluate_split, load_trained, metrics_of_run, save_model
-from hvd_train.runs import EVALUATED_SPLITS, RunDir, lock_run_dir, versions
+from hvd_train.runs import EVALUATED_SPLITS, RunDir, lock_run_dir, user_code, versions
 from hvd_train.training.run import train_and_evaluate
 
 # Keeps the logarithm finite where every member predicts a probability of zero.
@@ -109,6 +109,7 @@ def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, A
         whole = decoded(joined.model.input, joined.model.output, joined.output_spec, "ensemble")
         save_model(whole, joined.output_spec, dataset, run_dir)
         write_text(run_dir.config, toml.dumps(config))
+        user_code.keep(config.evaluation.metrics, run_dir)
 
     world.together(write, on="root")
     metrics = world.together(lambda: metrics_of_run(runs[0], joined))

@@ -1,4 +1,4 @@
-"""A user's own network and loss: had on every rank, the same file on every host, and kept in the run directory."""
+"""A user's own network, loss and metrics: had on every rank, the same file on every host, and kept in the run directory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from hvd_train.runs import RunDir, user_code
 
 
 def references_of(config: RunConfig) -> list[str]:
-    """The references in a config to code that the model is made with, or that reads its table."""
-    return [name for name in (config.model.name, config.objective.loss, config.table.format) if is_reference(name)]
+    """The references in a config to code that makes the model, reads its table or scores it."""
+    made_with = (config.model.name, config.objective.loss, config.table.format)
+    return [*(name for name in made_with if is_reference(name)), *config.evaluation.metrics]
 
 
 def require_own_code(config: RunConfig, world: World) -> None:
