@@ -18,7 +18,7 @@ import numpy as np
 from hvd_train.data.schema import NUM_OFFICIAL_TRAIN_SONGS, NUM_SONGS, SONG_FEATURES, SONG_YEARS, Columns
 from hvd_train.data.songs.model import PAIRS
 from hvd_train.data.songs.optimum import best_figures
-from hvd_train.data.songs.published import load_published
+from hvd_train.data.songs.published_statistics import load_published
 from hvd_train.data.songs.table import SyntheticSongs
 
 YEARS = np.array(SONG_YEARS)

@@ -14,7 +14,7 @@ import numpy as np
 from hvd_train.data.schema import NUM_SONG_TIMBRES as T
 from hvd_train.data.schema import SONG_YEARS
 from hvd_train.data.songs.model import PAIRS, Array, SongModel, symmetric
-from hvd_train.data.songs.published import TABLES, Published, load_published
+from hvd_train.data.songs.published_statistics import TABLES, Published, load_published
 
 LINEAR_RMSE, BEST_RMSE = 9.6, 8.7
 NUM_SAMPLES = 40_000

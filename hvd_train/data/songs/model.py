@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from hvd_train.data.schema import NUM_SONG_TIMBRES as T
 from hvd_train.data.songs import exact
-from hvd_train.data.songs.published import TABLES
+from hvd_train.data.songs.published_statistics import TABLES
 
 Array = NDArray[np.float64]
 NUM_FEATURES = 90

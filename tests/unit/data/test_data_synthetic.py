@@ -15,7 +15,7 @@ from hvd_train.data.schema import NUM_OFFICIAL_TRAIN_SONGS, SONG_FEATURES, SONG_
 from hvd_train.data.songs.fit import draw, regression_rmse
 from hvd_train.data.songs.model import PAIRS, SongModel
 from hvd_train.data.songs.optimum import best_figures
-from hvd_train.data.songs.published import load_published
+from hvd_train.data.songs.published_statistics import load_published
 from hvd_train.data.songs.table import SyntheticSongs
 
 MODEL, PUBLISHED = SongModel.load(), load_published()

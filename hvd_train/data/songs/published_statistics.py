@@ -1,4 +1,4 @@
-"""Published figures of YearPredictionMSD; hvd_train/data/tables/SOURCES.md says where each comes from."""
+"""Published statistics of YearPredictionMSD: hvd_train/data/tables/SOURCES.md says where each comes from."""
 
 from __future__ import annotations
 
