@@ -100,7 +100,7 @@ def convolution(precision: str) -> dict[str, Callable[[], float]]:
     import keras
 
     from hvd_train.models.convolution import Conv1D
-    from hvd_train.training.mixed_precision import POLICIES
+    from hvd_train.training.precision.mixed_precision import POLICIES
 
     first, second = REFERENCE.model.filters
     settings = {"padding": "same", "activation": "relu", "dtype": POLICIES[precision]}

@@ -8,7 +8,7 @@ from .open_data import open_dataset as open_dataset
 from .pipeline import TrainRows as TrainRows
 from .pipeline import epochs_dataset as epochs_dataset
 from .pipeline import steady_options as steady_options
-from .precision_choice import resolve_precision as resolve_precision
+from .precision.choice import resolve_precision as resolve_precision
 from .run import train_and_evaluate as train_and_evaluate
 from .run import train_guarded as train_guarded
 from .setup import set_up as set_up

@@ -22,7 +22,7 @@ from hvd_train.models import (
 from hvd_train.optimizers import make_optimizer, make_schedule
 from hvd_train.training.batch_sizes import BatchSizes
 from hvd_train.training.experiment import Experiment
-from hvd_train.training.mixed_precision import computing_in
+from hvd_train.training.precision.mixed_precision import computing_in
 from hvd_train.training.train_targets import TrainTargets
 from hvd_train.training.weight_averaging import WeightAverage
 

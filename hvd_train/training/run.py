@@ -33,14 +33,14 @@ from hvd_train.training.equal_weights import require_equal_weights
 from hvd_train.training.experiment import Experiment
 from hvd_train.training.facts import describe_run
 from hvd_train.training.final_evaluation import evaluate_final
-from hvd_train.training.float32_copy import in_float32
-from hvd_train.training.layer_states import average_layer_states
 from hvd_train.training.loop import TrainingLoop, fit
-from hvd_train.training.own_code import references_of, use_kept_code
+from hvd_train.training.precision.float32_copy import in_float32
 from hvd_train.training.resume import starting_state
 from hvd_train.training.run_report import make_report
-from hvd_train.training.saveable import check_saveable
 from hvd_train.training.setup import set_up
+from hvd_train.training.user_code.layer_states import average_layer_states
+from hvd_train.training.user_code.own_code import references_of, use_kept_code
+from hvd_train.training.user_code.saveable import check_saveable
 from hvd_train.watchdog import Limits
 
 

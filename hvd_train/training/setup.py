@@ -18,8 +18,8 @@ from hvd_train.training.automatic_defaults import resolve_defaults
 from hvd_train.training.compile import compile_experiment, input_spec
 from hvd_train.training.experiment import Experiment
 from hvd_train.training.open_data import open_dataset
-from hvd_train.training.own_code import require_own_code
-from hvd_train.training.precision_choice import resolve_precision
+from hvd_train.training.precision.choice import resolve_precision
+from hvd_train.training.user_code.own_code import require_own_code
 
 
 def set_up(config: RunConfig, world: World, observer: Observer, watch: Watch) -> Experiment:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from layer_twins import assert_twins, normal, twins
 
 from hvd_train.models.dense import Dense
-from hvd_train.training.float32_copy import built_in
+from hvd_train.training.precision.float32_copy import built_in
 
 ROWS, INPUTS, UNITS = 5, 7, 4
 

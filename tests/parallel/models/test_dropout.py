@@ -23,7 +23,7 @@ from hvd_train.models.inputs import InputSpec
 from hvd_train.models.seeds import generator_states, part_from_root
 from hvd_train.runs import checkpoint
 from hvd_train.runs.directory import RunDir
-from hvd_train.training.float32_copy import in_float32
+from hvd_train.training.precision.float32_copy import in_float32
 from hvd_train.training.run import train_and_evaluate
 
 

@@ -18,11 +18,11 @@ from hvd_train.errors import ConfigError
 from hvd_train.events import Observer
 from hvd_train.inference.export import load_trained
 from hvd_train.runs.directory import RunDir
-from hvd_train.training.float32_copy import in_float32
-from hvd_train.training.mixed_precision import computing_in
-from hvd_train.training.precision_choice import resolve_auto
+from hvd_train.training.precision.choice import resolve_auto
+from hvd_train.training.precision.float32_copy import in_float32
+from hvd_train.training.precision.mixed_precision import computing_in
 from hvd_train.training.run import train_and_evaluate
-from hvd_train.training.saveable import check_saveable
+from hvd_train.training.user_code.saveable import check_saveable
 
 CONFIG = recipes.DEBUG.replace(
     table={"num_songs": 2000}, split={"num_virtual_shards": 60}, training={"num_epochs": 1, "global_batch_size": 120}

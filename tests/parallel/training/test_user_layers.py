@@ -13,9 +13,9 @@ from hvd_train.errors import ConfigError
 from hvd_train.inference.custom_objects import custom_objects, load, references
 from hvd_train.runs.directory import RunDir
 from hvd_train.runs.user_code import keep, use_kept
-from hvd_train.training.float32_copy import in_float32
-from hvd_train.training.mixed_precision import computing_in
-from hvd_train.training.saveable import check_saveable
+from hvd_train.training.precision.float32_copy import in_float32
+from hvd_train.training.precision.mixed_precision import computing_in
+from hvd_train.training.user_code.saveable import check_saveable
 
 
 @keras.saving.register_keras_serializable(package="tests")

@@ -22,8 +22,8 @@ from hvd_train.models import (
 )
 from hvd_train.training.batch_sizes import BatchSizes
 from hvd_train.training.compile import compile_experiment
-from hvd_train.training.mixed_precision import POLICIES
 from hvd_train.training.pipeline import steady_options
+from hvd_train.training.precision.mixed_precision import POLICIES
 
 # Rounds of both precisions are interleaved. bfloat16 rounds more, so it must be faster by a factor of MIN_SPEEDUP.
 NUM_ROUNDS, STEPS_PER_ROUND, MIN_SPEEDUP = 5, 8, 1.05

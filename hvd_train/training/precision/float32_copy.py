@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from hvd_train.inference import custom_objects
-from hvd_train.training.mixed_precision import POLICIES
+from hvd_train.training.precision.mixed_precision import POLICIES
 
 
 def is_built_in(layer: Any) -> bool:

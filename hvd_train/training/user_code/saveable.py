@@ -16,7 +16,7 @@ import numpy as np
 
 from hvd_train.errors import ConfigError
 from hvd_train.inference import custom_objects
-from hvd_train.training.float32_copy import in_float32, is_built_in
+from hvd_train.training.precision.float32_copy import in_float32, is_built_in
 
 # Rows that are put through the model and what was read back.
 NUM_ROWS = 4
