@@ -1,7 +1,7 @@
 """The best model as one .keras file, and what its outputs mean. Read back by `evaluate` and `predict`.
 
-The file holds built-in Keras layers alone (and a user's own: saveable.py), preprocessing and decoding included: plain rows go in, and for years and
-integers a dictionary comes out (see `decoded`), for names their probabilities, for real values the value.
+The file holds built-in Keras layers, and those of a user. Preprocessing and decoding are among them: plain rows go in,
+and for years and integers a dictionary comes out (see `decoded`), for names their probabilities, for real values the value.
 """
 
 from __future__ import annotations
