@@ -18,6 +18,8 @@ from .dataset import read_metadata as read_metadata
 from .description import describe as describe
 from .description import save_histogram as save_histogram
 from .download import fetch as fetch
+from .new_rows import NewRows as NewRows
+from .new_rows import read_table_for_prediction as read_table_for_prediction
 from .plan import EpochPlan as EpochPlan
 from .schema import NUM_OFFICIAL_TRAIN_SONGS as NUM_OFFICIAL_TRAIN_SONGS
 from .schema import NUM_SONG_TIMBRES as NUM_SONG_TIMBRES
@@ -32,11 +34,9 @@ from .sharding import own_shards as own_shards
 from .sources import Chunk as Chunk
 from .sources import Table as Table
 from .sources import TableFormat as TableFormat
-from .standard import Standard as Standard
+from .standardization import Standard as Standard
 from .statistics import Statistics as Statistics
 from .targets import make_target_table as make_target_table
-from .unseen import NewRows as NewRows
-from .unseen import read_table_for_prediction as read_table_for_prediction
 
 __all__ = [
     "NUM_OFFICIAL_TRAIN_SONGS",

@@ -133,7 +133,7 @@ def transformed(x_NF: Any, kind: str, mean: np.ndarray, std: np.ndarray, fit: Fi
 
 
 def standardised(x_NF: Any, mean: np.ndarray, std: np.ndarray) -> Any:
-    """(N, F) rows -> (N, F) of mean 0 and standard deviation 1, constant columns 0; see `hvd_train.data.standard`.
+    """(N, F) rows -> (N, F) of mean 0 and standard deviation 1, constant columns 0; see `hvd_train.data.standardization`.
 
     Not keras.layers.Normalization: it divides by at least 1e-7, and squares the standard deviation, in float32.
     """

@@ -4,10 +4,10 @@ from .ensemble import HOW_TO_GO_ON as HOW_TO_GO_ON
 from .ensemble import join_runs as join_runs
 from .ensemble import train_members as train_members
 from .experiment import Experiment as Experiment
+from .input_pipeline import TrainRows as TrainRows
+from .input_pipeline import epochs_dataset as epochs_dataset
+from .input_pipeline import steady_options as steady_options
 from .open_data import open_dataset as open_dataset
-from .pipeline import TrainRows as TrainRows
-from .pipeline import epochs_dataset as epochs_dataset
-from .pipeline import steady_options as steady_options
 from .precision.choice import resolve_precision as resolve_precision
 from .run import train_and_evaluate as train_and_evaluate
 from .run import train_guarded as train_guarded

@@ -26,7 +26,7 @@ from hvd_train.runs import TrainingState
 from hvd_train.training.callbacks import AgreedStop
 from hvd_train.training.equal_weights import require_equal_weights
 from hvd_train.training.experiment import Experiment
-from hvd_train.training.pipeline import TrainRows, epochs_dataset
+from hvd_train.training.input_pipeline import TrainRows, epochs_dataset
 from hvd_train.training.stopping import after_epoch
 from hvd_train.training.weight_averaging import WeightAverage
 

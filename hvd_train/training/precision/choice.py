@@ -22,7 +22,7 @@ from hvd_train.models import (
 )
 from hvd_train.training.batch_sizes import BatchSizes
 from hvd_train.training.compile import compile_experiment
-from hvd_train.training.pipeline import steady_options
+from hvd_train.training.input_pipeline import steady_options
 from hvd_train.training.precision.mixed_precision import POLICIES
 
 # Rounds of both precisions are interleaved. bfloat16 rounds more, so it must be faster by a factor of MIN_SPEEDUP.

@@ -10,10 +10,10 @@ import pytest
 from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data.cache import prepare
 from hvd_train.data.dataset import Dataset
+from hvd_train.data.new_rows import read_table_for_prediction
 from hvd_train.data.sources import TableFormat, open_table
 from hvd_train.data.sources.base import Table
 from hvd_train.data.sources.formats import FORMATS, load_table_class
-from hvd_train.data.unseen import read_table_for_prediction
 from hvd_train.errors import ConfigError, DataError
 from hvd_train.files import Damaged
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_train.data import Dataset, convert
-from hvd_train.data.standard import Standard
+from hvd_train.data.standardization import Standard
 from hvd_train.data.statistics import RunningStatistics
 from hvd_train.errors import DataError
 
