@@ -74,7 +74,7 @@ def test_auto_without_the_hardware_tries_nothing() -> None:
 
     decided, why = resolve_auto(CONFIG, False, never)
     assert decided.training.precision == "float32"
-    assert "does not multiply in bfloat16" in why
+    assert "no instructions for bfloat16" in why
 
 
 def test_the_copy_in_float32_predicts_the_same_to_rounding() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from hvd_train.config import recipes
 from hvd_train.distributed.world import World
-from hvd_train.training import setup
+from hvd_train.training import experiment
 from hvd_train.tune import rank_program
 
 CONFIG = recipes.DEBUG.replace(
@@ -23,13 +23,13 @@ def test_a_trial_scores_what_the_head_says_and_not_its_raw_outputs(
     if 60 % world.size:
         pytest.skip(f"{world.size} ranks cannot share 60 virtual shards")
     shapes: list[tuple[tuple[int, ...], int]] = []
-    scored = setup.metrics_of
+    scored = experiment.metrics_of
 
     def spy(world: World, infer: Any, metrics: Any, blocks: Any, *, num_groups: int) -> dict[str, float]:
         shapes.append((infer(blocks[0].features[:2]).shape, len(metrics.spec.values)))
         return scored(world, infer, metrics, blocks, num_groups=num_groups)
 
-    monkeypatch.setattr(setup, "metrics_of", spy)
+    monkeypatch.setattr(experiment, "metrics_of", spy)
     answer = rank_program.trained(CONFIG.replace(objective={"loss": loss}), world, target=None, seconds=0.2)
     assert shapes
     assert all(shape == (2, num_labels) for shape, num_labels in shapes)
