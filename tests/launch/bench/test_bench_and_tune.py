@@ -13,6 +13,7 @@ from processes import mpirun, run, started
 TINY = ("--recipe", "debug", "--num-songs", "2000", "--num-virtual-shards", "16")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_bench_at_tiny_size(tmp_path: Path) -> None:
     flags = ("--np", "2", "--measure", "throughput", "allreduce", "--seconds", "0.2", "--repeats", "1")

@@ -14,6 +14,7 @@ PAGE_BLOCKS = Path(__file__).with_name("page_blocks.py")
 MARKED = [block for page in docs_pages.pages() for block in docs_pages.blocks(page) if block.run == "launch"]
 
 
+@pytest.mark.slow
 def test_the_blocks_of_the_pages_run_one_after_another(tmp_path: Path) -> None:
     finished = run(
         [sys.executable, PAGE_BLOCKS, *sorted({block.page for block in MARKED if not block.under})],
@@ -24,6 +25,7 @@ def test_the_blocks_of_the_pages_run_one_after_another(tmp_path: Path) -> None:
     assert "Traceback" not in finished.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [block for block in MARKED if block.under], ids=str)
 def test_programs_under_a_launcher_run(block: docs_pages.Block, tmp_path: Path) -> None:
     script = tmp_path / "script.py"

@@ -42,6 +42,7 @@ def test_an_example_runs(tmp_path: Path, name: str, np: int) -> None:
         assert "trivial baseline" in scored.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_the_network_of_the_example_trains_from_the_command_line(tmp_path: Path) -> None:
     command = ["hvd-train", "train", "--recipe", "debug", "--model", f"{EXAMPLES}/own_network.py:wide"]
@@ -49,6 +50,7 @@ def test_the_network_of_the_example_trains_from_the_command_line(tmp_path: Path)
     assert finished.code == 0, str(finished)
 
 
+@pytest.mark.slow  # every part of it is tested by itself
 @pytest.mark.timeout(200)
 def test_the_hostfile_job_runs_on_this_machine(tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text("localhost slots=2\n")

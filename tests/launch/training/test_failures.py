@@ -162,7 +162,9 @@ def test_a_signal_ends_all_ranks_and_prints_where_the_checkpoint_is(tmp_path: Pa
     assert finished.code != 0
     assert str(tmp_path / "run" / "checkpoints" / "last.npz") in finished.output, str(finished)
     assert f"--resume {tmp_path / 'run'}" in finished.output
-    assert "stopped by SIGTERM from mpirun, which sends it on Ctrl-C, too. The last checkpoint" in finished.output
+    # A rank that does not come back to Python within the grace time is ended with the shorter words.
+    how = r"stopped by (SIGTERM from mpirun, which sends it on Ctrl-C, too|a signal)\. The last checkpoint"
+    assert re.search(how, finished.output), str(finished)
     assert "Traceback" not in finished.output
     assert not finished.left_behind
 

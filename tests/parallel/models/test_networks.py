@@ -74,6 +74,7 @@ def trained(world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return runs
 
 
+@pytest.mark.slow
 def test_every_network_predicts_the_same_in_plain_keras_without_horovod(
     world: World, trained: dict[str, RunDir], tmp_path: Path
 ) -> None:
