@@ -58,8 +58,8 @@ def launch(np: int, markers: str, files: Sequence[str]) -> Launch:
     with tempfile.TemporaryDirectory(prefix="parallel-tests-") as scratch:
         logs, notes = Path(scratch, "log"), Path(scratch, "notes")
         notes.mkdir()
-        pytest = [*PYTEST.split(), "-c", ROOT / "pyproject.toml", "-m", markers, *files]
-        command = ["mpirun", "-np", str(np), "--bind-to", "none", "--output-filename", logs, *pytest]
+        pytest = [*PYTEST.split(), "-c", str(ROOT / "pyproject.toml"), "-m", markers, *files]
+        command = ["mpirun", "-np", str(np), "--bind-to", "none", "--output-filename", str(logs), *pytest]
         ended = Launch(np, files)
         with started(command, timeout_s=LIMIT_S, env=_environment(notes), cwd=ROOT) as job:
             try:
