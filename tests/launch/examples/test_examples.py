@@ -17,6 +17,8 @@ PROMISED = {
     "resume.py": "3 epochs in all",
     "horovod_script.py": "accuracy",
 }
+# What the others show is tested by itself, so they wait for `make test-rest`.
+QUICK = ("quickstart.py", "horovod_script.py")
 RANKS = [pytest.param(1, marks=pytest.mark.slow), 2]
 
 
@@ -30,7 +32,9 @@ def ran(np: int, *command: str | Path, cwd: Path) -> Finished:
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("np", RANKS)
-@pytest.mark.parametrize("name", PROMISED)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PROMISED]
+)
 def test_an_example_runs(tmp_path: Path, name: str, np: int) -> None:
     finished = ran(np, EXAMPLES / name, cwd=tmp_path)
     assert PROMISED[name] in finished.stdout, str(finished)
