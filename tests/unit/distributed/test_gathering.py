@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -99,9 +100,9 @@ def test_marks_are_seen_while_they_last_and_taken_once() -> None:
 def test_the_ranks_of_this_job_are_found_among_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     job = {"PMIX_NAMESPACE": f"test-{os.getpid()}"}
     theirs = {**os.environ, **job, "OMPI_COMM_WORLD_RANK": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-c", "print(flush=True); input()"], env=theirs, stdin=-1, stdout=-1
-    ) as child:
+    program = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(program, env=theirs, stdin=-1, stdout=-1) as child, contextlib.ExitStack() as stack:
+        stack.callback(child.kill)  # one that is stopped would be waited for
         assert child.stdout is not None
         child.stdout.readline()
         look = Look(Placement(0, 2, 0, 2, "vm", "mpirun"), job_key(job), job)
@@ -110,13 +111,13 @@ def test_the_ranks_of_this_job_are_found_among_all_processes(monkeypatch: pytest
         assert first is not None
         assert first.pid == child.pid
         psutil.Process(child.pid).suspend()
+        # The kernel stops it in its own time.
+        assert os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT) is not None
         later = look.view(100.0)
         assert later.absent[1] is not None
         assert later.absent[1].is_stopped
         monkeypatch.setattr(module, "marked", lambda *_: frozenset({0, 1}))
         assert set(look.view(100.0).stopped) == {1}
-        psutil.Process(child.pid).resume()
-        child.kill()
     # It came once: that it is gone is no news, somebody has ended the job.
     monkeypatch.setattr(module, "marked", lambda *_: frozenset({0}))
     assert look.view(101.0) == View(frozenset({0}), {}, {})
