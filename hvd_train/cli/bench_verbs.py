@@ -54,7 +54,7 @@ def bench(arguments: BenchArguments, placement: Placement, console: Console) -> 
     require_positive(arguments.np, arguments.seconds, arguments.repeats)
     if arguments.run.training.precision == "auto":
         raise UserError(
-            "--precision auto would be decided anew by every job: say float32 or bfloat16 to hvd-train bench."
+            "--precision auto would be decided again by every job: give float32 or bfloat16 to hvd-train bench."
         )
     with results_in(arguments.out):
         return _bench(arguments, console)

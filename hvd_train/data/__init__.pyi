@@ -1,5 +1,4 @@
 from .arrays import in_cache as in_cache
-from .arrays import is_frame as is_frame
 from .augment import Augmentation as Augmentation
 from .augment import Mixup as Mixup
 from .augment import augments as augments
@@ -65,7 +64,6 @@ __all__ = [
     "file_sha256",
     "in_cache",
     "in_words",
-    "is_frame",
     "loss_weights",
     "make_plan",
     "make_target_table",

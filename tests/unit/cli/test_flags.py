@@ -2,7 +2,7 @@
 
 After a wanted change write the file again, and look at its difference:
 
-    python tests/unit/cli/test_flags.py
+    PYTHONPATH=tests python tests/unit/cli/test_flags.py
 """
 
 from __future__ import annotations
@@ -14,26 +14,12 @@ from typing import Any
 
 import pytest
 import tyro
+from docs_commands import KINDS
 
-from hvd_train.cli import arguments, data_verbs, verbs
+from hvd_train.cli import arguments, verbs
 from hvd_train.cli.common_flags import COMMON
 
 FROZEN = Path(__file__).with_name("flags.txt")
-KINDS: dict[str, type] = {
-    "train": arguments.TrainArguments,
-    "ensemble": arguments.EnsembleArguments,
-    "evaluate": arguments.EvaluateArguments,
-    "predict": arguments.PredictArguments,
-    "bench": arguments.BenchArguments,
-    "tune": arguments.TuneArguments,
-    "doctor": arguments.DoctorArguments,
-    "data fetch": data_verbs.FetchArguments,
-    "data convert": data_verbs.ConvertArguments,
-    "data check": data_verbs.CheckArguments,
-    "data describe": data_verbs.DescribeArguments,
-    "hostfile check": arguments.HostfileCheckArguments,
-    "hostfile convert": arguments.HostfileConvertArguments,
-}
 # What `hvd-train train --help` shows.
 TWENTY = [
     "--recipe",
