@@ -60,9 +60,7 @@ def can_share(optimizer: Any, reduction: Reduction, gradients: Sequence[Any], va
     if not (plain_mean and plain_adam and whole and not is_elastic() and block_length() > 0):
         return False
     if not on_cpus(native(v).device for v in variables):
-        say_once(
-            "The optimizer's update is not shared out over the ranks: that is for weights on CPUs, and some are not."
-        )
+        say_once("The optimizer's update is not sharded over the ranks: that is for weights on CPUs, and some are not.")
         return False
     return True
 

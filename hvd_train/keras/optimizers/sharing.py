@@ -72,7 +72,7 @@ class SharedUpdate:
         """What Keras calls to save the optimizer. One rank alone cannot fetch the others' parts."""
         if not self.hvd_state_is_whole:
             raise ValueError(
-                f"The state of {self.name} is shared out over the ranks, and this rank's copy of the others' parts is out "  # type: ignore[attr-defined]
+                f"The state of {self.name} is sharded over the ranks, and this rank's copy of the other shards is out "  # type: ignore[attr-defined]
                 "of date: saved now, it would be wrong. Call optimizer.hvd_gather_state() on every rank before, or save "
                 "at the end of an epoch, where fit() does so for ModelCheckpoint and BackupAndRestore, or after fit(); or "
                 "give DistributedOptimizer share_update=False."
