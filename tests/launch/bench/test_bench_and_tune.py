@@ -73,5 +73,5 @@ def test_they_start_their_own_ranks(tmp_path: Path) -> None:
 def test_auto_precision_is_not_measured(tmp_path: Path) -> None:
     done = run(["hvd-train", "bench", "--precision", "auto", "--out", str(tmp_path / "out")], timeout_s=60, ok=False)
     assert done.code == 2
-    assert "say float32 or bfloat16" in done.output
+    assert "give float32 or bfloat16" in done.output
     assert not (tmp_path / "out").exists()
