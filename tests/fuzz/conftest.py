@@ -8,7 +8,11 @@ from __future__ import annotations
 import os
 import sys
 
+import pyarrow as pa
 import pytest
+
+# Arrow reserves an address space of 1 GB when it first allocates. Within the limits of an input it may not.
+pa.array([1.0])
 
 _STATUS = pytest.StashKey[int]()
 

@@ -29,7 +29,7 @@ def document(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     dataset = Dataset.open(convert(folder / "t.csv", folder / "set", config, SplitConfig(num_virtual_shards=2)))
     labels = OutputSpec.of(dataset.schema.label_kind, dataset.schema.label_values)
     (folder / "model.keras").write_bytes(b"model")
-    return json.loads(json.dumps(note_of(labels, dataset, folder / "model.keras")))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(note_of(labels, dataset, folder / "model.keras", {})))  # type: ignore[no-any-return]
 
 
 def read(path: Path, data: bytes) -> object:
