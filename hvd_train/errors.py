@@ -6,6 +6,9 @@ traceback. Anything that is not one of these is a defect of ours and keeps its t
 
 from __future__ import annotations
 
+TO_BE_CONTINUED = 85
+"""The exit code of a run that saved a checkpoint after a warning and ended before it was complete. It can be resumed."""
+
 
 class HvdTrainError(Exception):
     """Base of all our errors."""

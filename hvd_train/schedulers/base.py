@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from hvd_train.hostfiles import Host
 from hvd_train.schedulers.job import Job, Resources
 
 State = Literal["pending", "running", "ending", "gone"]
+Continuation = Literal["requeue", "exit-code", "chain"]
+
+
+@dataclass(frozen=True)
+class LaunchAgent:
+    """How mpirun starts its daemon on another host, where its own way does not work: the value of plm_rsh_agent."""
+
+    command: str
+    """With `{script}` where `script` has been written to."""
+    script: str = ""
+    """A program to write first, as text; empty where none is needed."""
 
 
 class Scheduler(ABC):
@@ -26,13 +38,42 @@ class Scheduler(ABC):
     def job(self, environment: Mapping[str, str]) -> Job | None:
         """The job, or the task of an array, that a process with this environment runs in. None outside of one."""
 
+    def cpus_here(self, environment: Mapping[str, str], host: str) -> int | None:
+        """The CPUs that the job was given on this host. None where the scheduler does not say."""
+        return None
+
 
 class BatchScheduler(Scheduler):
-    """A scheduler that can be driven: jobs are submitted, watched, cancelled and queued again."""
+    """A scheduler that can be driven: jobs are submitted, watched, cancelled and continued."""
+
+    flag: ClassVar[str]
+    """What `hvd-train submit --on` calls it."""
+    programs: ClassVar[tuple[str, ...]]
+    """Commands that are on PATH where it is installed."""
+    continuation: ClassVar[Continuation]
+    """How a job is continued after its end: it queues itself again, ends with TO_BE_CONTINUED, or has a follow-up wait for it."""
+    warns: ClassVar[bool] = False
+    """Whether it sends the job script a signal before the time limit. Otherwise the supervisor's own timer warns."""
+    submits_by_stdin: ClassVar[bool] = False
+    """Whether `submit_command` reads the script from its standard input."""
+    survives_lost_hosts: ClassVar[bool] = False
+    """Whether a job can go on in its allocation when one of its hosts is lost."""
 
     @abstractmethod
     def hosts(self, environment: Mapping[str, str]) -> tuple[Host, ...]:
         """The hosts of the job's allocation with their slots, in the scheduler's order. Raises UserError where they are not given."""
+
+    def launch_agent(self, environment: Mapping[str, str]) -> LaunchAgent | None:
+        """How mpirun reaches the other hosts of the job. None where its own way does."""
+        return None
+
+    def task(self, environment: Mapping[str, str]) -> int | None:
+        """The number of this task in its array, as the scheduler counts. None outside of an array."""
+        return None
+
+    def restart_count(self, environment: Mapping[str, str]) -> int:
+        """How often this job was queued again under the same id."""
+        return 0
 
     @abstractmethod
     def directives(self, resources: Resources) -> list[str]:
@@ -42,9 +83,17 @@ class BatchScheduler(Scheduler):
     def submit_command(self, script: str) -> list[str]:
         """Submits a job script."""
 
+    def after_option(self, job_id: str) -> list[str]:
+        """Options of `submit_command`: the new job waits until that one has ended, however it ends."""
+        return []
+
+    def exclude_option(self, hosts: Sequence[str]) -> list[str]:
+        """Options of `submit_command` that keep a job off these hosts. Empty where the scheduler has none."""
+        return []
+
     @abstractmethod
     def submitted_id(self, output: str) -> str:
-        """The id of the job, from the output of `submit_command`."""
+        """The id of the job, from the output of `submit_command`. Raises UserError."""
 
     @abstractmethod
     def status_command(self, job_id: str) -> list[str]:
@@ -54,13 +103,21 @@ class BatchScheduler(Scheduler):
     def state(self, output: str) -> State:
         """The state, from the output of `status_command`. A job that the scheduler no longer lists is gone."""
 
+    def reason(self, output: str) -> str:
+        """Why a job is pending, from the same output; empty where it does not say."""
+        return ""
+
     @abstractmethod
     def cancel_command(self, job_id: str) -> list[str]:
         """Cancels a job."""
 
-    @abstractmethod
-    def requeue_command(self, job_id: str) -> list[str]:
-        """Ends a running job and queues it again."""
+    def warn_command(self, job_id: str) -> list[str] | None:
+        """Sends SIGUSR1 to the job script, which is the supervisor. None where the scheduler cannot."""
+        return None
+
+    def requeue_command(self, job_id: str) -> list[str] | None:
+        """Ends a running job and queues it again. None where users may not."""
+        return None
 
     @abstractmethod
     def time_left_command(self, job_id: str) -> list[str]:

@@ -32,12 +32,29 @@ class Resources:
     num_hosts: int
     ranks_per_host: int
     cpus_per_rank: int = 1
-    memory_mb_per_cpu: int | None = None
+    memory_mb_per_rank: int | None = None
     """None is the default of the site."""
     time_limit_s: int
     warning_s: int = 120
-    """So long before the limit the scheduler sends SIGUSR1 to the job script."""
+    """So long before the limit the job is warned: by the scheduler's signal, or by the supervisor's timer."""
     queue: str = ""
     account: str = ""
     log: str = ""
     """A file for the output; the scheduler's default where it is empty."""
+    exclusive: bool = False
+    """Whether no other job may share the hosts."""
+    num_tasks: int | None = None
+    """Tasks of a job array, numbered from the scheduler's first number; None is a plain job."""
+    max_parallel: int | None = None
+    """Tasks of an array that may run at once."""
+    after: str = ""
+    """The id of a job that must have ended first."""
+    mail: str = ""
+    keep_on_host_loss: bool = True
+    """Whether the job stays in its allocation when it loses a host, where the scheduler can do that."""
+    parallel_environment: str = ""
+    """Grid Engine's name for it (-pe)."""
+    extra_directives: tuple[str, ...] = ()
+    """Further directives, without the #SBATCH in front."""
+    skip_directives: tuple[str, ...] = ()
+    """Words: a directive that contains one of them is left out."""

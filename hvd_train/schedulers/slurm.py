@@ -30,6 +30,11 @@ TIME = re.compile(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)")
 
 class Slurm(BatchScheduler):
     name = "Slurm"
+    flag = "slurm"
+    programs = ("sbatch",)
+    continuation = "requeue"
+    warns = True
+    survives_lost_hosts = True
 
     def job(self, environment: Mapping[str, str]) -> Job | None:
         if not get(environment, "SLURM_JOB_ID"):
@@ -53,12 +58,13 @@ class Slurm(BatchScheduler):
         return tuple(Host(name, count) for name, count in zip(names, slots, strict=True))
 
     def directives(self, resources: Resources) -> list[str]:
+        memory = resources.memory_mb_per_rank
         options = {
             "job-name": resources.name,
             "nodes": resources.num_hosts,
             "ntasks-per-node": resources.ranks_per_host,
             "cpus-per-task": resources.cpus_per_rank,
-            "mem-per-cpu": f"{resources.memory_mb_per_cpu}M" if resources.memory_mb_per_cpu else "",
+            "mem-per-cpu": f"{memory // resources.cpus_per_rank}M" if memory else "",
             "time": clock(resources.time_limit_s),
             # B: to the script alone. Without it the signal goes to the job's steps, and never to an mpirun in the script.
             "signal": f"B:USR1@{resources.warning_s}",

@@ -113,7 +113,7 @@ def test_the_time_left(output: str, seconds: float | None) -> None:
 
 def test_a_job_script_asks_for_what_is_wanted() -> None:
     wanted = Resources(
-        name="songs", num_hosts=2, ranks_per_host=4, time_limit_s=5400, memory_mb_per_cpu=2000, queue="gpu"
+        name="songs", num_hosts=2, ranks_per_host=4, time_limit_s=5400, memory_mb_per_rank=2000, queue="gpu"
     )
     assert script(SLURM, wanted, ["mpirun hvd-train train"]).splitlines() == [
         "#!/bin/bash",
