@@ -1,8 +1,10 @@
 from . import checkpoint as checkpoint
+from . import job_history as job_history
 from . import user_code as user_code
 from .checkpoint import Checkpoint as Checkpoint
 from .choose import latest_run as latest_run
 from .choose import new_run_dir as new_run_dir
+from .directory import JobDir as JobDir
 from .directory import RunDir as RunDir
 from .directory_lock import lock_directory as lock_directory
 from .guard import guarded as guarded
@@ -22,6 +24,7 @@ from .training_state import TrainingState as TrainingState
 __all__ = [
     "EVALUATED_SPLITS",
     "Checkpoint",
+    "JobDir",
     "Report",
     "RunDir",
     "Tracker",
@@ -30,6 +33,7 @@ __all__ = [
     "git_state",
     "guarded",
     "how_stopped",
+    "job_history",
     "last_checkpoint_line",
     "latest_run",
     "lock_directory",

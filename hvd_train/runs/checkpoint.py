@@ -148,6 +148,16 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(path, variables, note.names, note.progress, note.config, note.data_checksum)
 
 
+def position(path: Path) -> tuple[int, int] | None:
+    """The complete epochs of a checkpoint and the steps after them, read without its arrays. None where there is none to read."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            progress = strict.loads(arrays["note"].tobytes())["progress"]
+        return int(progress["epoch"]), int(progress["step"])
+    except Exception:
+        return None
+
+
 def _checked(document: Any, arrays: dict[str, np.ndarray]) -> Note:
     """The note. Raises Damaged unless the arrays are those that it names."""
     # A figure of the history may be infinite; the note's CRC protects it.

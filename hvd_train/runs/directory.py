@@ -12,6 +12,7 @@ tensorboard/         event files, with --trackers tensorboard
 by-decade.png        errors by decade, and the calibration of the probabilities; for years and integers
 confusion.csv        test rows by true and predicted class, and confusion.png as a picture; for classes
 report.json          everything about the run in one file
+job/                 what the supervisor and the batch job of the run keep; see `JobDir`. Mostly not there
 .lock                held by the program that writes here
 DONE                 there when the run is complete
 """
@@ -28,6 +29,48 @@ from hvd_train.files import write_text
 LAST, BEST = "last.npz", "best.npz"
 # The temporary name of a file of ours.
 LEFTOVER = re.compile(r"\.[\w.-]+\.[0-9a-f]{8}(\.keras)?")
+
+
+@dataclass(frozen=True)
+class JobDir:
+    """RUN/job, what the supervisor and the batch job of a run keep. It may not exist."""
+
+    path: Path
+
+    @property
+    def script(self) -> Path:
+        """The job script that was submitted."""
+        return self.path / "script"
+
+    @property
+    def spec(self) -> Path:
+        """What was asked for, enough to submit the job again."""
+        return self.path / "job.toml"
+
+    @property
+    def ids(self) -> Path:
+        """The ids of the jobs, one a line."""
+        return self.path / "id"
+
+    @property
+    def hostfile(self) -> Path:
+        """The hosts of the last start, for the launcher."""
+        return self.path / "hostfile"
+
+    @property
+    def excluded(self) -> Path:
+        """Hosts that the last start left out, one a line, and why."""
+        return self.path / "excluded"
+
+    @property
+    def agent(self) -> Path:
+        """A program that starts a command on another host of the job, where the scheduler needs one."""
+        return self.path / "agent"
+
+    @property
+    def history(self) -> Path:
+        """Every start of the ranks and how it ended; see `job_history`."""
+        return self.path / "history.jsonl"
 
 
 @dataclass(frozen=True)
@@ -93,6 +136,10 @@ class RunDir:
     @property
     def done(self) -> Path:
         return self.path / "DONE"
+
+    @property
+    def job(self) -> JobDir:
+        return JobDir(self.path / "job")
 
     def create(self) -> None:
         """Make it, or UserError. Root only."""
