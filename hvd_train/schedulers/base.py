@@ -58,6 +58,10 @@ class BatchScheduler(Scheduler):
     """Whether `submit_command` reads the script from its standard input."""
     survives_lost_hosts: ClassVar[bool] = False
     """Whether a job can go on in its allocation when one of its hosts is lost."""
+    task_variable: ClassVar[str]
+    """The variable that holds the number of a task, in each task of a job array."""
+    first_task: ClassVar[int] = 0
+    """The number of the first task of an array, as `directives` asks for it."""
 
     @abstractmethod
     def hosts(self, environment: Mapping[str, str]) -> tuple[Host, ...]:
@@ -79,6 +83,13 @@ class BatchScheduler(Scheduler):
     def directives(self, resources: Resources) -> list[str]:
         """The lines of a job script that ask for these resources."""
 
+    def log_marks(self, *, array: bool) -> tuple[str, str]:
+        """What the scheduler replaces in `Resources.log`: by the id of the job, or of the whole array, and by the task.
+
+        Empty where it replaces nothing.
+        """
+        return "", ""
+
     @abstractmethod
     def submit_command(self, script: str) -> list[str]:
         """Submits a job script."""
@@ -93,7 +104,11 @@ class BatchScheduler(Scheduler):
 
     @abstractmethod
     def submitted_id(self, output: str) -> str:
-        """The id of the job, from the output of `submit_command`. Raises UserError."""
+        """The id of the job, from the output of `submit_command`. Raises UserError.
+
+        It is that of `job` in the job itself: 123 for 123.server. For an array it is the id without the task, and 123_4
+        is task 4. All methods here take an id in this form, and write it as their command wants it.
+        """
 
     @abstractmethod
     def status_command(self, job_id: str) -> list[str]:

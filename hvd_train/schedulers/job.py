@@ -40,7 +40,7 @@ class Resources:
     queue: str = ""
     account: str = ""
     log: str = ""
-    """A file for the output; the scheduler's default where it is empty."""
+    """A file for the output, perhaps with `log_marks` of the scheduler. The scheduler's default where it is empty."""
     exclusive: bool = False
     """Whether no other job may share the hosts."""
     num_tasks: int | None = None

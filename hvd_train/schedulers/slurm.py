@@ -35,6 +35,7 @@ class Slurm(BatchScheduler):
     continuation = "requeue"
     warns = True
     survives_lost_hosts = True
+    task_variable = "SLURM_ARRAY_TASK_ID"
 
     def job(self, environment: Mapping[str, str]) -> Job | None:
         if not get(environment, "SLURM_JOB_ID"):
@@ -74,6 +75,9 @@ class Slurm(BatchScheduler):
             "open-mode": "append",  # a job that is queued again keeps its log
         }
         return [f"#SBATCH --{key}={value}" for key, value in options.items() if value != ""] + ["#SBATCH --requeue"]
+
+    def log_marks(self, *, array: bool) -> tuple[str, str]:
+        return ("%A", "%a") if array else ("%j", "")
 
     def submit_command(self, script: str) -> list[str]:
         return ["sbatch", "--parsable", script]
