@@ -53,6 +53,11 @@ class JobDir:
         return self.path / "id"
 
     @property
+    def logs(self) -> Path:
+        """The files for the output of those jobs, one a line."""
+        return self.path / "logs"
+
+    @property
     def hostfile(self) -> Path:
         """The hosts of the last start, for the launcher."""
         return self.path / "hostfile"

@@ -1,0 +1,150 @@
+"""Puts a job into the queue, and writes RUN/job: the script, job.toml and the id.
+
+Files are made beside the runs before anything is submitted, so a full disk is met first. They become RUN/job when the
+scheduler has given the id. A job that starts at once finds its RUN/job complete or not yet there, and needs it at its
+end only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hvd_train.cluster.commands import ask
+from hvd_train.cluster.submit.script import script_of
+from hvd_train.cluster.submit.spec import JOB, JobSpec
+from hvd_train.errors import HvdTrainError, UserError
+from hvd_train.files import write_text
+from hvd_train.runs import RunDir
+from hvd_train.schedulers import SCHEDULERS, BatchScheduler
+
+
+class NotRecorded(HvdTrainError):
+    """The job was submitted, but RUN/job could not be written."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is to be submitted: nothing is written or started yet."""
+
+    spec: JobSpec
+    scheduler: BatchScheduler
+    script: str
+    command: tuple[str, ...]
+    staged: Path
+    """Where the script is while it is submitted."""
+
+    def __str__(self) -> str:
+        redirected = f" < {shlex.quote(str(self.staged))}" if self.scheduler.submits_by_stdin else ""
+        return shlex.join(self.command) + redirected
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job in the queue."""
+
+    id: str
+    runs: tuple[Path, ...]
+    """The absolute directory of its run, or of the run of each task."""
+    logs: tuple[str, ...]
+    """The absolute path of the log, or of each log."""
+
+
+def scheduler_named(flag: str) -> BatchScheduler:
+    """By what `hvd-train submit --on` calls it; UserError for another word."""
+    driven = {one.flag: one for one in SCHEDULERS if isinstance(one, BatchScheduler)}
+    if flag not in driven:
+        raise UserError(f"{flag!r} is no scheduler that hvd_train drives. Those are: {', '.join(driven)}.")
+    return driven[flag]
+
+
+def prepare(spec: JobSpec, *, after: str = "", exclude: Sequence[str] = ()) -> Submission:
+    """The script and the command. Pure. The job waits until the job `after` has ended, and keeps off the hosts `exclude`."""
+    scheduler = scheduler_named(spec.scheduler)
+    script = script_of(spec, scheduler)
+    # Named after the content: --dry-run prints the command that will be used.
+    parent = Path(spec.working_directory) / (Path(spec.run_dir).parent if spec.run_dir else "runs")
+    staged = parent / f".submit-{hashlib.sha256(script.encode()).hexdigest()[:8]}" / "script"
+    program, *arguments = scheduler.submit_command(str(staged))
+    options = [*(scheduler.after_option(after) if after else []), *scheduler.exclude_option(exclude)]
+    return Submission(spec, scheduler, script, (program, *options, *arguments), staged)
+
+
+def submit(submission: Submission) -> Submitted:
+    """Submit it, and write RUN/job. UserError where the scheduler refuses: then nothing is left behind."""
+    spec = submission.spec
+    with _staged(submission):
+        output = ask(
+            submission.command,
+            stdin=submission.staged if submission.scheduler.submits_by_stdin else None,
+            cwd=Path(spec.working_directory),
+        )
+        job_id = submission.scheduler.submitted_id(output)
+    runs, logs = [], [spec.log.replace(JOB, job_id)]
+    try:
+        for number, (run_dir, again, own_id) in enumerate(runs_of(spec, submission.scheduler, job_id)):
+            logs[number:] = [spec.log.replace(JOB, own_id)]
+            runs.append(run_dir)
+            record(run_dir, again, script=submission.script, job_id=own_id, log=logs[number])
+    except OSError as error:
+        raise NotRecorded(
+            f"{submission.scheduler.name} has the job as {job_id}, but {error.filename or spec.run_dir} cannot be written "
+            f"({error.strerror or error}). hvd-train jobs will not find it."
+        ) from None
+    return Submitted(job_id, tuple(runs), tuple(logs))
+
+
+def follow_up(run_dir: Path, job_id: str, *, exclude: Sequence[str] = ()) -> str:
+    """Submit the job of this run again, held until the job `job_id` has ended. Returns the id of the new job.
+
+    Raises UserError where the run has no job.toml or the scheduler refuses, and SchedulerSilent where it is slow.
+    """
+    spec = JobSpec.load(RunDir(run_dir).job.spec)
+    return submit(prepare(spec, after=job_id, exclude=exclude)).id
+
+
+def runs_of(spec: JobSpec, scheduler: BatchScheduler, job_id: str) -> Iterator[tuple[Path, JobSpec, str]]:
+    """Each run of the job: its absolute directory, the job that would continue it, and the id of the job or of its task."""
+    for task in range(len(spec.tasks)) if spec.tasks else [None]:
+        own_id = job_id if task is None else f"{job_id}_{scheduler.first_task + task}"
+        again = spec.continuing(own_id, task=task)
+        if again.run_dir:
+            yield Path(spec.working_directory) / again.run_dir, again, own_id
+
+
+def record(run_dir: Path, spec: JobSpec, *, script: str, job_id: str, log: str) -> None:
+    """Write RUN/job. The id comes last: who finds it finds the other files, too. OSError where it cannot be written."""
+    job = RunDir(run_dir).job
+    write_text(job.script, script)
+    write_text(job.spec, spec.dumps())
+    for path, line in ((job.logs, log), (job.ids, job_id)):
+        earlier = path.read_text(encoding="utf-8") if path.exists() else ""
+        write_text(path, f"{earlier}{line}\n")
+
+
+@contextlib.contextmanager
+def _staged(submission: Submission) -> Iterator[None]:
+    """The script in its place while the block runs. Directories that were made for it go with it, if they are empty."""
+    folder = submission.staged.parent
+    new = [path for path in folder.parents if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(submission.staged, submission.script)
+        os.chmod(submission.staged, 0o755)
+    except OSError as error:
+        raise UserError(
+            f"{folder.parent} cannot be written ({error.strerror or error}). Submit from a directory that can."
+        ) from None
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for path in new:
+            with contextlib.suppress(OSError):
+                path.rmdir()
