@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import docs_pages
 
-from hvd_train.cli import arguments, data_verbs, verbs
+from hvd_train.cli import arguments, data_verbs, verbs, which_run
 from hvd_train.cli.terminal import parse
 from hvd_train.config import recipes
 from hvd_train.distributed.launchers import detect_placement
@@ -96,7 +96,7 @@ def check_ours(given: Sequence[str]) -> None:
     assert verb in KINDS, f"hvd-train {verb}"
     if "--help" in rest or "--help-all" in rest:
         return
-    rest = arguments.with_newest_run(rest)
+    rest = which_run.with_newest_run(rest)
     parsed = parse(KINDS[verb], rest, detect_placement({}), prog=f"hvd-train {verb}")  # type: ignore[var-annotated]
     if recipe := getattr(parsed, "recipe", None):
         recipes.recipe(recipe)

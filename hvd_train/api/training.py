@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hvd_train.api.tables import with_table
 from hvd_train.api.world import open_world
@@ -15,7 +15,7 @@ from hvd_train.distributed import World, gathering
 from hvd_train.errors import ConfigError
 from hvd_train.events import Observer
 from hvd_train.processes import GRACE_S
-from hvd_train.runs import Report, RunDir, new_run_dir
+from hvd_train.runs import Report, RunDir, Stage, named_after_job, new_run_dir, read_report, stage_of
 from hvd_train.schedulers import detect_job
 
 
@@ -28,7 +28,7 @@ def train(
     network: Callable[..., Any] | str | None = None,
     network_options: Mapping[str, Any] | None = None,
     run_dir: str | Path | None = None,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     callbacks: Sequence[Any] = (),
     verbose: bool = True,
     world: World | None = None,
@@ -47,8 +47,9 @@ def train(
         network: a function of your own, (N, L, C) -> (N, U) in Keras layers, or its reference "file.py:name". If it
             takes `config`, that is a dataclass of its own settings.
         network_options: values for fields of that dataclass.
-        run_dir: where to write; by default a new directory in runs/.
-        resume: go on from the last checkpoint in `run_dir`. Without `config`, with the settings of that run.
+        run_dir: where to write; by default a new directory in runs/. {job} in it stands for the id of the batch job.
+        resume: go on from the last checkpoint in `run_dir`. Without `config`, with the settings of that run. With "auto"
+            the run begins where there is no checkpoint; of a run that is complete the report is returned.
         callbacks: Keras callbacks, which every rank runs, and Observers, which the root runs.
         verbose: print facts, progress and results, as the command line does. Root only.
         world: the ranks; by default those of this process.
@@ -61,16 +62,20 @@ def train(
             holds a run already.
         KeyboardInterrupt: on Ctrl-C and SIGTERM. The last checkpoint is complete, and `resume=True` goes on from it.
     """
+    if resume not in (True, False, "auto"):
+        raise ConfigError(f'resume = {resume!r} is not possible: it is True, False or "auto".')
     if resume and run_dir is None:
-        raise ConfigError("resume = True is not possible without a run: name its directory by run_dir.")
+        raise ConfigError(f"resume = {resume!r} is not possible without a run: name its directory by run_dir.")
     chosen = config or RunConfig()
     world = world or open_world(chosen.distributed, watchdog_s=chosen.training.watchdog_s)
     with gathering(world.placement, "learn which run it is", limit_s=chosen.training.watchdog_s):
-        directory = world.together(
-            lambda: RunDir(Path(run_dir)) if run_dir else new_run_dir("python", job=detect_job(os.environ)), on="root"
-        )
-        assert directory is not None
-        if resume and config is None:
+        directory, stage = _which_run(run_dir, world)
+        if resume == "auto" and stage == "complete":
+            report = world.together(lambda: read_report(directory), on="root")
+            assert report is not None
+            return report
+        resumed = resume is True or (resume == "auto" and stage == "begun")
+        if resumed and config is None:
             saved = world.together(lambda: toml.load(directory.config), on="root")
             assert saved is not None
             chosen = saved
@@ -82,7 +87,20 @@ def train(
 
     # One rank may be a notebook, which must outlive a Ctrl-C that comes in the middle of a long step.
     grace_s = None if world.size == 1 else GRACE_S
-    return train_guarded(chosen, world, directory, resume=resume, callbacks=[*shown, *callbacks], grace_s=grace_s)
+    return train_guarded(chosen, world, directory, resume=resumed, callbacks=[*shown, *callbacks], grace_s=grace_s)
+
+
+def _which_run(run_dir: str | Path | None, world: World) -> tuple[RunDir, Stage]:
+    """The directory of the run, which is made where none was named, and how far the run has come. All ranks."""
+
+    def look() -> tuple[RunDir, Stage]:
+        job = detect_job(os.environ)
+        found = RunDir(named_after_job(Path(run_dir), job)) if run_dir else new_run_dir("python", job=job)
+        return found, stage_of(found)
+
+    found = world.together(look, on="root")
+    assert found is not None
+    return found
 
 
 def _with_network(config: RunConfig, network: Callable[..., Any] | str, options: Mapping[str, Any]) -> RunConfig:

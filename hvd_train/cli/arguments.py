@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +11,6 @@ import tyro
 from hvd_train.cli.table_flags import TableFlags
 from hvd_train.cli.watchdog_flags import WatchdogFlags
 from hvd_train.config import RunConfig, recipes, toml
-from hvd_train.runs import latest_run
 from hvd_train.tune import DIMENSIONS, Dimension
 
 RecipeName = Annotated[
@@ -51,12 +49,14 @@ class TrainArguments(RecipeArguments):
         horovodrun -np 2 hvd-train train --data songs.csv
 
         hvd-train train --resume runs/default-20260101-120000
+
+        hvd-train train --run-dir runs/songs --resume auto
     """
 
     run_dir: Path | None = None
-    """Directory to write to. By default runs/<recipe>-<time>."""
+    """Directory to write to. By default runs/<recipe>-<time>. {job} in it stands for the id of the batch job."""
     resume: Path | None = None
-    """Resume this run from its last checkpoint, at any number of ranks. Without a value it is the newest run in runs/."""
+    """Resume this run from its last checkpoint, at any number of ranks. Without a value it is the newest run in runs/. With auto the run in --run-dir begins, or goes on where it was. One that is complete stays as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,32 +215,3 @@ class HostfileConvertArguments:
     """The file."""
     for_: Annotated[Literal["horovodrun", "mpirun"], tyro.conf.arg(name="for")]
     """The launcher to write it for."""
-
-
-def preliminary(argv: Sequence[str]) -> list[str]:
-    """The flags of `train` that decide what the defaults of the others are."""
-    flags: list[str] = []
-    for index, argument in enumerate(argv):
-        name, equals, _ = argument.partition("=")
-        if name in ("--recipe", "--config", "--resume"):
-            flags += [argument] if equals else list(argv[index : index + 2])
-    return flags
-
-
-# What a bare --resume stands for, until the root has found the newest run.
-NEWEST = Path("newest")
-
-
-def with_newest_run(argv: Sequence[str]) -> list[str]:
-    """A bare `--resume` means the newest run."""
-    argv = list(argv)
-    for index, argument in enumerate(argv):
-        if argument == "--resume" and (index + 1 == len(argv) or argv[index + 1].startswith("--")):
-            return [*argv[: index + 1], str(NEWEST), *argv[index + 1 :]]
-    return argv
-
-
-def run_to_resume(given: Path, base: RunConfig) -> tuple[Path, RunConfig]:
-    """The run that --resume means, and its config over `base`; CheckpointError or ConfigError where there is none. Root."""
-    run_dir = latest_run() if given == NEWEST else given
-    return run_dir, toml.load(run_dir / "config.toml", base=base)

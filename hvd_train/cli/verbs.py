@@ -78,7 +78,8 @@ def predict(argv: Sequence[str], placement: Placement) -> int:
 
 def over_recipe(kind: Any, argv: Sequence[str], placement: Placement, *, prog: str, **required: Any) -> Any:
     """Arguments whose `run` starts from their --recipe and --config. `required` are flags without a default."""
-    from hvd_train.cli.arguments import RecipeArguments, preliminary
+    from hvd_train.cli.arguments import RecipeArguments
+    from hvd_train.cli.which_run import preliminary
 
     base = parse(RecipeArguments, preliminary(argv), placement, prog=prog).base()
     return parse(kind, argv, placement, prog=prog, default=kind(run=base, **required))

@@ -2,8 +2,11 @@ from . import checkpoint as checkpoint
 from . import job_history as job_history
 from . import user_code as user_code
 from .checkpoint import Checkpoint as Checkpoint
+from .choose import Stage as Stage
 from .choose import latest_run as latest_run
+from .choose import named_after_job as named_after_job
 from .choose import new_run_dir as new_run_dir
+from .choose import stage_of as stage_of
 from .directory import JobDir as JobDir
 from .directory import RunDir as RunDir
 from .directory_lock import lock_directory as lock_directory
@@ -11,9 +14,11 @@ from .guard import guarded as guarded
 from .guard import how_stopped as how_stopped
 from .guard import last_checkpoint_line as last_checkpoint_line
 from .provenance import git_state as git_state
+from .provenance import job_state as job_state
 from .provenance import versions as versions
 from .report import EVALUATED_SPLITS as EVALUATED_SPLITS
 from .report import Report as Report
+from .report import read_report as read_report
 from .report import write_report as write_report
 from .run_lock import lock_run_dir as lock_run_dir
 from .trackers import Tracker as Tracker
@@ -27,6 +32,7 @@ __all__ = [
     "JobDir",
     "Report",
     "RunDir",
+    "Stage",
     "Tracker",
     "TrainingState",
     "checkpoint",
@@ -34,13 +40,17 @@ __all__ = [
     "guarded",
     "how_stopped",
     "job_history",
+    "job_state",
     "last_checkpoint_line",
     "latest_run",
     "lock_directory",
     "lock_run_dir",
     "make_trackers",
+    "named_after_job",
     "new_run_dir",
+    "read_report",
     "require_trackers",
+    "stage_of",
     "user_code",
     "versions",
     "write_report",

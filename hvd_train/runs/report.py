@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from hvd_train.config import Split
-from hvd_train.files import write_json, write_text
+from hvd_train.errors import UserError
+from hvd_train.files import strict, write_json, write_text
 from hvd_train.runs.confusion import write_confusion
 from hvd_train.runs.directory import RunDir
 from hvd_train.runs.plots import errors_by_decade, learning_curve
@@ -59,6 +60,8 @@ class Report:
     seed: int
     git: dict[str, Any]
     date: str
+    job: dict[str, Any] = field(default_factory=dict)
+    """The batch job that ended the run: "scheduler", "id", and "restarts", its number of requeues. Empty outside of one."""
 
     def as_json(self) -> dict[str, Any]:
         """The content of report.json, where the facts have the key "found"."""
@@ -74,6 +77,21 @@ def write_report(report: Report, run_dir: RunDir) -> None:
     write_confusion(report.details["test"], run_dir, title=report.facts["model"])
     write_json(run_dir.report, report.as_json())
     write_text(run_dir.done, report.date + "\n")
+
+
+def read_report(run_dir: RunDir) -> Report:
+    """The report of a complete run, from its report.json; UserError where that cannot be read. Root only."""
+    way_out = "Start the run again in another directory."
+    try:
+        document = strict.loads(run_dir.report.read_bytes())
+        document["facts"] = document.pop("found")
+        # A number that was none is null in the file.
+        rates = {"samples_per_s": float("nan")} if document.get("samples_per_s") is None else {}
+        return Report(**{one.name: document[one.name] for one in fields(Report) if one.name in document} | rates)
+    except OSError as error:
+        raise UserError(f"{run_dir.report} cannot be read: {error.strerror or error}. {way_out}") from None
+    except Exception as error:
+        raise UserError(strict.damage(run_dir.report, error, way_out)) from None
 
 
 def write_history(history: list[dict[str, float]], run_dir: RunDir) -> None:

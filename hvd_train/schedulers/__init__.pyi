@@ -7,6 +7,7 @@ from .job import Resources as Resources
 from .slurm import Slurm as Slurm
 from .table import SCHEDULERS as SCHEDULERS
 from .table import detect_job as detect_job
+from .table import detect_scheduler as detect_scheduler
 
 __all__ = [
     "SCHEDULERS",
@@ -17,5 +18,6 @@ __all__ = [
     "Scheduler",
     "Slurm",
     "detect_job",
+    "detect_scheduler",
     "script",
 ]

@@ -58,6 +58,10 @@ class Slurm(BatchScheduler):
             raise UserError(f"Slurm lists {len(names)} hosts ({listed}) but {len(slots)} counts of slots ({per_host}).")
         return tuple(Host(name, count) for name, count in zip(names, slots, strict=True))
 
+    def restart_count(self, environment: Mapping[str, str]) -> int:
+        counted = get(environment, "SLURM_RESTART_COUNT")
+        return int(counted) if counted.isdecimal() else 0
+
     def directives(self, resources: Resources) -> list[str]:
         memory = resources.memory_mb_per_rank
         options = {

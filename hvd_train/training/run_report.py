@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -13,7 +14,7 @@ import numpy as np
 from hvd_train.config import SPLITS, Split
 from hvd_train.distributed import World
 from hvd_train.evaluation import Evaluation, published_results
-from hvd_train.runs import Report, git_state, versions
+from hvd_train.runs import Report, git_state, job_state, versions
 from hvd_train.training.experiment import Experiment
 from hvd_train.training.loop import TrainingLoop
 
@@ -55,6 +56,7 @@ def make_report(
         seed=experiment.config.training.seed,
         git=git_state(),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        job=world.broadcast(job_state(os.environ)),
     )
 
 

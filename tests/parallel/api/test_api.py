@@ -74,6 +74,22 @@ def test_a_used_run_directory_is_refused_and_a_resumed_run_goes_on(world: World,
     assert [row["loss"] for row in report.history] == [row["loss"] for row in whole.history]
 
 
+def test_one_call_begins_a_run_goes_on_and_returns_the_report_of_a_complete_one(world: World, shared_dir: Path) -> None:
+    run_dir = shared_dir / "run"
+
+    class Cut(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hvd_train.train(config=CONFIG, run_dir=run_dir, resume="auto", verbose=False, callbacks=[Cut()])
+    report = hvd_train.train(config=CONFIG, run_dir=run_dir, resume="auto", verbose=False)
+    assert report.epochs == 2
+    assert report.history[0]["epoch"] == 1
+    again = hvd_train.train(run_dir=run_dir, resume="auto", verbose=False)
+    assert (again.date, again.metrics, again.history) == (report.date, report.metrics, report.history)
+
+
 def test_observers_hear_the_root_alone(world: World, shared_dir: Path) -> None:
     class Listener(hvd_train.Observer):
         rows: list[dict[str, float]]
@@ -90,6 +106,10 @@ def test_observers_hear_the_root_alone(world: World, shared_dir: Path) -> None:
 def test_wrong_calls_say_what_is_wrong(world: World, shared_dir: Path) -> None:
     with pytest.raises(ConfigError, match="resume = True is not possible without a run"):
         hvd_train.train(resume=True)
+    with pytest.raises(ConfigError, match="resume = 'auto' is not possible without a run"):
+        hvd_train.train(resume="auto")
+    with pytest.raises(ConfigError, match="resume = 'no' is not possible: it is True, False or \"auto\""):
+        hvd_train.train(run_dir=shared_dir / "run", resume="no")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="labels are for data in memory"):
         hvd_train.train("songs.csv", labels=STATES, run_dir=shared_dir / "run")
     with pytest.raises(UserError, match="no such file"):
