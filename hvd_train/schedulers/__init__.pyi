@@ -9,6 +9,7 @@ from .pbs import Pbs as Pbs
 from .sge import GridEngine as GridEngine
 from .slurm import Slurm as Slurm
 from .table import SCHEDULERS as SCHEDULERS
+from .table import cpus_of_job as cpus_of_job
 from .table import detect_job as detect_job
 from .table import detect_scheduler as detect_scheduler
 from .table import scheduler_named as scheduler_named
@@ -25,6 +26,7 @@ __all__ = [
     "Resources",
     "Scheduler",
     "Slurm",
+    "cpus_of_job",
     "detect_job",
     "detect_scheduler",
     "scheduler_named",

@@ -11,6 +11,7 @@ from hvd_train.schedulers.allocation import allocated, lines_of
 from hvd_train.schedulers.base import BatchScheduler, LaunchAgent, State, foremost, get
 from hvd_train.schedulers.forms import job_name, quoted, share, with_brackets
 from hvd_train.schedulers.job import Job, Resources
+from hvd_train.schedulers.shares import cpus_of_lsf
 
 # Others, such as DONE and EXIT, mean that the job has ended. UNKWN: its host cannot be reached, as far as LSF knows.
 STATES: Mapping[str, State] = {
@@ -62,6 +63,9 @@ class Lsf(BatchScheduler):
             pairs = list(zip(words[::2], [*words[1::2], ""], strict=False))
             hosts = allocated(pairs, "LSB_MCPU_HOSTS", self.name)
         return hosts[1:] if _launches_elsewhere(hosts) else hosts
+
+    def cpus_here(self, environment: Mapping[str, str], host: str) -> int | None:
+        return cpus_of_lsf(environment, host)
 
     def launch_agent(self, environment: Mapping[str, str]) -> LaunchAgent | None:
         return LaunchAgent("blaunch")

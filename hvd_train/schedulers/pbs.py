@@ -13,6 +13,7 @@ from hvd_train.schedulers.allocation import allocated, lines_of
 from hvd_train.schedulers.base import BatchScheduler, LaunchAgent, State, get
 from hvd_train.schedulers.forms import clock, job_name, quoted, split_id, with_brackets, with_underscore
 from hvd_train.schedulers.job import Job, Resources
+from hvd_train.schedulers.shares import cpus_of_pbs
 
 # B is an array with tasks that have begun. E is exiting, F finished, X an expired task of an array.
 STATES: Mapping[str, State] = {
@@ -62,6 +63,9 @@ class Pbs(BatchScheduler):
         """PBS_NODEFILE has a line for each rank."""
         lines = lines_of(environment, "PBS_NODEFILE", self.name)
         return allocated([(line, "1") for line in lines], "PBS_NODEFILE", self.name)
+
+    def cpus_here(self, environment: Mapping[str, str], host: str) -> int | None:
+        return cpus_of_pbs(environment, host)
 
     def launch_agent(self, environment: Mapping[str, str]) -> LaunchAgent | None:
         return LaunchAgent("{script}", TMRSH)

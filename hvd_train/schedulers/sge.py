@@ -12,6 +12,7 @@ from hvd_train.schedulers.allocation import allocated, lines_of
 from hvd_train.schedulers.base import BatchScheduler, LaunchAgent, State, foremost, get
 from hvd_train.schedulers.forms import clock, job_name, quoted, share, split_id
 from hvd_train.schedulers.job import Job, Resources
+from hvd_train.schedulers.shares import cpus_of_grid_engine
 
 # Grid Engine gives slots, which are CPUs, and does not know how many of them a rank has.
 RUNNING = 0x80
@@ -56,6 +57,9 @@ class GridEngine(BatchScheduler):
         return tuple(
             Host(host.name, max(host.slots // per_rank, 1)) for host in allocated(pairs, "PE_HOSTFILE", self.name)
         )
+
+    def cpus_here(self, environment: Mapping[str, str], host: str) -> int | None:
+        return cpus_of_grid_engine(environment, host)
 
     def launch_agent(self, environment: Mapping[str, str]) -> LaunchAgent | None:
         return LaunchAgent("qrsh -inherit -nostdin -V")

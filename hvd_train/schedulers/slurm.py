@@ -11,6 +11,7 @@ from hvd_train.hostfiles import Host
 from hvd_train.schedulers.base import BatchScheduler, State, foremost, get
 from hvd_train.schedulers.forms import clock, job_name, quoted, share, with_underscore
 from hvd_train.schedulers.job import Job, Resources
+from hvd_train.schedulers.shares import cpus_of_slurm
 
 # Others that `squeue` lists mean that the job is about to end.
 STATES: Mapping[str, State] = {
@@ -67,6 +68,11 @@ class Slurm(BatchScheduler):
         if len(slots) != len(names):
             raise UserError(f"Slurm lists {len(names)} hosts ({listed}) but {len(slots)} counts of slots ({per_host}).")
         return tuple(Host(name, count) for name, count in zip(names, slots, strict=True))
+
+    def cpus_here(self, environment: Mapping[str, str], host: str) -> int | None:
+        names = expand_hosts(get(environment, "SLURM_JOB_NODELIST"))
+        given = expand_counts(get(environment, "SLURM_JOB_CPUS_PER_NODE"))
+        return cpus_of_slurm(environment, host, dict(zip(names, given, strict=False)))
 
     def options(self, resources: Resources) -> list[str]:
         memory = resources.memory_mb_per_rank

@@ -67,3 +67,9 @@ def detect_scheduler(environment: Mapping[str, str], which: Callable[[str], str 
 def _is_installed(scheduler: BatchScheduler, which: Callable[[str], str | None]) -> bool:
     paths = [which(program) for program in scheduler.programs]
     return None not in paths and len({os.path.dirname(path or "") for path in paths}) == 1
+
+
+def cpus_of_job(environment: Mapping[str, str], host: str) -> int | None:
+    """The CPUs that the batch job was given on this host. None outside of a job, and where its scheduler does not say."""
+    scheduler = next((one for one in SCHEDULERS if one.job(environment) is not None), None)
+    return scheduler.cpus_here(environment, host) if scheduler is not None else None
