@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 
 import docs_pages
 
-from hvd_train.cli import arguments, data_verbs, verbs, which_run
+from hvd_train.cli import arguments, data_verbs, supervise_verb, verbs, which_run
 from hvd_train.cli.terminal import parse
 from hvd_train.config import recipes
 from hvd_train.distributed.launchers import detect_placement
 
 KINDS = {
     "train": arguments.TrainArguments,
+    "supervise": supervise_verb.SuperviseArguments,
     "ensemble": arguments.EnsembleArguments,
     "evaluate": arguments.EvaluateArguments,
     "predict": arguments.PredictArguments,
@@ -96,6 +97,9 @@ def check_ours(given: Sequence[str]) -> None:
     assert verb in KINDS, f"hvd-train {verb}"
     if "--help" in rest or "--help-all" in rest:
         return
+    if verb == "supervise":
+        rest, behind = supervise_verb.split(rest)
+        check_ours(behind)
     rest = which_run.with_newest_run(rest)
     parsed = parse(KINDS[verb], rest, detect_placement({}), prog=f"hvd-train {verb}")  # type: ignore[var-annotated]
     if recipe := getattr(parsed, "recipe", None):

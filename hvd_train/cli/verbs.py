@@ -142,6 +142,12 @@ def hostfile(argv: Sequence[str], placement: Placement) -> int:
     return tell(placement, forms.convert(arguments.hostfile, arguments.for_).rstrip("\n"))
 
 
+def supervise(argv: Sequence[str], placement: Placement) -> int:
+    from hvd_train.cli.supervise_verb import supervise
+
+    return supervise(argv, placement)
+
+
 def doctor(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli.arguments import DoctorArguments
     from hvd_train.doctor import diagnose
@@ -153,6 +159,7 @@ def doctor(argv: Sequence[str], placement: Placement) -> int:
 
 VERBS: dict[str, tuple[str, Callable[[Sequence[str], Placement], int]]] = {
     "train": ("train a model, alone or on all the ranks that a launcher started", train),
+    "supervise": ("start a training, and start it again where that can help", supervise),
     "ensemble": ("train several models by seeds, or join runs, and average their predictions", ensemble),
     "evaluate": ("score the model of a run, and compare it with trivial baselines", evaluate),
     "predict": ("predict every row of a table", predict),

@@ -7,6 +7,7 @@ from .launcher import is_launcher_command as is_launcher_command
 from .memory import KILLED as KILLED
 from .memory import MEMORY_RAN_OUT as MEMORY_RAN_OUT
 from .memory import OomWatch as OomWatch
+from .memory import oom_kills as oom_kills
 from .memory import ran_out as ran_out
 from .orphan import watch_horovodrun as watch_horovodrun
 from .signals import GRACE_S as GRACE_S
@@ -25,6 +26,7 @@ __all__ = [
     "is_launcher_command",
     "jobs",
     "leave",
+    "oom_kills",
     "ran_out",
     "stop_handler",
     "watch_horovodrun",

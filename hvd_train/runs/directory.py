@@ -73,6 +73,11 @@ class JobDir:
         return self.path / "agent"
 
     @property
+    def mark(self) -> Path:
+        """What all processes of this run have in their environment, so that those left behind are found on any host."""
+        return self.path / "mark"
+
+    @property
     def history(self) -> Path:
         """Every start of the ranks and how it ended; see `job_history`."""
         return self.path / "history.jsonl"

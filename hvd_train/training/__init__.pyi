@@ -1,4 +1,5 @@
 from .automatic_defaults import resolve_defaults as resolve_defaults
+from .batch_sizes import shards_for_batch as shards_for_batch
 from .compile import compile_experiment as compile_experiment
 from .ensemble import HOW_TO_GO_ON as HOW_TO_GO_ON
 from .ensemble import join_runs as join_runs
@@ -24,6 +25,7 @@ __all__ = [
     "resolve_defaults",
     "resolve_precision",
     "set_up",
+    "shards_for_batch",
     "steady_options",
     "train_and_evaluate",
     "train_guarded",

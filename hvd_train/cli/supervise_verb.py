@@ -1,0 +1,192 @@
+"""What `hvd-train supervise` does: read its own flags and those of the verb behind `--`, and supervise that."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hvd_train.cli.arguments import TrainArguments
+from hvd_train.cli.bench_verbs import refuse_under_a_launcher
+from hvd_train.cli.terminal import parse
+from hvd_train.cli.which_run import AUTO, BASE, preliminary, with_newest_run
+from hvd_train.cluster import follow_up
+from hvd_train.cluster import supervise as supervising
+from hvd_train.config import RunConfig, toml
+from hvd_train.distributed import Placement
+from hvd_train.errors import HvdTrainError, UserError
+from hvd_train.runs import RunDir, latest_run, named_after_job, new_run_dir
+from hvd_train.schedulers import Job
+from hvd_train.text import printable
+
+PROG = "hvd-train supervise"
+MOST_VIRTUAL_SHARDS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuperviseArguments:
+    """Start a training on the hosts that are there, and start it again from its last checkpoint where that can help.
+
+    The flags of the training stand behind --. In a batch job its hosts are taken, and a job that reaches its time limit
+    is saved and continued by another.
+
+    Examples:
+
+        hvd-train supervise -- train --data songs.csv
+
+        hvd-train supervise --hosts lab1:4,lab2:4 --max-restarts 5 -- train --data songs.csv --run-dir runs/songs
+    """
+
+    hosts: str | None = None
+    """Hosts and their slots, such as lab1:4,lab2:4. By default those of the batch job, or else this machine."""
+    hostfile: Path | None = None
+    """The same in a file."""
+    np: int | None = None
+    """Number of ranks. By default the largest number that the slots allow and that divides the virtual shards."""
+    min_ranks: int = 1
+    """Fewest ranks to train on where hosts are lost."""
+    max_restarts: int = 3
+    """Restarts in a row without a new checkpoint. 0: none at all."""
+    restart_delay: float = 5.0
+    """Seconds before the first restart. Each further one without a new checkpoint waits twice as long."""
+    max_requeues: int = 20
+    """How often another batch job may go on with the run."""
+    max_total_time: str | None = None
+    """Time that the ranks may run in all jobs of the run together, as H:MM:SS. By default without a limit."""
+    warn: float = 120.0
+    """So many seconds before the time limit the ranks save a checkpoint and end."""
+    time: str | None = None
+    """Time limit of this command as H:MM:SS, where no scheduler tells it."""
+    launcher: Literal["mpirun", "srun", "horovodrun"] = "mpirun"
+    """What starts the ranks."""
+
+
+def supervise(argv: Sequence[str], placement: Placement) -> int:
+    """Supervise the training behind `--`. Returns its exit code, and 0 only when the run is complete."""
+    own, behind = split(argv)
+    arguments = parse(SuperviseArguments, own, placement, prog=PROG)
+    refuse_under_a_launcher(placement, "supervise")
+    require_possible(arguments)
+    if not behind or behind[0] != "train":
+        raise UserError(f"{PROG} supervises the command behind --, such as: {PROG} -- train --data songs.csv")
+    allocation = supervising.find_allocation(os.environ, hosts=arguments.hosts, hostfile=arguments.hostfile)
+    supervising.refuse_too_few(allocation, arguments.np, arguments.min_ranks)
+    task = task_of(behind[1:], allocation.job, placement)
+
+    def follow(job_id: str, excluded: Sequence[str]) -> str:
+        return follow_up(task.run_dir.path, job_id, exclude=excluded)
+
+    with supervising.here() as world:
+        return supervising.Supervisor(
+            task,
+            allocation,
+            options_of(arguments),
+            world,
+            environment=supervising.environment(),
+            tell=lambda text: tell(text, task.run_dir),
+            follow_up=follow if task.run_dir.job.spec.exists() else None,
+        ).run()
+
+
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The flags before `--`, and the command behind it."""
+    if "--" not in argv:
+        return list(argv), []
+    at = list(argv).index("--")
+    return list(argv[:at]), list(argv[at + 1 :])
+
+
+def require_possible(arguments: SuperviseArguments) -> None:
+    """UserError for numbers that make no sense."""
+    least = {"np": 1, "min_ranks": 1, "max_restarts": 0, "restart_delay": 0, "max_requeues": 0, "warn": 0}
+    for name, smallest in least.items():
+        value = getattr(arguments, name)
+        if value is not None and not smallest <= value < float("inf"):
+            raise UserError(f"--{name.replace('_', '-')} {value}: it is a number from {smallest} on.")
+
+
+def options_of(arguments: SuperviseArguments) -> supervising.Options:
+    total = arguments.max_total_time
+    limit = arguments.time
+    return supervising.Options(
+        np=arguments.np,
+        min_ranks=arguments.min_ranks,
+        launcher=arguments.launcher,
+        warn_s=arguments.warn,
+        time_limit_s=seconds_of(limit, "--time") if limit else None,
+        rules=supervising.Rules(
+            max_restarts=arguments.max_restarts,
+            restart_delay_s=arguments.restart_delay,
+            max_requeues=arguments.max_requeues,
+            max_total_time_s=seconds_of(total, "--max-total-time") if total else None,
+        ),
+    )
+
+
+def seconds_of(text: str, flag: str) -> int:
+    """The seconds of H:MM or H:MM:SS, or UserError."""
+    parts = text.split(":")
+    if len(parts) not in (2, 3) or not all(part.isdecimal() for part in parts):
+        raise UserError(f"{flag} {text}: a time is written H:MM or H:MM:SS, such as 2:00:00.")
+    hours, minutes, seconds = (*map(int, parts), 0)[:3]
+    return (hours * 60 + minutes) * 60 + seconds
+
+
+def task_of(flags: Sequence[str], job: Job | None, placement: Placement) -> supervising.Task:
+    """The training of these flags. All of them are parsed now: a mistake ends it before anything starts."""
+    flags = with_newest_run(flags)
+    prog = f"{PROG} -- train"
+    given = parse(TrainArguments, preliminary(flags, (*BASE, "--run-dir")), placement, prog=prog)
+    named = given.run_dir
+    if given.resume is not None and given.resume != AUTO:
+        named = latest_run() if given.resume == Path("newest") else given.resume
+    path = named_after_job(named, job) if named else None
+    begun = path is not None and RunDir(path).config.exists()
+    base = toml.load(RunDir(path).config, base=given.base()) if path and begun else given.base()
+    arguments = parse(TrainArguments, flags, placement, prog=prog, default=TrainArguments(run=base))
+    # Made last: flags that are refused leave nothing behind.
+    run_dir = RunDir(path) if path else new_run_dir(given.recipe, job=job)
+    return supervising.Task(
+        run_dir=run_dir,
+        flags=tuple(without(flags, ("--run-dir", "--resume"))),
+        num_virtual_shards=lambda slots: virtual_shards(arguments.run, run_dir, slots),
+        keeps_size=arguments.run.training.local_batch_size is not None,
+    )
+
+
+def without(flags: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The flags but for these and their values."""
+    kept: list[str] = []
+    skip = False
+    for flag in flags:
+        name, equals, _ = flag.partition("=")
+        if skip:
+            skip = False
+        elif name.replace("_", "-") in names:
+            skip = not equals
+        else:
+            kept.append(flag)
+    return kept
+
+
+def virtual_shards(config: RunConfig, run_dir: RunDir, slots: int) -> int:
+    """Virtual shards of the run: as its config.toml has them once it has begun, before that as the flags decide."""
+    from hvd_train.training import shards_for_batch
+
+    if run_dir.config.exists():
+        with contextlib.suppress(HvdTrainError):  # the training says it better
+            config = toml.load(run_dir.config, base=config)
+    return config.split.num_virtual_shards or shards_for_batch(config.training, slots) or MOST_VIRTUAL_SHARDS
+
+
+def tell(text: str, run_dir: RunDir) -> None:
+    """Print a line of the supervisor, and write it into the log of the run once there is one."""
+    for line in printable(text).splitlines():
+        print(f"supervise: {line}", flush=True)
+        if run_dir.config.is_file():
+            with run_dir.log.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  supervise: {line}\n")
