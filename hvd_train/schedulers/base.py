@@ -7,10 +7,11 @@ driven. To add one, write a class in a file of its own and list it in `SCHEDULER
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from hvd_train.errors import UserError
 from hvd_train.hostfiles import Host
 from hvd_train.schedulers.job import Job, Resources
 
@@ -49,7 +50,9 @@ class BatchScheduler(Scheduler):
     flag: ClassVar[str]
     """What `hvd-train submit --on` calls it."""
     programs: ClassVar[tuple[str, ...]]
-    """Commands that are on PATH where it is installed."""
+    """Commands that stand in one folder on PATH where it is installed. The first one submits."""
+    directive: ClassVar[str]
+    """What a line of a script begins with that is for the scheduler: #SBATCH."""
     continuation: ClassVar[Continuation]
     """How a job is continued after its end: it queues itself again, ends with TO_BE_CONTINUED, or has a follow-up wait for it."""
     warns: ClassVar[bool] = False
@@ -62,6 +65,10 @@ class BatchScheduler(Scheduler):
     """The variable that holds the number of a task, in each task of a job array."""
     first_task: ClassVar[int] = 0
     """The number of the first task of an array, as `directives` asks for it."""
+
+    def is_configured(self, environment: Mapping[str, str]) -> bool:
+        """Whether the environment points to an installation of this scheduler, where its commands alone do not tell."""
+        return False
 
     @abstractmethod
     def hosts(self, environment: Mapping[str, str]) -> tuple[Host, ...]:
@@ -84,8 +91,24 @@ class BatchScheduler(Scheduler):
         return 0
 
     @abstractmethod
+    def options(self, resources: Resources) -> list[str]:
+        """What asks for these resources, an option each, as it follows `directive` in a line of a script."""
+
     def directives(self, resources: Resources) -> list[str]:
-        """The lines of a job script that ask for these resources."""
+        """The lines of a job script that ask for these resources. Raises UserError."""
+        wanted = self.options(resources)
+        kept = [option for option in wanted if not any(word in option for word in resources.skip_directives)]
+        lines = [f"{self.directive} {option}" for option in (*kept, *resources.extra_directives)]
+        for line in lines:
+            if not line.isprintable():
+                raise UserError(
+                    f"{line!r} is no directive of a job script: it must be one line without control characters."
+                )
+        return lines
+
+    def opening(self, resources: Resources) -> list[str]:
+        """The first lines of a job script, for what no directive can say."""
+        return []
 
     def log_marks(self, *, array: bool) -> tuple[str, str]:
         """What the scheduler replaces in `Resources.log`: by the id of the job, or of the whole array, and by the task.
@@ -143,8 +166,11 @@ class BatchScheduler(Scheduler):
         """Asks how long a running job may still take."""
 
     @abstractmethod
-    def time_left_s(self, output: str) -> float | None:
-        """Seconds, from the output of `time_left_command`. None where the job has no limit or none is known."""
+    def time_left_s(self, output: str, now: float | None = None) -> float | None:
+        """Seconds, from the output of `time_left_command`. None where the job has no limit or none is known.
+
+        `now` is the time of the output in seconds since the epoch. None is the present time.
+        """
 
 
 def get(environment: Mapping[str, str], name: str) -> str:
@@ -152,6 +178,14 @@ def get(environment: Mapping[str, str], name: str) -> str:
     return environment.get(name, "").strip()
 
 
+def foremost(states: Iterable[State]) -> State:
+    """The state of an array from the states of its tasks. Gone where there is none."""
+    given = set(states)
+    order: tuple[State, ...] = ("running", "pending", "ending")
+    return next((state for state in order if state in given), "gone")
+
+
 def script(scheduler: BatchScheduler, resources: Resources, lines: Sequence[str]) -> str:
     """A job script for bash: the directives, then `lines`."""
-    return "\n".join(["#!/bin/bash", *scheduler.directives(resources), "", *lines]) + "\n"
+    body = [*scheduler.opening(resources), *lines]
+    return "\n".join(["#!/bin/bash", *scheduler.directives(resources), "", *body]) + "\n"

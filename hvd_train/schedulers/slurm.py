@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from hvd_train.errors import UserError
 from hvd_train.hostfiles import Host
-from hvd_train.schedulers.base import BatchScheduler, State, get
+from hvd_train.schedulers.base import BatchScheduler, State, foremost, get
+from hvd_train.schedulers.forms import clock, job_name, quoted, share, with_underscore
 from hvd_train.schedulers.job import Job, Resources
+from hvd_train.schedulers.shares import cpus_of_slurm
 
 # Others that `squeue` lists mean that the job is about to end.
 STATES: Mapping[str, State] = {
@@ -31,7 +33,8 @@ TIME = re.compile(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)")
 class Slurm(BatchScheduler):
     name = "Slurm"
     flag = "slurm"
-    programs = ("sbatch",)
+    programs = ("sbatch", "squeue")
+    directive = "#SBATCH"
     continuation = "requeue"
     warns = True
     survives_lost_hosts = True
@@ -43,6 +46,14 @@ class Slurm(BatchScheduler):
         task = get(environment, "SLURM_ARRAY_TASK_ID")
         array = f"{get(environment, 'SLURM_ARRAY_JOB_ID')}_{task}"
         return Job.of(self.name, array if task else get(environment, "SLURM_JOB_ID"))
+
+    def task(self, environment: Mapping[str, str]) -> int | None:
+        task = get(environment, self.task_variable)
+        return int(task) if task.isdecimal() else None
+
+    def restart_count(self, environment: Mapping[str, str]) -> int:
+        count = get(environment, "SLURM_RESTART_COUNT")
+        return int(count) if count.isdecimal() else 0
 
     def hosts(self, environment: Mapping[str, str]) -> tuple[Host, ...]:
         listed = get(environment, "SLURM_JOB_NODELIST")
@@ -58,38 +69,57 @@ class Slurm(BatchScheduler):
             raise UserError(f"Slurm lists {len(names)} hosts ({listed}) but {len(slots)} counts of slots ({per_host}).")
         return tuple(Host(name, count) for name, count in zip(names, slots, strict=True))
 
-    def restart_count(self, environment: Mapping[str, str]) -> int:
-        counted = get(environment, "SLURM_RESTART_COUNT")
-        return int(counted) if counted.isdecimal() else 0
+    def cpus_here(self, environment: Mapping[str, str], host: str) -> int | None:
+        names = expand_hosts(get(environment, "SLURM_JOB_NODELIST"))
+        given = expand_counts(get(environment, "SLURM_JOB_CPUS_PER_NODE"))
+        return cpus_of_slurm(environment, host, dict(zip(names, given, strict=False)))
 
     def run_on_host(self, host: str, line: str) -> list[str]:
         """A step beside those that run. It takes no memory of its own, or it would wait for them."""
         options = ["--overlap", "--mem=0", "--mpi=none", "--quiet", "--nodes=1", "--ntasks=1", f"--nodelist={host}"]
         return ["srun", *options, "/bin/sh", "-c", line]
 
-    def directives(self, resources: Resources) -> list[str]:
+    def options(self, resources: Resources) -> list[str]:
         memory = resources.memory_mb_per_rank
+        array = ""
+        if resources.num_tasks is not None:
+            array = f"0-{resources.num_tasks - 1}" + (f"%{resources.max_parallel}" if resources.max_parallel else "")
         options = {
-            "job-name": resources.name,
+            "job-name": job_name(resources.name),
             "nodes": resources.num_hosts,
             "ntasks-per-node": resources.ranks_per_host,
             "cpus-per-task": resources.cpus_per_rank,
-            "mem-per-cpu": f"{memory // resources.cpus_per_rank}M" if memory else "",
+            "mem-per-cpu": f"{share(memory, resources.cpus_per_rank)}M" if memory else "",
             "time": clock(resources.time_limit_s),
             # B: to the script alone. Without it the signal goes to the job's steps, and never to an mpirun in the script.
             "signal": f"B:USR1@{resources.warning_s}",
             "partition": resources.queue,
             "account": resources.account,
-            "output": resources.log,
+            "output": quoted(resources.log),
             "open-mode": "append",  # a job that is queued again keeps its log
+            "array": array,
+            "mail-type": "END,FAIL" if resources.mail else "",
+            "mail-user": resources.mail,
         }
-        return [f"#SBATCH --{key}={value}" for key, value in options.items() if value != ""] + ["#SBATCH --requeue"]
+        return [
+            *(f"--{key}={value}" for key, value in options.items() if value != ""),
+            *(self.after_option(resources.after) if resources.after else []),
+            *(["--exclusive"] if resources.exclusive else []),
+            *(["--no-kill"] if resources.keep_on_host_loss else []),
+            "--requeue",
+        ]
 
     def log_marks(self, *, array: bool) -> tuple[str, str]:
         return ("%A", "%a") if array else ("%j", "")
 
     def submit_command(self, script: str) -> list[str]:
         return ["sbatch", "--parsable", script]
+
+    def after_option(self, job_id: str) -> list[str]:
+        return [f"--dependency=afterany:{with_underscore(job_id)}"]
+
+    def exclude_option(self, hosts: Sequence[str]) -> list[str]:
+        return [f"--exclude={','.join(hosts)}"] if hosts else []
 
     def submitted_id(self, output: str) -> str:
         """`sbatch --parsable` prints ID or ID;CLUSTER, perhaps below lines of the site."""
@@ -99,37 +129,40 @@ class Slurm(BatchScheduler):
         return last
 
     def status_command(self, job_id: str) -> list[str]:
-        return ["squeue", "--noheader", f"--jobs={job_id}", "--format=%T"]
+        return ["squeue", "--noheader", f"--jobs={with_underscore(job_id)}", "--format=%T %r"]
 
     def state(self, output: str) -> State:
-        word = output.strip().partition("\n")[0]
-        return STATES.get(word, "ending") if word else "gone"
+        words = [line.split()[0] for line in output.split("\n") if line.strip()]
+        return foremost(STATES.get(word, "ending") for word in words)
+
+    def reason(self, output: str) -> str:
+        """%r is a word such as Resources, after the state."""
+        for line in output.split("\n"):
+            state, _, reason = line.strip().partition(" ")
+            if STATES.get(state) == "pending":
+                return "" if reason == "None" else reason.strip()
+        return ""
 
     def cancel_command(self, job_id: str) -> list[str]:
-        return ["scancel", job_id]
+        return ["scancel", with_underscore(job_id)]
+
+    def warn_command(self, job_id: str) -> list[str] | None:
+        """--batch: to the script alone."""
+        return ["scancel", "--batch", "--signal=USR1", with_underscore(job_id)]
 
     def requeue_command(self, job_id: str) -> list[str]:
-        return ["scontrol", "requeue", job_id]
+        return ["scontrol", "requeue", with_underscore(job_id)]
 
     def time_left_command(self, job_id: str) -> list[str]:
-        return ["squeue", "--noheader", f"--jobs={job_id}", "--format=%L"]
+        return ["squeue", "--noheader", f"--jobs={with_underscore(job_id)}", "--format=%L"]
 
-    def time_left_s(self, output: str) -> float | None:
+    def time_left_s(self, output: str, now: float | None = None) -> float | None:
         """%L is [D-]HH:MM:SS, MM:SS, or a word such as UNLIMITED."""
         found = TIME.fullmatch(output.strip().partition("\n")[0])
         if not found:
             return None
         days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
         return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
-
-
-def clock(seconds: int) -> str:
-    """HH:MM:SS; a part of a second counts as one.
-
-    >>> clock(90000)
-    '25:00:00'
-    """
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
 def expand_hosts(listed: str) -> Iterator[str]:

@@ -10,8 +10,9 @@ from hvd_train.errors import UserError
 from hvd_train.hostfiles.hostfile import Host
 from hvd_train.schedulers import table
 from hvd_train.schedulers.base import Scheduler, script
+from hvd_train.schedulers.forms import clock
 from hvd_train.schedulers.job import Job, Resources
-from hvd_train.schedulers.slurm import Slurm, clock, expand_counts, expand_hosts
+from hvd_train.schedulers.slurm import Slurm, expand_counts, expand_hosts
 from hvd_train.schedulers.table import SCHEDULERS, detect_job
 
 SLURM = Slurm()
@@ -69,7 +70,7 @@ def test_an_allocation_that_is_not_whole_is_refused() -> None:
 
 def test_slurm_s_commands() -> None:
     assert SLURM.submit_command("job.sh") == ["sbatch", "--parsable", "job.sh"]
-    assert SLURM.status_command("7_2") == ["squeue", "--noheader", "--jobs=7_2", "--format=%T"]
+    assert SLURM.status_command("7_2") == ["squeue", "--noheader", "--jobs=7_2", "--format=%T %r"]
     assert SLURM.time_left_command("7") == ["squeue", "--noheader", "--jobs=7", "--format=%L"]
     assert SLURM.cancel_command("7") == ["scancel", "7"]
     assert SLURM.requeue_command("7_2") == ["scontrol", "requeue", "7_2"]
@@ -126,6 +127,7 @@ def test_a_job_script_asks_for_what_is_wanted() -> None:
         "#SBATCH --signal=B:USR1@120",
         "#SBATCH --partition=gpu",
         "#SBATCH --open-mode=append",
+        "#SBATCH --no-kill",
         "#SBATCH --requeue",
         "",
         "mpirun hvd-train train",

@@ -1,0 +1,49 @@
+"""The laboratory itself: real schedulers start processes on both nodes, and nothing of it stays."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+from lab import Lab
+
+SITES = ("slurm", "gridengine")
+PROGRAM = "from mpi4py import MPI; print(MPI.COMM_WORLD.allreduce(1), MPI.Get_processor_name())"
+EVERY_RANK = ["4 node1", "4 node1", "4 node2", "4 node2"]
+
+
+def test_slurm_starts_tasks_on_both_nodes(lab: Lab) -> None:
+    assert sorted(lab.on("head", "srun", "-N2", "-n2", "hostname").stdout.split()) == ["node1", "node2"]
+
+
+def test_slurm_runs_a_job_of_mpirun(lab: Lab) -> None:
+    command = f"mpirun --bind-to none python -c '{PROGRAM}'"
+    options = ["--wait", "--nodes=2", "--ntasks-per-node=2", "--output=slurm.log", "--wrap", command]
+    lab.on("head", "sbatch", *options, timeout_s=60)
+    assert sorted((lab.home / "slurm.log").read_text().splitlines()) == EVERY_RANK
+
+
+def test_grid_engine_runs_a_job_of_mpirun(lab: Lab) -> None:
+    script = f"""#!/bin/bash
+awk '{{print $1 " slots=" $2}}' $PE_HOSTFILE >hosts
+mpirun --hostfile hosts --bind-to none -mca plm_rsh_agent "qrsh -inherit -nostdin -V" -x PATH python -c '{PROGRAM}'
+"""
+    (lab.home / "job.sh").write_text(script)
+    options = ["-sync", "y", "-cwd", "-j", "y", "-o", "gridengine.log", "-pe", "mpi", "4", "-v", "PATH"]
+    lab.on("head", "qsub", *options, "job.sh", timeout_s=60)
+    assert sorted((lab.home / "gridengine.log").read_text().splitlines()) == EVERY_RANK
+
+
+def test_nothing_stays_of_a_laboratory(lab: Lab, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    second = Lab.up(tmp_path / "lab", ["slurm"])
+    assert second.pids is not None
+    pids = {second.pids["room"], *(child.pid for child in psutil.Process(second.pids["room"]).children(recursive=True))}
+    assert len(pids) > len(second.pids), "no daemon runs: the test says nothing"
+    second.down()
+    assert not pids & set(psutil.pids())
+    assert not second.folder.exists()
+    assert not any(map(os.path.exists, second.groups))

@@ -1,0 +1,70 @@
+"""The CPUs that a job was given on one host, as each scheduler says it. The samples are those of real jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hvd_train.schedulers.table import cpus_of_job
+
+SLURM = {"SLURM_JOB_ID": "5", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_CPUS_PER_NODE": "4,2"}
+STEP = {"SLURM_STEP_ID": "0", "SLURM_CPUS_ON_NODE": "1", "SLURMD_NODENAME": "node1"}
+LSF = {"LSB_JOBID": "8"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "host", "expected"),
+    [
+        ({}, "node1", None),
+        (SLURM, "node1", 4),
+        (SLURM, "node2.cluster", 2),
+        (SLURM, "elsewhere", None),
+        (SLURM | {"SLURMD_NODENAME": "node2"}, "its-own-name", 2),
+        (SLURM | {"SLURM_JOB_CPUS_PER_NODE": "4(x2)"}, "node2", 4),
+        (SLURM | STEP, "node1", 1),
+        # The daemon of mpirun is a step of one task, and the ranks below it have the job's CPUs.
+        (SLURM | STEP | {"OMPI_COMM_WORLD_RANK": "0"}, "node1", 4),
+        ({"SLURM_JOB_ID": "5", "SLURM_CPUS_ON_NODE": "3"}, "node1", 3),
+        ({"SLURM_JOB_ID": "5", "SLURM_CPUS_ON_NODE": "many"}, "node1", None),
+        ({"PBS_JOBID": "7.head", "NCPUS": "1"}, "node1", 1),
+        ({"PBS_JOBID": "7.head"}, "node1", None),
+        ({"JOB_ID": "9", "SGE_TASK_ID": "undefined", "NSLOTS": "1", "NHOSTS": "1"}, "node1", 1),
+        # On a host that does not see PE_HOSTFILE.
+        ({"JOB_ID": "9", "SGE_TASK_ID": "undefined", "NSLOTS": "4", "NHOSTS": "2", "PE_HOSTFILE": "/no"}, "node2", 2),
+        (LSF | {"LSB_MCPU_HOSTS": "node1 4 node2 2"}, "node2", 2),
+        (LSF | {"LSB_MCPU_HOSTS": "node1 4 node2 2"}, "login", None),
+        (LSF | {"LSB_DJOB_NUMPROC": "3"}, "node1", 3),
+        (LSF, "node1", None),
+        # Tasks of several cores each: LSF counts tasks, and binds them.
+        (LSF | {"LSB_MCPU_HOSTS": "node1 4", "LSB_AFFINITY_HOSTFILE": "/f"}, "node1", None),
+    ],
+)
+def test_each_scheduler_says_how_many(environment: dict[str, str], host: str, expected: int | None) -> None:
+    assert cpus_of_job(environment, host) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "more", "expected"),
+    [
+        ("node1\nnode1\nnode2\nnode2\n", {"NCPUS": "2"}, (2, 2)),  # select=2:ncpus=2:mpiprocs=2
+        ("node1\nnode2\n", {"NCPUS": "4"}, (4, 4)),  # select=2:ncpus=4:mpiprocs=1
+        ("node1.east\nnode1.east\nnode2.east\n", {"NCPUS": "4"}, (4, 2)),
+        ("node1\nnode1\nnode2\n", {}, (2, 1)),  # Torque
+        ("", {"NCPUS": "2"}, (2, 2)),
+    ],
+)
+def test_the_nodefile_of_pbs(
+    tmp_path: Path, lines: str, more: dict[str, str], expected: tuple[int | None, int | None]
+) -> None:
+    (tmp_path / "nodes").write_text(lines)
+    environment = {"PBS_JOBID": "7.head", "PBS_NODEFILE": str(tmp_path / "nodes"), **more}
+    assert (cpus_of_job(environment, "node1"), cpus_of_job(environment, "node2")) == expected
+
+
+def test_the_hostfile_of_a_parallel_environment_and_of_lsf(tmp_path: Path) -> None:
+    (tmp_path / "pe").write_text("node1 2 all.q@node1 UNDEFINED\nnode2 1 all.q@node2 UNDEFINED\nnode2 1 more.q\n")
+    job = {"JOB_ID": "9", "SGE_TASK_ID": "undefined", "NSLOTS": "4", "NHOSTS": "2", "PE_HOSTFILE": f"{tmp_path}/pe"}
+    assert (cpus_of_job(job, "node1"), cpus_of_job(job, "node2.cluster")) == (2, 2)
+    (tmp_path / "djob").write_text("node1\nnode2\nnode2\n")
+    assert cpus_of_job(LSF | {"LSB_DJOB_HOSTFILE": str(tmp_path / "djob"), "LSB_DJOB_NUMPROC": "3"}, "node2") == 2
