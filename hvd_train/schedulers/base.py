@@ -142,10 +142,13 @@ class BatchScheduler(Scheduler):
         """Asks for the state of a job."""
 
     @abstractmethod
-    def state(self, output: str) -> State:
-        """The state, from the output of `status_command`. A job that the scheduler no longer lists is gone."""
+    def state(self, output: str, job_id: str) -> State:
+        """The state, from the output of `status_command`. A job that the scheduler no longer lists is gone.
 
-    def reason(self, output: str) -> str:
+        The output can be about other jobs, too: Grid Engine lists all jobs of the user.
+        """
+
+    def reason(self, output: str, job_id: str) -> str:
         """Why a job is pending, from the same output; empty where it does not say."""
         return ""
 
@@ -166,7 +169,7 @@ class BatchScheduler(Scheduler):
         """Asks how long a running job may still take."""
 
     @abstractmethod
-    def time_left_s(self, output: str, now: float | None = None) -> float | None:
+    def time_left_s(self, output: str, job_id: str, now: float | None = None) -> float | None:
         """Seconds, from the output of `time_left_command`. None where the job has no limit or none is known.
 
         `now` is the time of the output in seconds since the epoch. None is the present time.

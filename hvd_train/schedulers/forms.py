@@ -26,13 +26,15 @@ def split_id(job_id: str) -> tuple[str, int | None]:
 
 
 def with_brackets(job_id: str) -> str:
-    """The form of PBS and LSF.
+    """The form of PBS and LSF. PBS knows a whole array by empty brackets alone, which are kept.
 
-    >>> with_brackets("123_4"), with_brackets("123")
-    ('123[4]', '123')
+    >>> with_brackets("123_4"), with_brackets("123"), with_brackets("123[].server")
+    ('123[4]', '123', '123[]')
     """
     number, task = split_id(job_id)
-    return number if task is None else f"{number}[{task}]"
+    if task is None:
+        return f"{number}[]" if "[]" in job_id else number
+    return f"{number}[{task}]"
 
 
 def with_underscore(job_id: str) -> str:

@@ -112,7 +112,7 @@ class Lsf(BatchScheduler):
         return ["bsub"]
 
     def after_option(self, job_id: str) -> list[str]:
-        return ["-w", f"ended({with_brackets(job_id)})"]
+        return ["-w", f"ended({_id(job_id)})"]
 
     def exclude_option(self, hosts: Sequence[str]) -> list[str]:
         return ["-R", f"select[{' && '.join(f'hname!={host}' for host in hosts)}]"] if hosts else []
@@ -125,12 +125,12 @@ class Lsf(BatchScheduler):
         return str(found[-1])
 
     def status_command(self, job_id: str) -> list[str]:
-        return ["bjobs", "-noheader", "-o", "stat pend_reason delimiter='|'", with_brackets(job_id)]
+        return ["bjobs", "-noheader", "-o", "stat pend_reason delimiter='|'", _id(job_id)]
 
-    def state(self, output: str) -> State:
+    def state(self, output: str, job_id: str) -> State:
         return foremost(STATES.get(line.partition("|")[0].strip(), "gone") for line in output.split("\n"))
 
-    def reason(self, output: str) -> str:
+    def reason(self, output: str, job_id: str) -> str:
         for line in output.split("\n"):
             state, _, reason = line.partition("|")
             if STATES.get(state.strip()) == "pending":
@@ -138,21 +138,25 @@ class Lsf(BatchScheduler):
         return ""
 
     def cancel_command(self, job_id: str) -> list[str]:
-        return ["bkill", with_brackets(job_id)]
+        return ["bkill", _id(job_id)]
 
     def warn_command(self, job_id: str) -> list[str] | None:
-        return ["bkill", "-s", "USR1", with_brackets(job_id)]
+        return ["bkill", "-s", "USR1", _id(job_id)]
 
     def requeue_command(self, job_id: str) -> list[str] | None:
-        return ["brequeue", with_brackets(job_id)]
+        return ["brequeue", _id(job_id)]
 
     def time_left_command(self, job_id: str) -> list[str]:
-        return ["bjobs", "-noheader", "-o", "time_left", with_brackets(job_id)]
+        return ["bjobs", "-noheader", "-o", "time_left", _id(job_id)]
 
-    def time_left_s(self, output: str, now: float | None = None) -> float | None:
+    def time_left_s(self, output: str, job_id: str, now: float | None = None) -> float | None:
         """Hours and minutes such as "0:30 L", where L is a limit and E an estimate. A dash is no limit."""
         found = re.match(r"\s*(\d{1,7}):(\d{1,2}) L", output, re.ASCII)
         return float(int(found[1]) * 3600 + int(found[2]) * 60) if found else None
+
+
+def _id(job_id: str) -> str:
+    return with_brackets(job_id).removesuffix("[]")
 
 
 def _launches_elsewhere(hosts: Sequence[Host]) -> bool:

@@ -128,10 +128,10 @@ class Pbs(BatchScheduler):
     def status_command(self, job_id: str) -> list[str]:
         return ["qstat", "-f", with_brackets(job_id)]
 
-    def state(self, output: str) -> State:
+    def state(self, output: str, job_id: str) -> State:
         return STATES.get(_attributes(output).get("job_state", ""), "gone")
 
-    def reason(self, output: str) -> str:
+    def reason(self, output: str, job_id: str) -> str:
         found = _attributes(output)
         return found.get("comment", "") if STATES.get(found.get("job_state", "")) == "pending" else ""
 
@@ -144,7 +144,7 @@ class Pbs(BatchScheduler):
     def time_left_command(self, job_id: str) -> list[str]:
         return self.status_command(job_id)
 
-    def time_left_s(self, output: str, now: float | None = None) -> float | None:
+    def time_left_s(self, output: str, job_id: str, now: float | None = None) -> float | None:
         found = _attributes(output)
         limit = _seconds(found.get("Resource_List.walltime", ""))
         if limit is None:

@@ -15,8 +15,10 @@ from hvd_train.schedulers.job import Job, Resources
 from hvd_train.schedulers.shares import cpus_of_grid_engine
 
 # Grid Engine gives slots, which are CPUs, and does not know how many of them a rank has.
-RUNNING = 0x80
 CPUS_PER_RANK = "HVD_TRAIN_CPUS_PER_RANK"
+LIMIT = re.compile(r"<CE_name>h_rt</CE_name>\s*<CE_valtype>\d+</CE_valtype>\s*<CE_stringval>(\d{1,9})</CE_stringval>")
+TASK_NUMBER = re.compile(r"<JAT_task_number>(\d+)</JAT_task_number>")
+STARTED = re.compile(r"<JAT_start_time>(\d{1,11})</JAT_start_time>")
 
 
 class GridEngine(BatchScheduler):
@@ -121,28 +123,50 @@ class GridEngine(BatchScheduler):
         return found[1]
 
     def status_command(self, job_id: str) -> list[str]:
-        return ["qstat", "-xml", "-j", split_id(job_id)[0]]
+        """All jobs of the user, a task each. `qstat -j` does not tell a task that waits from one that has ended."""
+        return ["qstat", "-xml", "-g", "d"]
 
-    def state(self, output: str) -> State:
-        """A job without tasks in the answer waits. Others have their states as numbers."""
-        number = re.search(r"<JB_job_number>\d+</JB_job_number>", output)
-        if not number:
-            return "gone"
-        tasks = re.findall(r"<JAT_status>(\d{1,9})</JAT_status>", output, re.ASCII)
-        return foremost("running" if int(task) & RUNNING else "pending" for task in tasks or ["0"])
+    def state(self, output: str, job_id: str) -> State:
+        return foremost(_meaning(state) for state in _states(output, job_id))
+
+    def reason(self, output: str, job_id: str) -> str:
+        for state in _states(output, job_id):
+            if _meaning(state) == "pending":
+                why = "its start failed" if "E" in state else "on hold" if "h" in state else ""
+                return f"{why} ({state})" if why else ""
+        return ""
 
     def cancel_command(self, job_id: str) -> list[str]:
         number, task = split_id(job_id)
         return ["qdel", number] if task is None else ["qdel", number, "-t", str(task)]
 
     def time_left_command(self, job_id: str) -> list[str]:
-        return self.status_command(job_id)
+        return ["qstat", "-xml", "-j", split_id(job_id)[0]]
 
-    def time_left_s(self, output: str, now: float | None = None) -> float | None:
-        limit = re.search(
-            r"<CE_name>h_rt</CE_name>.*?<CE_stringval>([\d:]+)</CE_stringval>", output, re.DOTALL | re.ASCII
-        )
-        started = re.search(r"<JAT_start_time>(\d{1,16})</JAT_start_time>", output, re.ASCII)
-        if not limit or not started:
-            return None
-        return float(started[1]) - (time.time() if now is None else now)
+    def time_left_s(self, output: str, job_id: str, now: float | None = None) -> float | None:
+        """From the limit and the start of the task. A plain job has one task, with the number 1."""
+        limit = LIMIT.search(output)
+        wanted = str(split_id(job_id)[1] or 1)
+        for task in output.split("<JAT_status>")[1:]:
+            number, started = TASK_NUMBER.search(task), STARTED.search(task)
+            if limit and number and started and number[1] == wanted:
+                left = int(started[1]) + float(limit[1]) - (time.time() if now is None else now)
+                return max(left, 0.0)
+        return None
+
+
+def _states(output: str, job_id: str) -> list[str]:
+    """The states of a job, or of each of its tasks, in Grid Engine's letters: r, qw, hqw, Eqw, dr."""
+    number, task = split_id(job_id)
+    states = []
+    for entry in re.findall(r"<job_list\b.*?</job_list>", output, re.DOTALL):
+        found = {name: value for name, value in re.findall(r"<(JB_job_number|state|tasks)>([^<]*)</", entry)}
+        if found.get("JB_job_number") == number and (task is None or found.get("tasks") in (None, str(task))):
+            states.append(found.get("state", ""))
+    return states
+
+
+def _meaning(state: str) -> State:
+    if "d" in state:
+        return "ending"
+    return "pending" if "q" in state or "w" in state else "running"

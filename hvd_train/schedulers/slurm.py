@@ -131,11 +131,11 @@ class Slurm(BatchScheduler):
     def status_command(self, job_id: str) -> list[str]:
         return ["squeue", "--noheader", f"--jobs={with_underscore(job_id)}", "--format=%T %r"]
 
-    def state(self, output: str) -> State:
+    def state(self, output: str, job_id: str) -> State:
         words = [line.split()[0] for line in output.split("\n") if line.strip()]
         return foremost(STATES.get(word, "ending") for word in words)
 
-    def reason(self, output: str) -> str:
+    def reason(self, output: str, job_id: str) -> str:
         """%r is a word such as Resources, after the state."""
         for line in output.split("\n"):
             state, _, reason = line.strip().partition(" ")
@@ -156,7 +156,7 @@ class Slurm(BatchScheduler):
     def time_left_command(self, job_id: str) -> list[str]:
         return ["squeue", "--noheader", f"--jobs={with_underscore(job_id)}", "--format=%L"]
 
-    def time_left_s(self, output: str, now: float | None = None) -> float | None:
+    def time_left_s(self, output: str, job_id: str, now: float | None = None) -> float | None:
         """%L is [D-]HH:MM:SS, MM:SS, or a word such as UNLIMITED."""
         found = TIME.fullmatch(output.strip().partition("\n")[0])
         if not found:

@@ -37,7 +37,7 @@ class TimeLimit:
         if scheduler is None or job is None:
             return
         answer = self._world.run(scheduler.time_left_command(job.id), COMMAND_S)
-        left = scheduler.time_left_s(answer.output) if answer.code == 0 else None
+        left = scheduler.time_left_s(answer.output, job.id) if answer.code == 0 else None
         if left is not None:
             self._job_ends_at = self._world.now() + left
 

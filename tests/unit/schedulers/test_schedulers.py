@@ -91,7 +91,7 @@ def test_no_id_is_an_error_that_shows_what_was_printed() -> None:
     [("PENDING\n", "pending"), ("RUNNING\n", "running"), ("COMPLETING\n", "ending"), ("", "gone"), ("\n", "gone")],
 )
 def test_the_state_of_a_job(output: str, state: str) -> None:
-    assert SLURM.state(output) == state
+    assert SLURM.state(output, "7") == state
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_the_state_of_a_job(output: str, state: str) -> None:
     ],
 )
 def test_the_time_left(output: str, seconds: float | None) -> None:
-    assert SLURM.time_left_s(output) == seconds
+    assert SLURM.time_left_s(output, "7") == seconds
 
 
 def test_a_job_script_asks_for_what_is_wanted() -> None:
