@@ -3,16 +3,18 @@
 `read_machine` reads Linux (affinity, /sys, cgroups). `assign_cores` is arithmetic: it assigns whole cores with their
 hyper-threads, neighbours in a NUMA node together, inside the cpuset, and no core twice while there are enough. A CPU
 quota (`docker run --cpus`, cpu.max of a cgroup) limits the number of useful threads, not where they run. Other
-containers have the same cores, so pinning to fewer cores would put two containers on one.
+containers have the same cores, so pinning to fewer cores would put two containers on one. The same holds for batch jobs
+that share a host and are not confined to their CPUs.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from hvd_train.processes import cpu_quota
 
 SYS_CPU = "sys/devices/system/cpu"
 
@@ -31,6 +33,17 @@ class Machine:
     """CPU time, in CPUs, that the cgroup gives to all ranks on this host together."""
     launcher_cpus: tuple[int, ...] | None = None
     """Those the launcher itself may run on: all that it can assign to its ranks."""
+    granted: int | None = None
+    """CPUs that a batch job was given on this host; None outside of one, and where its scheduler does not say."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other jobs run on some of these CPUs: the job was given fewer, and is not confined to its own."""
+        return self.granted is not None and self.granted < len(self.cpus)
+
+    def unbound(self) -> Machine:
+        """The machine as the launcher sees it."""
+        return replace(self, cpus=self.launcher_cpus or self.cpus)
 
     def units(self) -> list[tuple[int, ...]]:
         """The physical cores among `cpus`, each as its CPUs, ordered by NUMA node."""
@@ -86,15 +99,29 @@ def bound_cores(machine: Machine, local_size: int) -> Share:
     return Share(machine.cpus, paid, local_size > len(everywhere), exclusive)
 
 
-def read_machine(root: Path = Path("/"), *, pid: int = 0) -> Machine:
-    """The machine as this process sees it. Whatever cannot be read is taken as not there."""
+def shared_cores(machine: Machine, local_size: int) -> Share:
+    """The cores of a rank of a job that was given fewer CPUs than it may run on.
+
+    All ranks run anywhere. Only the kernel knows on which CPUs the other jobs are busy, and two jobs that choose cores for
+    themselves choose the same ones.
+    """
+    given = machine.granted if machine.granted is not None else len(machine.cpus)
+    paid = min(given, len(machine.units())) // local_size
+    if machine.quota is not None:
+        paid = min(paid, int(machine.quota / local_size))
+    return Share(machine.cpus, max(1, paid), given < local_size)
+
+
+def read_machine(root: Path = Path("/"), *, pid: int = 0, granted: int | None = None) -> Machine:
+    """The machine as this process sees it. Whatever cannot be read is taken as not there. `granted` is that of the job."""
     cpus = tuple(sorted(os.sched_getaffinity(pid)))
     try:
         launcher: tuple[int, ...] | None = tuple(sorted(os.sched_getaffinity(os.getppid())))
     except OSError:
         launcher = None
-    cores = {cpu: core for cpu in cpus if (core := _core_of(root, cpu)) is not None}
-    return Machine(cpus, cores, _nodes_of(root, cpus), read_quota(root), launcher)
+    known = tuple(sorted({*cpus, *(launcher or ())}))
+    cores = {cpu: core for cpu in known if (core := _core_of(root, cpu)) is not None}
+    return Machine(cpus, cores, _nodes_of(root, known), cpu_quota(root), launcher, granted)
 
 
 def _core_of(root: Path, cpu: int) -> tuple[int, int] | None:
@@ -127,46 +154,3 @@ def parse_cpu_list(text: str) -> list[int]:
         first, _, last = part.partition("-")
         found += range(int(first), int(last or first) + 1)
     return found
-
-
-def read_quota(root: Path = Path("/")) -> float | None:
-    """CPU time, in CPUs, of this process's cgroup, v2 (cpu.max) or v1 (cpu.cfs_quota_us), the least on the way up; None: no limit."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return None
-    limits: list[float] = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            bases, read = [root / "sys/fs/cgroup", root / "sys/fs/cgroup/unified"], _quota_v2
-        elif "cpu" in controllers.split(","):
-            bases, read = [root / "sys/fs/cgroup" / controllers, root / "sys/fs/cgroup/cpu"], _quota_v1
-        else:
-            continue
-        # Inside a container the path may be the host's, and the container's own group the mount's top.
-        parts = [part for part in path.split("/") if part not in ("", "..")]
-        for base in bases:
-            for depth in range(len(parts) + 1):
-                limit = read(base.joinpath(*parts[:depth]))
-                if limit is not None:
-                    limits.append(limit)
-    return min(limits, default=None)
-
-
-def _quota_v2(folder: Path) -> float | None:
-    found = _read(folder / "cpu.max")
-    match = re.fullmatch(r"(\d+) (\d+)", found)
-    return int(match[1]) / int(match[2]) if match and int(match[2]) else None
-
-
-def _quota_v1(folder: Path) -> float | None:
-    quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
-    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""

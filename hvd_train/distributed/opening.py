@@ -22,6 +22,7 @@ from hvd_train.distributed.launchers import detect_placement
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.world import World
 from hvd_train.processes import watch_horovodrun
+from hvd_train.schedulers import cpus_of_job
 
 logger = logging.getLogger(__name__)
 # The second world of a process finds the TensorFlow of the first.
@@ -51,7 +52,8 @@ def open_world(
     prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
     # Before numpy: its BLAS starts its threads on import, and those poll for work on this rank's core.
     added = added_variables() if placement.size > 1 else frozenset()
-    chosen = settings.choose(placement, read_machine(), environment, prefix=prefix, added=added, config=config)
+    machine = read_machine(granted=cpus_of_job(environment, placement.host))
+    chosen = settings.choose(placement, machine, environment, prefix=prefix, added=added, config=config)
     settings.apply(chosen)
     # The layers here are TensorFlow's, whatever the user's other projects run on; goes before ~/.keras/keras.json.
     os.environ["KERAS_BACKEND"] = "tensorflow"

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
 from hvd_train.config import DistributedConfig
-from hvd_train.distributed.cores import Machine, Share, assign_cores, bound_cores
+from hvd_train.distributed.cores import Machine, Share, assign_cores, bound_cores, shared_cores
 from hvd_train.distributed.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY
 from hvd_train.distributed.launchers import launcher_of
 from hvd_train.distributed.placement import Placement
@@ -56,6 +56,10 @@ class Settings:
     """The automatic settings that were not wanted."""
     quota: float | None = None
     """CPU time, in CPUs, that the cgroup gives to the ranks of this host together."""
+    granted: int | None = None
+    """CPUs that the batch job was given on this host."""
+    notes: tuple[str, ...] = ()
+    """What the batch job and the binding of its launcher mean for the cores, in words."""
 
     def describe(self) -> str:
         """What was set and what was kept, in a line."""
@@ -66,7 +70,8 @@ class Settings:
         text = ", ".join(parts) or "nothing set"
         if self.kept:
             text += "; kept as given: " + ", ".join(f"{key}={value}" for key, value in self.kept.items())
-        return text + (f"; switched off: {', '.join(self.switched_off)}" if self.switched_off else "")
+        text += f"; switched off: {', '.join(self.switched_off)}" if self.switched_off else ""
+        return "; ".join([text, *self.notes])
 
 
 def ranges(cpus: tuple[int, ...]) -> str:
@@ -108,7 +113,12 @@ def choose(
     if SHARED_MEMORY not in added or any(key in environment for key in OF_MPI_S_ALLREDUCE):
         automatic.discard("shared-memory")
     bound = launcher_of(placement).has_bound_cores(environment)
-    if bound or placement.local_size == 1:
+    bound_to = machine.cpus
+    if "affinity" in automatic and default_binding_is_wrong(placement, machine, environment):
+        bound, machine = False, machine.unbound()
+    if machine.is_shared:
+        share = shared_cores(machine, placement.local_size)
+    elif bound or placement.local_size == 1:
         share = bound_cores(machine, placement.local_size)
     elif "affinity" in automatic:
         share = assign_cores(machine, placement.local_rank, placement.local_size)
@@ -122,14 +132,54 @@ def choose(
         found[AFFINITY] = f"cores {ranges(machine.cpus)}"
     threads = environment.get(INTRA_OP) or wanted.get(INTRA_OP)
     return Settings(
-        cores=None if share.cpus == machine.cpus else share.cpus,
+        cores=None if share.cpus == bound_to else share.cpus,
         num_threads=int(threads) if threads and threads.isdecimal() else None,
         variables={key: value for key, value in wanted.items() if key not in environment},
         kept=found,
         oversubscribed=share.oversubscribed,
         switched_off=tuple(name for name in DistributedConfig().automatic if name not in config.automatic),
         quota=machine.quota,
+        granted=machine.granted,
+        notes=notes_on_binding(placement, machine, bound_to, is_bound=bound),
     )
+
+
+def default_binding_is_wrong(placement: Placement, machine: Machine, environment: Mapping[str, str]) -> bool:
+    """Whether a launcher has bound this rank unasked, in a batch job whose CPUs are known.
+
+    mpirun binds one rank to the first core. Two jobs on one host would share it, and a rank of several CPUs would use one.
+    """
+    wider = set(machine.launcher_cpus or ()) > set(machine.cpus)
+    return machine.granted is not None and wider and launcher_of(placement).binds_by_default(environment)
+
+
+def notes_on_binding(
+    placement: Placement, machine: Machine, bound_to: tuple[int, ...], *, is_bound: bool
+) -> tuple[str, ...]:
+    """Where a rank does not run as it was bound, or has less than its batch job gives."""
+    if machine.granted is None:
+        return ()
+    name = placement.launcher
+    notes = []
+    if machine.cpus != bound_to:
+        notes.append(
+            f"the default binding of {name} to cores {ranges(bound_to)} is undone: the batch job has its own CPUs"
+        )
+    if machine.is_shared:
+        notes.append(
+            f"the batch job has {machine.granted} of the {len(machine.cpus)} CPUs of this host, so no rank is bound to cores"
+        )
+    everywhere = machine.launcher_cpus or machine.cpus
+    if is_bound and machine.granted < len(everywhere):
+        notes.append(
+            f"{name} chose the cores, and other jobs on this host may use them, too: start it with --bind-to none"
+        )
+    elif is_bound and len(machine.cpus) < machine.granted // placement.local_size:
+        notes.append(
+            f"{name} bound this rank to {len(machine.cpus)} of the {machine.granted // placement.local_size} CPUs that the "
+            "batch job gives it: start it with --bind-to none"
+        )
+    return tuple(notes)
 
 
 def wanted_variables(

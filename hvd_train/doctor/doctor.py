@@ -15,13 +15,13 @@ import shutil
 import socket
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
 from hvd_train.doctor import rules as rules
 from hvd_train.doctor.probes import MPI4PY, TENSORFLOW_AND_HOROVOD, output_of, probe, try_two_ranks
 from hvd_train.doctor.rules import Finding
+from hvd_train.processes import cpu_quota, memory_limit
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def diagnose(*, trial: bool = True) -> Diagnosis:
         rules.judge_mpi4py(mpi4py),
         rules.judge_library("mpi4py", mpi4py, version),
         rules.judge_cores(len(os.sched_getaffinity(0)), cpu_quota()),
-        rules.judge_memory(psutil.virtual_memory().available >> 20, memory_limit_mb()),
+        rules.judge_memory(psutil.virtual_memory().available >> 20, _megabytes(memory_limit())),
         rules.judge_shm(_shm_mb()),
         rules.judge_name(socket.gethostname(), _address(socket.gethostname())),
         rules.judge_interfaces(_interfaces()),
@@ -66,25 +66,8 @@ def diagnose(*, trial: bool = True) -> Diagnosis:
     return Diagnosis(tuple(finding for finding in findings if finding is not None))
 
 
-def cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """The cores that the cgroup gives, or None without a limit (cgroup v2, then v1)."""
-    quota, period = [*_words(root / "cpu.max"), "", ""][:2]
-    if not quota:
-        quota = "".join(_words(root / "cpu" / "cpu.cfs_quota_us"))
-        period = "".join(_words(root / "cpu" / "cpu.cfs_period_us"))
-    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None
-
-
-def memory_limit_mb(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """The cgroup's limit of memory, or None without one. Version 1 writes a number near 2^63 for none."""
-    text = "".join(_words(root / "memory.max") or _words(root / "memory" / "memory.limit_in_bytes"))
-    return int(text) >> 20 if text.isdecimal() and int(text) < 1 << 60 else None
-
-
-def _words(path: Path) -> list[str]:
-    with contextlib.suppress(OSError):
-        return path.read_text().split()
-    return []
+def _megabytes(size: int | None) -> int | None:
+    return None if size is None else size >> 20
 
 
 def _shm_mb() -> int | None:

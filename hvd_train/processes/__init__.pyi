@@ -1,4 +1,6 @@
 from . import jobs as jobs
+from .cgroups import cpu_quota as cpu_quota
+from .cgroups import memory_limit as memory_limit
 from .ending import end_process as end_process
 from .ending import leave as leave
 from .launcher import PATIENCE_S as PATIENCE_S
@@ -21,11 +23,13 @@ __all__ = [
     "PATIENCE_S",
     "OomWatch",
     "Stopped",
+    "cpu_quota",
     "end_launcher",
     "end_process",
     "is_launcher_command",
     "jobs",
     "leave",
+    "memory_limit",
     "oom_kills",
     "ran_out",
     "stop_handler",

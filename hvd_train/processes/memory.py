@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from hvd_train.processes.cgroups import places, read_text
+
 # The exit code of a process whose memory ran out; one that the kernel ends has 137.
 MEMORY_RAN_OUT = 5
 WAY_OUT = (
@@ -56,35 +58,18 @@ def oom_kills(root: Path = Path("/")) -> int | None:
 
 def _counters(root: Path) -> Iterator[Path]:
     """The files that may hold the count of this process's cgroup and of those around it: each rank may have one of its own."""
-    top = root / "sys/fs/cgroup"
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        # Inside a container the path may be the host's, and the container's own group the mount's top.
-        parts = [part for part in path.split("/") if part not in ("", "..")]
-        if controllers == "":
-            bases, name = [top, top / "unified"], "memory.events"
-        elif "memory" in controllers.split(","):
-            bases, name = [top / controllers, top / "memory"], "memory.oom_control"
-        else:
-            continue
+    for place in places("memory", root):
+        name = "memory.events" if place.version == 2 else "memory.oom_control"
         # Other people's jobs are in slices and scopes, too.
-        shared = next((n for n, part in reversed([*enumerate(parts, 1)]) if part.endswith((".slice", ".scope"))), 0)
-        for base in dict.fromkeys(bases):
-            own = [base.joinpath(*parts[:depth], name) for depth in range(shared + 1, len(parts) + 1)]
-            found = [file for file in own if _count(file) is not None]
-            yield from found or [base.joinpath(*parts, name), *([base / name] if parts else [])]
+        ends = (n for n, part in reversed([*enumerate(place.parts, 1)]) if part.endswith((".slice", ".scope")))
+        own = [folder / name for folder in place.folders()[next(ends, 0) + 1 :]]
+        found = [file for file in own if _count(file) is not None]
+        yield from found or [place.folders()[-1] / name, *([place.base / name] if place.parts else [])]
 
 
 def _count(file: Path) -> int | None:
-    found = re.search(r"^oom_kill (\d+)$", _read(file), re.MULTILINE)
+    found = re.search(r"^oom_kill (\d+)$", read_text(file), re.MULTILINE)
     return int(found[1]) if found else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
 
 
 class OomWatch:

@@ -86,5 +86,6 @@ def settings_in_use(world: World) -> dict[str, Any]:
         "oversubscribed": settings.oversubscribed,
         "switched_off": settings.switched_off,
         "cpu_quota": settings.quota,
+        "cpus_of_job": settings.granted,
         "gpu_of_root": world.gpu,
     }

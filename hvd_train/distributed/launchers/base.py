@@ -34,6 +34,10 @@ class Launcher(ABC):
         """Whether it has bound this rank to cores, which then stay as they are."""
         return False
 
+    def binds_by_default(self, environment: Mapping[str, str]) -> bool:
+        """Whether it has bound this rank although nobody asked for that."""
+        return False
+
     def variables(self, prefix: str) -> dict[str, str]:
         """What must be in the environment of a rank before MPI starts.
 

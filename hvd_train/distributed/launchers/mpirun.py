@@ -12,6 +12,15 @@ from hvd_train.processes import is_launcher_command
 
 # Options with which mpirun writes something between the bytes of its ranks.
 TAGS = (b"tag-output", b"timestamp-output", b"xml")
+# What mpirun sets for its ranks where it was told how to bind them.
+BINDING = (
+    "OMPI_MCA_hwloc_base_binding_policy",
+    "OMPI_MCA_hwloc_base_cpu_list",
+    "OMPI_MCA_hwloc_base_cpu_set",
+    "OMPI_MCA_orte_rankfile",
+    "OMPI_MCA_rmaps_rank_file_path",
+)
+MAPPING = "OMPI_MCA_rmaps_base_mapping_policy"
 TERMINALS = ("/dev/pts/", "/dev/tty")
 
 
@@ -28,6 +37,11 @@ class Mpirun(Launcher):
     def has_bound_cores(self, environment: Mapping[str, str]) -> bool:
         """It does by default: to a core each for two ranks, to sockets for more."""
         return environment.get("OMPI_MCA_orte_bound_at_launch") == "1"
+
+    def binds_by_default(self, environment: Mapping[str, str]) -> bool:
+        """Where no option and no variable says how, it binds by its own rule: from the first core of the host on."""
+        asked = any(environment.get(name) for name in BINDING) or "pe=" in environment.get(MAPPING, "").lower()
+        return self.has_bound_cores(environment) and not asked
 
     def is_process(self, command: Sequence[str]) -> bool:
         return is_launcher_command(command)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_train.distributed.cores import Machine, assign_cores, parse_cpu_list, read_machine, read_quota
+from hvd_train.distributed.cores import Machine, assign_cores, parse_cpu_list, read_machine, shared_cores
 
 
 @st.composite
@@ -73,48 +72,6 @@ def write(path: Path, text: str) -> None:
     path.write_text(text + "\n")
 
 
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({}, None),
-        ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "150000 100000"}, 1.5),
-        ({"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "max 100000"}, None),
-        (  # the least on the way up
-            {
-                "proc/self/cgroup": "0::/job/step",
-                "sys/fs/cgroup/job/cpu.max": "200000 100000",
-                "sys/fs/cgroup/job/step/cpu.max": "400000 100000",
-            },
-            2.0,
-        ),
-        (  # inside a container: the host's path, the container's own group on top
-            {"proc/self/cgroup": "0::/../../docker/abc", "sys/fs/cgroup/cpu.max": "300000 100000"},
-            3.0,
-        ),
-        (
-            {
-                "proc/self/cgroup": "5:memory:/\n4:cpu,cpuacct:/docker/abc",
-                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000",
-                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
-            },
-            0.5,
-        ),
-        (
-            {
-                "proc/self/cgroup": "4:cpu,cpuacct:/",
-                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1",
-                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
-            },
-            None,
-        ),
-    ],
-)
-def test_the_quota_of_a_cgroup(tmp_path: Path, files: dict[str, str], expected: float | None) -> None:
-    for name, text in files.items():
-        write(tmp_path / name, text)
-    assert read_quota(tmp_path) == expected
-
-
 def test_this_machine_is_read_and_a_missing_sys_is_no_error(tmp_path: Path) -> None:
     assert set(read_machine().cpus) == os.sched_getaffinity(0)
     bare = read_machine(tmp_path)
@@ -131,3 +88,23 @@ def test_this_machine_is_read_and_a_missing_sys_is_no_error(tmp_path: Path) -> N
 def test_a_cpu_list() -> None:
     assert parse_cpu_list("0-2,8,10-11\n") == [0, 1, 2, 8, 10, 11]
     assert parse_cpu_list("") == []
+
+
+def test_a_job_that_shares_its_host_has_threads_for_its_cpus_and_is_bound_to_none() -> None:
+    """Two PBS jobs of one CPU, on a node of two, had both taken core 0."""
+    host = Machine((0, 1, 2, 3), granted=2)
+    assert host.is_shared
+    for local_size, threads, over in ((1, 2, False), (2, 1, False), (4, 1, True)):
+        share = shared_cores(host, local_size)
+        assert (share.cpus, share.num_threads, share.oversubscribed, share.exclusive) == (
+            host.cpus,
+            threads,
+            over,
+            False,
+        )
+    assert shared_cores(Machine((0, 1, 2, 3), granted=3, quota=1.5), 1).num_threads == 1
+    # Hyper-threads that were given as CPUs are no cores.
+    cores = {cpu: (0, cpu % 2) for cpu in range(4)}
+    assert shared_cores(Machine((0, 1, 2, 3), cores, granted=3), 1).num_threads == 2
+    for whole in (Machine((0, 1)), Machine((0, 1), granted=2), Machine((0, 1), granted=8)):
+        assert not whole.is_shared

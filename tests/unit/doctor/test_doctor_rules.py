@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hvd_train.doctor import rules as rules
-from hvd_train.doctor.doctor import Diagnosis, cpu_quota, memory_limit_mb
+from hvd_train.doctor.doctor import Diagnosis
 from hvd_train.doctor.probes import output_of, probe, run_limited, try_two_ranks
 from hvd_train.doctor.rules import Finding
 
@@ -76,22 +76,6 @@ def test_each_finding_has_its_level_and_its_way_out(finding: Finding, level: str
 
 def test_a_library_that_is_not_known_is_no_finding() -> None:
     assert rules.judge_library("Horovod", {"error": "x"}, MPIRUN) is None
-
-
-def test_quota_and_limit_of_both_cgroup_versions(tmp_path: Path) -> None:
-    assert (cpu_quota(tmp_path), memory_limit_mb(tmp_path)) == (None, None)
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "memory").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("150000\n")
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    (tmp_path / "memory" / "memory.limit_in_bytes").write_text(f"{2**63 - 4096}\n")
-    assert (cpu_quota(tmp_path), memory_limit_mb(tmp_path)) == (1.5, None)
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    (tmp_path / "memory.max").write_text(f"{512 << 20}\n")
-    assert (cpu_quota(tmp_path), memory_limit_mb(tmp_path)) == (None, 512)
-    (tmp_path / "cpu.max").write_text("200000 100000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert (cpu_quota(tmp_path), memory_limit_mb(tmp_path)) == (2.0, None)
 
 
 def test_what_a_probe_did_not_come_to_is_an_error_with_the_reason() -> None:
