@@ -10,7 +10,7 @@ from typing import Any
 
 VERBS = (
     *("train", "ensemble", "evaluate", "predict", "data fetch", "data convert", "data check", "data describe"),
-    *("bench", "tune", "doctor", "hostfile check", "hostfile convert"),
+    *("submit", "bench", "tune", "doctor", "hostfile check", "hostfile convert"),
 )
 # What a page shows without scrolling.
 COLUMNS = "82"

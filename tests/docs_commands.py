@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import docs_pages
 
-from hvd_train.cli import arguments, data_verbs, supervise_verb, verbs, which_run
+from hvd_train.cli import arguments, data_verbs, submit_verb, supervise_verb, verbs, which_run
 from hvd_train.cli.terminal import parse
 from hvd_train.config import recipes
 from hvd_train.distributed.launchers import detect_placement
@@ -21,6 +21,7 @@ KINDS = {
     "predict": arguments.PredictArguments,
     "bench": arguments.BenchArguments,
     "tune": arguments.TuneArguments,
+    "submit": submit_verb.SubmitArguments,
     "doctor": arguments.DoctorArguments,
     "data fetch": data_verbs.FetchArguments,
     "data convert": data_verbs.ConvertArguments,
@@ -100,6 +101,11 @@ def check_ours(given: Sequence[str]) -> None:
     if verb == "supervise":
         rest, behind = supervise_verb.split(rest)
         check_ours(behind)
+    if verb == "submit":
+        rest, run = submit_verb.split(rest)
+        assert run, "submit takes what the job runs after --"
+        check_ours(run)
+        rest = submit_verb.joined(rest)
     rest = which_run.with_newest_run(rest)
     parsed = parse(KINDS[verb], rest, detect_placement({}), prog=f"hvd-train {verb}")  # type: ignore[var-annotated]
     if recipe := getattr(parsed, "recipe", None):

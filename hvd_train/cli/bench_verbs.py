@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
 from hvd_train.files import write_json
 from hvd_train.processes import Stopped, stop_handler
-from hvd_train.runs import lock_directory
+from hvd_train.runs import lock_directory, named_after_job
+from hvd_train.schedulers import detect_job
 
 T = TypeVar("T")
 
@@ -95,6 +97,8 @@ def tune(arguments: TuneArguments, placement: Placement, console: Console) -> in
     """Search, show the table, write tuned.toml, tune.json and the picture; also of what is known when it is interrupted."""
     refuse_under_a_launcher(placement, "tune")
     require_positive(arguments.np, arguments.seconds, arguments.rungs)
+    out = named_after_job(arguments.out, detect_job(os.environ), flag="--out")
+    arguments = dataclasses.replace(arguments, out=out)
     with results_in(arguments.out):
         return _tune(arguments, console)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from hvd_train import __version__
@@ -39,7 +38,8 @@ def ensemble(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli.result_tables import print_evaluation
     from hvd_train.events import Observer
     from hvd_train.processes import Stopped
-    from hvd_train.runs import RunDir, guarded, how_stopped
+    from hvd_train.runs import RunDir, guarded, how_stopped, named_after_job
+    from hvd_train.schedulers import detect_job
     from hvd_train.training import HOW_TO_GO_ON, join_runs, train_members
     from hvd_train.watchdog import Limits
 
@@ -47,7 +47,9 @@ def ensemble(argv: Sequence[str], placement: Placement) -> int:
     observe: Callable[[RunDir], Observer] = ConsoleObserver if world.is_root else lambda _: Observer()
     try:
         with guarded(world, limits, hint=lambda: HOW_TO_GO_ON) as watch:
-            run_dir = RunDir(Path(world.broadcast(str(arguments.run_dir))))
+            named = world.together(lambda: named_after_job(arguments.run_dir, detect_job(os.environ)), on="root")
+            assert named is not None
+            run_dir = RunDir(named)
             members = [RunDir(run) for run in arguments.runs]
             if not members:
                 members = train_members(arguments.run, world, run_dir, arguments.members, observe=observe, watch=watch)
@@ -101,6 +103,12 @@ def tune(argv: Sequence[str], placement: Placement) -> int:
 
     arguments = over_recipe(TuneArguments, argv, placement, prog="hvd-train tune")
     return bench_verbs.tune(arguments, placement, plain_or_live())
+
+
+def submit(argv: Sequence[str], placement: Placement) -> int:
+    from hvd_train.cli.submit_verb import submit
+
+    return submit(argv, placement)
 
 
 def data(argv: Sequence[str], placement: Placement) -> int:
@@ -163,6 +171,7 @@ VERBS: dict[str, tuple[str, Callable[[Sequence[str], Placement], int]]] = {
     "ensemble": ("train several models by seeds, or join runs, and average their predictions", ensemble),
     "evaluate": ("score the model of a run, and compare it with trivial baselines", evaluate),
     "predict": ("predict every row of a table", predict),
+    "submit": ("put a run into the queue of Slurm, PBS, Grid Engine, LSF or Kubernetes", submit),
     "data": ("fetch, convert, check and describe tables", data),
     "bench": ("measure how fast a recipe trains here, and where the time goes", bench),
     "tune": ("search the best distributed settings for a recipe here", tune),

@@ -64,6 +64,11 @@ def from_mapping(document: dict[str, Any], *, base: RunConfig | None = None, sou
     return _changed(base or RunConfig(), document, source, ())
 
 
+def over(default: T, document: dict[str, Any], *, source: str) -> T:
+    """A dataclass of plain settings with the values of a TOML document, or ConfigError naming the `source` and the key."""
+    return _changed(default, document, source, ())
+
+
 def dumps(config: RunConfig) -> str:
     """TOML that `load` reads back as an equal RunConfig."""
     return tomli_w.dumps(_as_toml(config))

@@ -2,6 +2,7 @@ from . import checkpoint as checkpoint
 from . import job_history as job_history
 from . import user_code as user_code
 from .checkpoint import Checkpoint as Checkpoint
+from .choose import JOB_MARK as JOB_MARK
 from .choose import Stage as Stage
 from .choose import latest_run as latest_run
 from .choose import named_after_job as named_after_job
@@ -9,6 +10,7 @@ from .choose import new_run_dir as new_run_dir
 from .choose import stage_of as stage_of
 from .directory import JobDir as JobDir
 from .directory import RunDir as RunDir
+from .directory_lock import holder as holder
 from .directory_lock import lock_directory as lock_directory
 from .guard import guarded as guarded
 from .guard import how_stopped as how_stopped
@@ -28,6 +30,7 @@ from .training_state import TrainingState as TrainingState
 
 __all__ = [
     "EVALUATED_SPLITS",
+    "JOB_MARK",
     "Checkpoint",
     "JobDir",
     "Report",
@@ -38,6 +41,7 @@ __all__ = [
     "checkpoint",
     "git_state",
     "guarded",
+    "holder",
     "how_stopped",
     "job_history",
     "job_state",

@@ -64,14 +64,14 @@ def stage_of(run_dir: RunDir) -> Stage:
     return "begun" if run_dir.last.exists() else "new"
 
 
-def named_after_job(path: Path, job: Job | None) -> Path:
+def named_after_job(path: Path, job: Job | None, *, flag: str = "--run-dir") -> Path:
     """`path` with the id of the batch job in place of {job}; UserError where it stands there and this is no batch job."""
     text = str(path)
     if JOB_MARK not in text:
         return path
     if job is None:
         raise UserError(
-            f"--run-dir {text}: {JOB_MARK} stands for the id of a batch job, and no scheduler started this. "
+            f"{flag} {text}: {JOB_MARK} stands for the id of a batch job, and no scheduler started this. "
             "Write the name of the run out, or start it in a job."
         )
     return Path(text.replace(JOB_MARK, job.id))

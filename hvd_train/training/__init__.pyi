@@ -1,3 +1,4 @@
+from . import batch_sizes as batch_sizes
 from .automatic_defaults import resolve_defaults as resolve_defaults
 from .batch_sizes import shards_for_batch as shards_for_batch
 from .compile import compile_experiment as compile_experiment
@@ -18,6 +19,7 @@ __all__ = [
     "HOW_TO_GO_ON",
     "Experiment",
     "TrainRows",
+    "batch_sizes",
     "compile_experiment",
     "epochs_dataset",
     "join_runs",

@@ -22,7 +22,7 @@ from hvd_train.cluster.submit.spec import JOB, JobSpec
 from hvd_train.errors import HvdTrainError, UserError
 from hvd_train.files import write_text
 from hvd_train.runs import RunDir
-from hvd_train.schedulers import SCHEDULERS, BatchScheduler
+from hvd_train.schedulers import BatchScheduler, scheduler_named
 
 
 class NotRecorded(HvdTrainError):
@@ -56,20 +56,12 @@ class Submitted:
     """The absolute path of the log, or of each log."""
 
 
-def scheduler_named(flag: str) -> BatchScheduler:
-    """By what `hvd-train submit --on` calls it; UserError for another word."""
-    driven = {one.flag: one for one in SCHEDULERS if isinstance(one, BatchScheduler)}
-    if flag not in driven:
-        raise UserError(f"{flag!r} is no scheduler that hvd_train drives. Those are: {', '.join(driven)}.")
-    return driven[flag]
-
-
 def prepare(spec: JobSpec, *, after: str = "", exclude: Sequence[str] = ()) -> Submission:
     """The script and the command. Pure. The job waits until the job `after` has ended, and keeps off the hosts `exclude`."""
     scheduler = scheduler_named(spec.scheduler)
     script = script_of(spec, scheduler)
     # Named after the content: --dry-run prints the command that will be used.
-    parent = Path(spec.working_directory) / (Path(spec.run_dir).parent if spec.run_dir else "runs")
+    parent = Path(spec.working_directory) / Path(spec.run_dir).parent
     staged = parent / f".submit-{hashlib.sha256(script.encode()).hexdigest()[:8]}" / "script"
     program, *arguments = scheduler.submit_command(str(staged))
     options = [*(scheduler.after_option(after) if after else []), *scheduler.exclude_option(exclude)]
@@ -114,8 +106,7 @@ def runs_of(spec: JobSpec, scheduler: BatchScheduler, job_id: str) -> Iterator[t
     for task in range(len(spec.tasks)) if spec.tasks else [None]:
         own_id = job_id if task is None else f"{job_id}_{scheduler.first_task + task}"
         again = spec.continuing(own_id, task=task)
-        if again.run_dir:
-            yield Path(spec.working_directory) / again.run_dir, again, own_id
+        yield Path(spec.working_directory) / again.run_dir, again, own_id
 
 
 def record(run_dir: Path, spec: JobSpec, *, script: str, job_id: str, log: str) -> None:
@@ -130,7 +121,10 @@ def record(run_dir: Path, spec: JobSpec, *, script: str, job_id: str, log: str) 
 
 @contextlib.contextmanager
 def _staged(submission: Submission) -> Iterator[None]:
-    """The script in its place while the block runs. Directories that were made for it go with it, if they are empty."""
+    """The script in its place while the block runs. Where it fails, directories that were made for it go with it.
+
+    After a success they stay: the job may begin before RUN/job is written, and its log needs the directory.
+    """
     folder = submission.staged.parent
     new = [path for path in folder.parents if not path.exists()]
     try:
@@ -143,8 +137,10 @@ def _staged(submission: Submission) -> Iterator[None]:
         ) from None
     try:
         yield
-    finally:
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         for path in new:
             with contextlib.suppress(OSError):
                 path.rmdir()
+        raise
+    shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import tomli_w
 
 from hvd_train.errors import UserError
 from hvd_train.files import strict
+from hvd_train.runs import JOB_MARK
 from hvd_train.schedulers import Resources
 
 if sys.version_info >= (3, 11):
@@ -23,7 +24,7 @@ else:
     import tomli as tomllib
 
 FORMAT = 1
-JOB = "{job}"
+JOB = JOB_MARK
 """In the name of a run directory it stands for the id of the job."""
 Verb = Literal["train", "ensemble", "evaluate", "tune"]
 
@@ -53,7 +54,7 @@ class JobSpec:
     environment: dict[str, str]
     """What the script exports besides PATH."""
     run_dir: str
-    """What the run writes to, perhaps with `JOB` in it; empty for a verb that has no directory."""
+    """The directory of the run, perhaps with `JOB` in it. RUN/job is there also for verbs that write nothing else."""
     verb: Verb = "train"
     flags: tuple[str, ...] = ()
     """Of the verb, without the run directory."""
@@ -63,6 +64,8 @@ class JobSpec:
     """Lines of the script before hvd_train starts, such as: module load gcc."""
     tasks: tuple[Task, ...] = ()
     """The tasks of an array in their order. Empty for a plain job."""
+    pods: dict[str, str] = field(default_factory=dict)
+    """Kubernetes: image, namespace and pvc."""
 
     @classmethod
     def load(cls, path: Path) -> JobSpec:
@@ -100,7 +103,7 @@ class JobSpec:
     @property
     def log(self) -> str:
         """The absolute path of the file for the output, with `JOB` in it: next to the run directory, which the job makes."""
-        shared = self.run_dir and not any(task.run_dir for task in self.tasks)
+        shared = not any(task.run_dir for task in self.tasks)
         stem = self.run_dir if shared else f"runs/{self.resources.name}-{JOB}"
         return str(Path(self.working_directory) / (stem if JOB in stem else f"{stem}-{JOB}")) + ".log"
 
