@@ -4,7 +4,9 @@ from .base import Scheduler as Scheduler
 from .base import script as script
 from .job import Job as Job
 from .job import Resources as Resources
+from .kubernetes import Kubernetes as Kubernetes
 from .lsf import Lsf as Lsf
+from .manifests import Pods as Pods
 from .pbs import Pbs as Pbs
 from .sge import GridEngine as GridEngine
 from .slurm import Slurm as Slurm
@@ -20,9 +22,11 @@ __all__ = [
     "BatchScheduler",
     "GridEngine",
     "Job",
+    "Kubernetes",
     "LaunchAgent",
     "Lsf",
     "Pbs",
+    "Pods",
     "Resources",
     "Scheduler",
     "Slurm",

@@ -51,6 +51,8 @@ class BatchScheduler(Scheduler):
     """What `hvd-train submit --on` calls it."""
     programs: ClassVar[tuple[str, ...]]
     """Commands that stand in one folder on PATH where it is installed. The first one submits."""
+    is_detected: ClassVar[bool] = True
+    """Whether these commands mean that the machine belongs to a cluster. `--on` names a scheduler without this."""
     directive: ClassVar[str]
     """What a line of a script begins with that is for the scheduler: #SBATCH."""
     continuation: ClassVar[Continuation]

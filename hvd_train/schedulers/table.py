@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from hvd_train.errors import UserError
 from hvd_train.schedulers.base import BatchScheduler, Scheduler
 from hvd_train.schedulers.job import Job
+from hvd_train.schedulers.kubernetes import Kubernetes
 from hvd_train.schedulers.lsf import Lsf
 from hvd_train.schedulers.pbs import Pbs
 from hvd_train.schedulers.sge import GridEngine
 from hvd_train.schedulers.slurm import Slurm
 
-SCHEDULERS: tuple[Scheduler, ...] = (Slurm(), Pbs(), Lsf(), GridEngine())
+SCHEDULERS: tuple[Scheduler, ...] = (Slurm(), Pbs(), Lsf(), GridEngine(), Kubernetes())
 
 
 def detect_job(environment: Mapping[str, str]) -> Job | None:
@@ -45,7 +46,7 @@ def detect_scheduler(environment: Mapping[str, str], which: Callable[[str], str 
     `which` finds a command on PATH, as `shutil.which` does. All commands of a scheduler are in one folder. PBS and
     Grid Engine both have a qsub, and the folder of its other commands tells whose it is.
     """
-    known = batch_schedulers()
+    known = [scheduler for scheduler in batch_schedulers() if scheduler.is_detected]
     found = [scheduler for scheduler in known if _is_installed(scheduler, which)]
     if len(found) > 1:
         names = " and ".join(f"{scheduler.name} ({which(scheduler.programs[0])})" for scheduler in found)
