@@ -103,6 +103,12 @@ def test_a_host_without_a_key_of_its_own_is_refused(cluster_dir: Path) -> None:
     assert "node1 node2" in told
 
 
+def test_a_worker_of_an_mpijob_without_its_keys_is_refused(tmp_path: Path) -> None:
+    """tests/hosts/test_mpijob.py has the others, with users and hosts of their own."""
+    finished = run([ENTRYPOINT, "mpijob-worker"], timeout_s=30, ok=False, env={"HVD_KEYS": str(tmp_path)})
+    assert f"{tmp_path}/id_rsa cannot be read: the MPIJob needs sshAuthMountPath: {tmp_path}" in finished.stderr
+
+
 def test_any_other_command_is_run_with_its_exit_code(tmp_path: Path) -> None:
     assert run([ENTRYPOINT, "bash", "-c", "exit 7"], timeout_s=30, ok=False).code == 7
 
