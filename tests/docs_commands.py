@@ -99,7 +99,7 @@ def check_ours(given: Sequence[str]) -> None:
     if "--help" in rest or "--help-all" in rest:
         return
     if verb == "supervise":
-        rest, behind = supervise_verb.split(rest)
+        rest, behind = submit_verb.split(rest)
         check_ours(behind)
     if verb == "submit":
         rest, run = submit_verb.split(rest)

@@ -1,37 +1,39 @@
-"""What `hvd-train supervise` does: read its own flags and those of the verb behind `--`, and supervise that."""
+"""What `hvd-train supervise` does: read its own flags and those of the verb after `--`, and supervise that."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from hvd_train.cli.arguments import TrainArguments
 from hvd_train.cli.bench_verbs import refuse_under_a_launcher
+from hvd_train.cli.submit_verb import split
+from hvd_train.cli.submitted_flags import parsed_run
 from hvd_train.cli.terminal import parse
-from hvd_train.cli.which_run import AUTO, BASE, preliminary, with_newest_run
 from hvd_train.cluster import follow_up
 from hvd_train.cluster import supervise as supervising
 from hvd_train.config import RunConfig, toml
 from hvd_train.distributed import Placement
 from hvd_train.errors import HvdTrainError, UserError
-from hvd_train.runs import RunDir, latest_run, named_after_job, new_run_dir
+from hvd_train.runs import RunDir, named_after_job, new_run_dir
 from hvd_train.schedulers import Job
 from hvd_train.text import printable
 
 PROG = "hvd-train supervise"
 MOST_VIRTUAL_SHARDS = 64
+SUPERVISED: tuple[supervising.Verb, ...] = get_args(supervising.Verb)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SuperviseArguments:
     """Start a training on the hosts that are there, and start it again from its last checkpoint where that can help.
 
-    The flags of the training stand behind --. In a batch job its hosts are taken, and a job that reaches its time limit
+    What it starts comes after --: train, ensemble or evaluate. In a batch job its hosts are taken, and a job that reaches its time limit
     is saved and continued by another.
 
     Examples:
@@ -66,17 +68,24 @@ class SuperviseArguments:
 
 
 def supervise(argv: Sequence[str], placement: Placement) -> int:
-    """Supervise the training behind `--`. Returns its exit code, and 0 only when the run is complete."""
+    """Supervise what comes after `--`. Returns its exit code, and 0 only when the run is complete."""
     own, behind = split(argv)
     arguments = parse(SuperviseArguments, own, placement, prog=PROG)
     refuse_under_a_launcher(placement, "supervise")
     require_possible(arguments)
-    if not behind or behind[0] != "train":
-        raise UserError(f"{PROG} supervises the command behind --, such as: {PROG} -- train --data songs.csv")
+    verb = next((verb for verb in SUPERVISED if behind[:1] == [verb]), None)
+    if verb is None:
+        raise UserError(
+            f"{PROG} takes what it starts after --, one of {', '.join(SUPERVISED)}: {PROG} -- train --data songs.csv"
+        )
     allocation = supervising.find_allocation(os.environ, hosts=arguments.hosts, hostfile=arguments.hostfile)
     supervising.refuse_too_few(allocation, arguments.np, arguments.min_ranks)
-    task = task_of(behind[1:], allocation.job, placement)
+    with contextlib.ExitStack() as stack:
+        task = task_of(verb, behind[1:], allocation.job, placement, stack)
+        return supervised(arguments, task, allocation)
 
+
+def supervised(arguments: SuperviseArguments, task: supervising.Task, allocation: supervising.Allocation) -> int:
     def follow(job_id: str, excluded: Sequence[str]) -> str:
         return follow_up(task.run_dir.path, job_id, exclude=excluded)
 
@@ -84,20 +93,12 @@ def supervise(argv: Sequence[str], placement: Placement) -> int:
         return supervising.Supervisor(
             task,
             allocation,
-            options_of(arguments),
+            options_of(arguments, repeatable=task.repeatable),
             world,
             environment=supervising.environment(),
             tell=lambda text: tell(text, task.run_dir),
-            follow_up=follow if task.run_dir.job.spec.exists() else None,
+            follow_up=follow,
         ).run()
-
-
-def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The flags before `--`, and the command behind it."""
-    if "--" not in argv:
-        return list(argv), []
-    at = list(argv).index("--")
-    return list(argv[:at]), list(argv[at + 1 :])
 
 
 def require_possible(arguments: SuperviseArguments) -> None:
@@ -109,7 +110,7 @@ def require_possible(arguments: SuperviseArguments) -> None:
             raise UserError(f"--{name.replace('_', '-')} {value}: it is a number from {smallest} on.")
 
 
-def options_of(arguments: SuperviseArguments) -> supervising.Options:
+def options_of(arguments: SuperviseArguments, *, repeatable: bool) -> supervising.Options:
     total = arguments.max_total_time
     limit = arguments.time
     return supervising.Options(
@@ -119,7 +120,7 @@ def options_of(arguments: SuperviseArguments) -> supervising.Options:
         warn_s=arguments.warn,
         time_limit_s=seconds_of(limit, "--time") if limit else None,
         rules=supervising.Rules(
-            max_restarts=arguments.max_restarts,
+            max_restarts=arguments.max_restarts if repeatable else 0,
             restart_delay_s=arguments.restart_delay,
             max_requeues=arguments.max_requeues,
             max_total_time_s=seconds_of(total, "--max-total-time") if total else None,
@@ -136,41 +137,25 @@ def seconds_of(text: str, flag: str) -> int:
     return (hours * 60 + minutes) * 60 + seconds
 
 
-def task_of(flags: Sequence[str], job: Job | None, placement: Placement) -> supervising.Task:
-    """The training of these flags. All of them are parsed now: a mistake ends it before anything starts."""
-    flags = with_newest_run(flags)
-    prog = f"{PROG} -- train"
-    given = parse(TrainArguments, preliminary(flags, (*BASE, "--run-dir")), placement, prog=prog)
-    named = given.run_dir
-    if given.resume is not None and given.resume != AUTO:
-        named = latest_run() if given.resume == Path("newest") else given.resume
-    path = named_after_job(named, job) if named else None
-    begun = path is not None and RunDir(path).config.exists()
-    base = toml.load(RunDir(path).config, base=given.base()) if path and begun else given.base()
-    arguments = parse(TrainArguments, flags, placement, prog=prog, default=TrainArguments(run=base))
-    # Made last: flags that are refused leave nothing behind.
-    run_dir = RunDir(path) if path else new_run_dir(given.recipe, job=job)
+def task_of(
+    verb: supervising.Verb, flags: Sequence[str], job: Job | None, placement: Placement, stack: contextlib.ExitStack
+) -> supervising.Task:
+    """The run of these flags. All of them are parsed now: a mistake ends it before anything starts or is written."""
+    run = parsed_run(verb, flags, (), placement)
+    if run.run_dir:
+        run_dir = RunDir(named_after_job(Path(run.run_dir), job))
+    elif verb == "evaluate":
+        run_dir = RunDir(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hvd_train-supervise-"))))
+    else:
+        run_dir = new_run_dir(run.name, job=job)
+    config = run.config or RunConfig()
     return supervising.Task(
+        verb=verb,
         run_dir=run_dir,
-        flags=tuple(without(flags, ("--run-dir", "--resume"))),
-        num_virtual_shards=lambda slots: virtual_shards(arguments.run, run_dir, slots),
-        keeps_size=arguments.run.training.local_batch_size is not None,
+        flags=run.flags,
+        num_virtual_shards=lambda slots: virtual_shards(config, run_dir, slots),
+        keeps_size=config.training.local_batch_size is not None,
     )
-
-
-def without(flags: Sequence[str], names: Sequence[str]) -> list[str]:
-    """The flags but for these and their values."""
-    kept: list[str] = []
-    skip = False
-    for flag in flags:
-        name, equals, _ = flag.partition("=")
-        if skip:
-            skip = False
-        elif name.replace("_", "-") in names:
-            skip = not equals
-        else:
-            kept.append(flag)
-    return kept
 
 
 def virtual_shards(config: RunConfig, run_dir: RunDir, slots: int) -> int:

@@ -19,7 +19,6 @@ from hvd_train.distributed.devices import take_own_gpu
 from hvd_train.distributed.engines import choose_engine, load_engine
 from hvd_train.distributed.horovod_build import added_variables
 from hvd_train.distributed.launchers import detect_placement
-from hvd_train.distributed.lean_import import LEFT_OUT, leaving_out
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.world import World
 from hvd_train.processes import watch_horovodrun
@@ -36,7 +35,6 @@ def open_world(
     environment: Mapping[str, str] | None = None,
     *,
     watchdog_s: float = DEFAULT_WATCHDOG_S,
-    lean: bool = False,
 ) -> World:
     """The world that this process was started in, with the settings that `config` asks for. All ranks.
 
@@ -44,8 +42,7 @@ def open_world(
             ...
 
     Call it before anything imports TensorFlow or Keras: cores and threads are set when they load. A rank that does not
-    come ends the job after about `watchdog_s` seconds. With `lean`, Keras is imported without what its optional parts
-    need (`lean_import`): for a program of ours, not for one of the user. Raises MissingEnvironment where Horovod or its MPI is missing.
+    come ends the job after about `watchdog_s` seconds. Raises MissingEnvironment where Horovod or its MPI is missing.
     """
     environment = os.environ if environment is None else environment
     placement = detect_placement(environment)
@@ -62,7 +59,7 @@ def open_world(
     os.environ["KERAS_BACKEND"] = "tensorflow"
     started = time.monotonic()
     _loaded_by_us.set()
-    with quiet_stderr(), leaving_out(*(LEFT_OUT if lean else ())):
+    with quiet_stderr():
         import keras  # noqa: F401  (TensorFlow loads it late; its second belongs here, not to the first step)
         import tensorflow as tf
     own_gpu = take_own_gpu(tf.config, placement.local_rank)

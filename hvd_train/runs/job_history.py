@@ -106,3 +106,35 @@ def _events(lines: Iterable[str]) -> Iterator[Event]:
         except (ValueError, KeyError, TypeError, Damaged):
             continue
         yield event
+
+
+def story(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """The starts of a run in order, each with its end: what report.json tells of them.
+
+    "ended", "code", "outcome", "reason" and "lost_s" are None where nobody saw the end: the run goes on, or its supervisor
+    was killed. "paused_s" are the seconds from there to the next start.
+    """
+    told: list[dict[str, Any]] = []
+    for event in events:
+        if isinstance(event, Start):
+            fields = asdict(event)
+            fields.pop("event")
+            if told and told[-1]["ended"]:
+                told[-1]["paused_s"] = seconds_between(told[-1]["ended"], event.time)
+            unknown = dict.fromkeys(("ended", "code", "outcome", "reason", "lost_s", "paused_s"))
+            told.append({"started": fields.pop("time"), **fields, **unknown})
+        else:
+            for start in told:
+                if start["number"] == event.number:
+                    start |= {"ended": event.time, "code": event.code, "outcome": event.outcome}
+                    start |= {"reason": event.reason, "lost_s": event.lost_s}
+    return told
+
+
+def seconds_between(earlier: str, later: str) -> float | None:
+    """Of two times as the history has them; None where one is no time."""
+    try:
+        difference = datetime.datetime.fromisoformat(later) - datetime.datetime.fromisoformat(earlier)
+    except (ValueError, TypeError):
+        return None
+    return round(difference.total_seconds(), 3)

@@ -62,6 +62,8 @@ class Report:
     date: str
     job: dict[str, Any] = field(default_factory=dict)
     """The batch job that ended the run: "scheduler", "id", and "restarts", its number of requeues. Empty outside of one."""
+    starts: list[dict[str, Any]] = field(default_factory=list)
+    """Each start of the ranks under `hvd-train supervise`, and how it ended; see `job_history.story`. Empty without."""
 
     def as_json(self) -> dict[str, Any]:
         """The content of report.json, where the facts have the key "found"."""

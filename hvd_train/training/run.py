@@ -121,7 +121,7 @@ def _train_and_evaluate(
     watch.phase("the final evaluation", waits_for_others=True)
     model = best_model(experiment, world, run_dir)
     evaluations, temperature = evaluate_final(experiment, world, model)
-    report = make_report(experiment, world, loop, facts, evaluations, temperature, started=started)
+    report = make_report(experiment, world, loop, facts, evaluations, temperature, started=started, run_dir=run_dir)
 
     def write() -> None:
         whole = deployed(model, experiment.head, experiment.metrics.spec, temperature)

@@ -14,7 +14,7 @@ import numpy as np
 from hvd_train.config import SPLITS, Split
 from hvd_train.distributed import World
 from hvd_train.evaluation import Evaluation, published_results
-from hvd_train.runs import Report, git_state, job_state, versions
+from hvd_train.runs import Report, RunDir, git_state, job_history, job_state, versions
 from hvd_train.training.experiment import Experiment
 from hvd_train.training.loop import TrainingLoop
 
@@ -28,6 +28,7 @@ def make_report(
     temperature: float,
     *,
     started: float,
+    run_dir: RunDir,
 ) -> Report:
     """The report of a run that began at `started` by the monotonic clock. All ranks (gathers the names of hosts)."""
     dataset, schema = experiment.dataset, experiment.dataset.schema
@@ -57,6 +58,7 @@ def make_report(
         git=git_state(),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         job=world.broadcast(job_state(os.environ)),
+        starts=world.broadcast(job_history.story(job_history.read(run_dir.job.history)) if world.is_root else []),
     )
 
 

@@ -9,6 +9,7 @@ from .policy import Rules as Rules
 from .supervisor import Options as Options
 from .supervisor import Supervisor as Supervisor
 from .task import Task as Task
+from .task import Verb as Verb
 
 __all__ = [
     "Allocation",
@@ -16,6 +17,7 @@ __all__ = [
     "Rules",
     "Supervisor",
     "Task",
+    "Verb",
     "environment",
     "find_allocation",
     "here",

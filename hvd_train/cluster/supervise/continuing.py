@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hvd_train.cluster.supervise.allocation import Allocation
 from hvd_train.cluster.supervise.surroundings import Surroundings
@@ -28,18 +29,20 @@ class Continuation:
         allocation: Allocation,
         world: Surroundings,
         *,
+        spec: Path,
         follow_up: FollowUp | None,
         tell: Callable[[str], None],
     ) -> None:
         self._allocation, self._world, self._follow_up, self._tell = allocation, world, follow_up, tell
+        self._spec = spec
 
     @property
     def possible(self) -> bool:
-        """Whether this is a job that can be continued."""
+        """Whether this is a job that can be continued. A follow-up needs the job.toml, which may come while the job runs."""
         scheduler, job = self._allocation.scheduler, self._allocation.job
         if scheduler is None or job is None:
             return False
-        return scheduler.continuation != "chain" or self._follow_up is not None
+        return scheduler.continuation != "chain" or (self._follow_up is not None and self._spec.exists())
 
     def go_on(self, excluded: Sequence[str]) -> int:
         """Have the run continued. Returns the exit code to end with; may be ended by the scheduler meanwhile."""

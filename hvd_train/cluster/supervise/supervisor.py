@@ -50,12 +50,12 @@ class Supervisor:
         self._task, self._allocation, self._options, self._world, self._tell = task, allocation, options, world, tell
         self._environment = environment
         self._record = Record(task.run_dir, allocation)
-        self._continuation = Continuation(allocation, world, follow_up=follow_up, tell=tell)
+        self._continuation = Continuation(allocation, world, spec=task.run_dir.job.spec, follow_up=follow_up, tell=tell)
 
     def run(self) -> int:
         """Train to the end, as far as that can be had. UserError where another supervisor has this run."""
         if self._task.done():
-            self._tell(f"{self._task.run_dir.path} is complete: there is nothing to do")
+            self._tell(f"{self._task} is complete: there is nothing to do")
             return 0
         folder = self._task.run_dir.job.path
         with lock_directory(folder, what="The supervisor's directory", flag="--run-dir", notify=self._tell):
@@ -155,7 +155,7 @@ class Supervisor:
         after = self._world.oom_kills()
         return Ended(
             code=how.code,
-            done=self._task.done(),
+            done=self._task.complete(how.code),
             started_from=position,
             reached=self._task.position(),
             warned=how.warned,

@@ -11,7 +11,7 @@ def starting(start: job_history.Start, task: Task) -> str:
     """Before a start of the ranks."""
     hosts = ", ".join(f"{host}: {ranks}" for host, ranks in start.hosts.items())
     ranks = "1 rank" if start.ranks == 1 else f"{start.ranks} ranks"
-    return f"start {start.number} of {task.run_dir.path} on {ranks} ({hosts}), {place_of(start.epoch, start.step)}"
+    return f"start {start.number} of {task} on {ranks} ({hosts}), {place_of(start.epoch, start.step)}"
 
 
 def place_of(epoch: int, step: int) -> str:
@@ -30,10 +30,13 @@ def place_of(epoch: int, step: int) -> str:
 
 def last_line(decision: Decision, task: Task) -> str:
     """What happened, and what comes next."""
-    path = task.run_dir.path
-    go_on = "The same command goes on from the last checkpoint." if task.position() else "There is no checkpoint yet."
+    go_on = ""
+    if task.repeatable:
+        go_on = (
+            " The same command goes on from the last checkpoint." if task.position() else " There is no checkpoint yet."
+        )
     happened = {
-        "done": f"{path} is complete",
+        "done": f"{task} is complete",
         "saved": f"not complete: {decision.reason}",
         "failed": f"failed: {decision.reason}",
         "mistake": f"not started again: {decision.reason}",
@@ -41,9 +44,9 @@ def last_line(decision: Decision, task: Task) -> str:
         "stopped": f"{decision.reason}",
     }[decision.outcome]
     following = {
-        "nothing": "" if decision.outcome == "done" else f" {go_on}",
+        "nothing": "" if decision.outcome == "done" else go_on,
         "restart": "",
         "continue": " Another job goes on.",
-        "give-up": f" Given up. {go_on}",
+        "give-up": f" Given up.{go_on}",
     }[decision.next]
     return happened + "." * (not happened.endswith(".")) + following

@@ -1,5 +1,6 @@
 """RUN/job/history.jsonl: written line by line, read whatever happened to the writer."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -70,3 +71,29 @@ def test_the_position_of_a_checkpoint_is_read_without_its_arrays(tmp_path: Path)
     assert checkpoint.position(path) == (3, 41)
     path.write_bytes(path.read_bytes()[:50])
     assert checkpoint.position(path) is None
+
+
+def test_the_story_has_each_start_with_its_end() -> None:
+    first = dataclasses.replace(START, time="2026-11-28T03:00:00.000+00:00")
+    ended = dataclasses.replace(END, time="2026-11-28T03:10:00.000+00:00", lost_s=4.5)
+    second = dataclasses.replace(START, number=2, time="2026-11-28T03:10:07.500+00:00", step=40)
+    told = job_history.story([first, ended, second])
+    assert [start["number"] for start in told] == [1, 2]
+    assert told[0] == {
+        "started": first.time,
+        "number": 1,
+        "hosts": {"node1": 2, "node2": 1},
+        "ranks": 3,
+        "epoch": 2,
+        "step": 17,
+        "scheduler": "Slurm",
+        "job": "12_3",
+        "ended": ended.time,
+        "code": 85,
+        "outcome": "saved",
+        "reason": "the time limit is near",
+        "lost_s": 4.5,
+        "paused_s": 7.5,
+    }
+    assert (told[1]["ended"], told[1]["outcome"], told[1]["paused_s"]) == (None, None, None)
+    assert job_history.story([]) == []

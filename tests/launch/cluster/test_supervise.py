@@ -1,0 +1,82 @@
+"""`hvd-train supervise` on real processes: whatever ends the ranks, the weights are those of the undisturbed run, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from processes import Job, mpirun, run, started
+
+from hvd_train.runs import RunDir, job_history
+
+# Long enough to be disturbed in the middle, with a checkpoint every few steps.
+FLAGS = ("--recipe", "debug", "--num-epochs", "24", "--checkpoint-every-steps", "20", "--early-stopping-patience", "0")
+SUPERVISE = ("hvd-train", "supervise", "--np", "2", "--hosts", "localhost:2", "--restart-delay", "0.5")
+LIMIT_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The arrays of the last checkpoint of a run that nothing disturbed."""
+    path = tmp_path_factory.mktemp("undisturbed") / "run"
+    run(mpirun(2, "--bind-to", "none", "hvd-train", "train", *FLAGS, "--run-dir", path), timeout_s=LIMIT_S)
+    return weights(path)
+
+
+def weights(path: Path) -> dict[str, Any]:
+    with np.load(path / "checkpoints" / "last.npz") as file:
+        return {name: file[name] for name in file.files if name != "note"}
+
+
+def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    return found.keys() == wanted.keys() and all(np.array_equal(found[name], wanted[name]) for name in wanted)
+
+
+@pytest.fixture
+def supervised(tmp_path: Path) -> Iterator[tuple[Job, RunDir]]:
+    """A run under supervise that has finished its second epoch."""
+    run_dir = RunDir(tmp_path / "run")
+    command = [*SUPERVISE, "--", "train", *FLAGS, "--watchdog-s", "3", "--run-dir", run_dir.path]
+    with started(command, timeout_s=LIMIT_S) as job:
+        job.wait_for("epoch  2/24", timeout_s=LIMIT_S)
+        yield job, run_dir
+
+
+def rank_of(job: Job, number: int) -> psutil.Process:
+    return next(p for p in job.processes() if p.environ().get("OMPI_COMM_WORLD_RANK") == str(number))
+
+
+def launcher_of(job: Job) -> psutil.Process:
+    return next(p for p in job.processes() if Path(p.cmdline()[0]).name == "mpirun")
+
+
+def ends(run_dir: RunDir) -> list[job_history.End]:
+    return [event for event in job_history.read(run_dir.job.history) if isinstance(event, job_history.End)]
+
+
+DISTURBANCES = {
+    "a rank is killed": lambda job: rank_of(job, 1).kill(),
+    "the root is killed": lambda job: rank_of(job, 0).kill(),
+    "a rank is stopped": lambda job: rank_of(job, 1).suspend(),
+    "mpirun is killed": lambda job: launcher_of(job).kill(),
+}
+
+
+@pytest.mark.parametrize(
+    "how", [pytest.param(how, marks=() if how == "a rank is killed" else pytest.mark.slow) for how in DISTURBANCES]
+)
+def test_the_weights_are_those_of_the_undisturbed_run(
+    how: str, supervised: tuple[Job, RunDir], undisturbed: dict[str, Any]
+) -> None:
+    job, run_dir = supervised
+    DISTURBANCES[how](job)
+    finished = job.wait(LIMIT_S)
+    assert finished.code == 0, finished
+    assert not finished.left_behind
+    assert [(end.outcome, end.next) for end in ends(run_dir)] == [("failed", "restart"), ("done", "nothing")], finished
+    assert "start 2 of" in finished.stdout
+    assert same(weights(run_dir.path), undisturbed)
