@@ -6,6 +6,7 @@ from .api import train as train
 from .config import RunConfig as RunConfig
 from .config import recipe as recipe
 from .data import Dataset as Dataset
+from .errors import ToBeContinued as ToBeContinued
 from .events import Observer as Observer
 from .runs import Report as Report
 
@@ -16,6 +17,7 @@ __all__ = [
     "Observer",
     "Report",
     "RunConfig",
+    "ToBeContinued",
     "evaluate",
     "load",
     "open_world",

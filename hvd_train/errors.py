@@ -16,6 +16,22 @@ class HvdTrainError(Exception):
     exit_code = 1
 
 
+class ToBeContinued(HvdTrainError):
+    """The run ended early because it was warned, on every rank alike. Everything that was done is saved, if anything was.
+
+    Its text has two parts: what happened, and how to go on.
+    """
+
+    exit_code = TO_BE_CONTINUED
+
+    def __init__(self, what: str, how_to_go_on: str) -> None:
+        super().__init__(what, how_to_go_on)
+        self.what, self.how_to_go_on = what, how_to_go_on
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.how_to_go_on}"
+
+
 class UserError(HvdTrainError):
     """Something that was given does not fit. Raised alike on every rank, so that no rank waits for another."""
 

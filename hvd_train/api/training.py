@@ -14,7 +14,7 @@ from hvd_train.config import RunConfig, absolute, reference_to, toml
 from hvd_train.distributed import World, gathering
 from hvd_train.errors import ConfigError
 from hvd_train.events import Observer
-from hvd_train.processes import GRACE_S
+from hvd_train.processes import GRACE_S, time_limit
 from hvd_train.runs import Report, RunDir, Stage, named_after_job, new_run_dir, read_report, stage_of
 from hvd_train.schedulers import detect_job
 
@@ -30,6 +30,7 @@ def train(
     run_dir: str | Path | None = None,
     resume: bool | Literal["auto"] = False,
     callbacks: Sequence[Any] = (),
+    stop_after: str | float | None = None,
     verbose: bool = True,
     world: World | None = None,
 ) -> Report:
@@ -51,6 +52,7 @@ def train(
         resume: go on from the last checkpoint in `run_dir`. Without `config`, with the settings of that run. With "auto"
             the run begins where there is no checkpoint; of a run that is complete the report is returned.
         callbacks: Keras callbacks, which every rank runs, and Observers, which the root runs.
+        stop_after: end so long after this call, in seconds or as "H:MM" or "H:MM:SS", with what was done saved.
         verbose: print facts, progress and results, as the command line does. Root only.
         world: the ranks; by default those of this process.
 
@@ -60,12 +62,16 @@ def train(
     Raises:
         UserError: alike on every rank, for what you can correct: a table, a setting, a run directory that is in use or
             holds a run already.
+        ToBeContinued: after SIGUSR1, SIGUSR2, SIGXCPU or `stop_after`, on every rank. What was done is saved, and
+            `resume=True` goes on from it. `exit_code` is the code by which a supervisor knows this end. A handler of your
+            own for such a signal takes precedence.
         KeyboardInterrupt: on Ctrl-C and SIGTERM. The last checkpoint is complete, and `resume=True` goes on from it.
     """
     if resume not in (True, False, "auto"):
         raise ConfigError(f'resume = {resume!r} is not possible: it is True, False or "auto".')
     if resume and run_dir is None:
         raise ConfigError(f"resume = {resume!r} is not possible without a run: name its directory by run_dir.")
+    stop_after_s = None if stop_after is None else time_limit(stop_after, "stop_after")
     chosen = config or RunConfig()
     world = world or open_world(chosen.distributed, watchdog_s=chosen.training.watchdog_s)
     with gathering(world.placement, "learn which run it is", limit_s=chosen.training.watchdog_s):
@@ -87,7 +93,15 @@ def train(
 
     # One rank may be a notebook, which must outlive a Ctrl-C that comes in the middle of a long step.
     grace_s = None if world.size == 1 else GRACE_S
-    return train_guarded(chosen, world, directory, resume=resumed, callbacks=[*shown, *callbacks], grace_s=grace_s)
+    return train_guarded(
+        chosen,
+        world,
+        directory,
+        resume=resumed,
+        callbacks=[*shown, *callbacks],
+        grace_s=grace_s,
+        stop_after_s=stop_after_s,
+    )
 
 
 def _which_run(run_dir: str | Path | None, world: World) -> tuple[RunDir, Stage]:

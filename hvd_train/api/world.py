@@ -10,9 +10,9 @@ import sys
 from types import TracebackType
 
 from hvd_train.config import DistributedConfig, TrainingConfig
-from hvd_train.distributed import World, end_block, ending_of
+from hvd_train.distributed import World, end_block, end_continued, ending_of
 from hvd_train.distributed import open_world as _open_world
-from hvd_train.errors import UserError
+from hvd_train.errors import ToBeContinued, UserError
 
 # The one world of this process, once it is open.
 _opened: list[World] = []
@@ -56,6 +56,8 @@ def _end_the_job_on_errors(world: World) -> None:
     shown = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, ToBeContinued) and not world.is_closed:
+            end_continued(world.placement, error, world.close)
         ending = ending_of(error, world.placement)
         if ending.code and not world.is_closed:
             end_block(world.placement, ending)

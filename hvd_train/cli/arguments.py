@@ -57,6 +57,8 @@ class TrainArguments(RecipeArguments):
     """Directory to write to. By default runs/<recipe>-<time>. {job} in it stands for the id of the batch job."""
     resume: Path | None = None
     """Resume this run from its last checkpoint, at any number of ranks. Without a value it is the newest run in runs/. With auto the run in --run-dir begins, or goes on where it was. One that is complete stays as it is."""
+    stop_after: str | None = None
+    """Save and end so long after the start, as H:MM or H:MM:SS, with exit code 85. Go on later with --resume."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,8 @@ COMMON: dict[type, tuple[str, ...]] = {
     OptimizerConfig: ("optimizer", "base_learning_rate"),
     TrainingConfig: ("global_batch_size", "num_epochs", "seed", "early_stopping_patience"),
 }
+# Flags of `train` itself that `--help-all` alone shows.
+RARE = ("stop_after",)
 # Of no type: mypy cannot follow types that are made at run time.
 _ANNOTATED: Any = Annotated
 _SUPPRESS: Any = tyro.conf.Suppress
@@ -48,7 +50,8 @@ def with_common_flags(arguments: Any) -> Any:
     """A copy of `arguments`, a dataclass with a RunConfig, whose own class shows the common flags alone."""
     run = _with_common_sections(arguments.run)
     unprefixed = _ANNOTATED[type(run), tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")]
-    return _with_fields(arguments, {"run": (unprefixed, run), "recipe": (RecipeName, arguments.recipe)})
+    rare = {name: (_SUPPRESS[Any], getattr(arguments, name)) for name in RARE if hasattr(arguments, name)}
+    return _with_fields(arguments, {"run": (unprefixed, run), "recipe": (RecipeName, arguments.recipe), **rare})
 
 
 def _with_common_sections(run: RunConfig) -> Any:

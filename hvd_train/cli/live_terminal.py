@@ -1,11 +1,14 @@
-"""Whether somebody watches the output of this rank on a terminal, so that a progress bar makes sense."""
+"""Whether somebody watches the output of this rank on a terminal, so that a progress bar makes sense; and that of long work on data."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from hvd_train.cli.safe_console import SafeConsole
 from hvd_train.distributed import detect_placement, launcher_of
@@ -24,3 +27,16 @@ def plain_or_live() -> Console:
     live = launcher_of(placement).shows_terminal(Path(f"/proc/{os.getppid()}")) if placement.launcher else None
     console = SafeConsole(force_terminal=live)
     return console if console.is_terminal else SafeConsole(force_terminal=live, width=PLAIN_WIDTH)
+
+
+@contextlib.contextmanager
+def data_progress() -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
+    """Two functions for the work: one for lines, and one for bytes (done, total) that draws a bar."""
+    console = SafeConsole(stderr=True)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield (
+            lambda text: console.print(text, markup=False),
+            lambda done, total: bar.update(task, completed=done, total=total or None),
+        )

@@ -15,6 +15,7 @@ from hvd_train.cli.which_run import BASE, choose_run, preliminary, require_named
 from hvd_train.config import RunConfig
 from hvd_train.distributed import Placement, end_rank
 from hvd_train.errors import ConfigError
+from hvd_train.processes import early_end, time_limit
 from hvd_train.runs import require_trackers
 
 PROG = "hvd-train train"
@@ -23,10 +24,12 @@ PROG = "hvd-train train"
 def train(argv: Sequence[str], placement: Placement) -> int:
     """Train on the ranks that are there. All ranks; the root prints. Returns the exit code."""
     argv = with_newest_run(argv)
-    given = parse(TrainArguments, preliminary(argv, (*BASE, "--run-dir")), placement, prog=PROG)
+    given = parse(TrainArguments, preliminary(argv, (*BASE, "--run-dir", "--stop-after")), placement, prog=PROG)
     require_named_run(given)
     arguments = over(given.base(), argv, placement) if not given.resume else before_resume(argv, given, placement)
     first = arguments.run
+    if given.stop_after is not None:
+        early_end.stop_after(time_limit(given.stop_after, "--stop-after"))
     require_trackers(first.training.trackers)
 
     from hvd_train.distributed import open_world
@@ -34,8 +37,9 @@ def train(argv: Sequence[str], placement: Placement) -> int:
     world = open_world(first.distributed, watchdog_s=first.training.watchdog_s)
 
     from hvd_train.cli.console import ConsoleObserver
-    from hvd_train.distributed import gathering
-    from hvd_train.processes import Stopped
+    from hvd_train.distributed import end_continued, gathering
+    from hvd_train.errors import ToBeContinued
+    from hvd_train.processes import ALONE_GRACE_S, GRACE_S, Stopped
     from hvd_train.runs import how_stopped, last_checkpoint_line
     from hvd_train.training import train_guarded
 
@@ -47,8 +51,11 @@ def train(argv: Sequence[str], placement: Placement) -> int:
         return tell(placement, f"{run_dir.path} is complete, so nothing is trained. Its results: {run_dir.report}")
     config = over(choice.config or given.base(), argv, placement).run if given.resume else arguments.run
     callbacks = [ConsoleObserver(run_dir)] if world.is_root else []
+    grace_s = GRACE_S if placement.launcher else ALONE_GRACE_S
     try:
-        train_guarded(config, world, run_dir, resume=choice.stage == "begun", callbacks=callbacks)
+        train_guarded(config, world, run_dir, resume=choice.stage == "begun", callbacks=callbacks, grace_s=grace_s)
+    except ToBeContinued as error:
+        return end_continued(placement, error, world.close)
     except Stopped as stopped:
         return end_rank(
             placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {last_checkpoint_line(run_dir)}"

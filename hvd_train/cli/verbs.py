@@ -12,7 +12,7 @@ from typing import Any
 
 from hvd_train import __version__
 from hvd_train.cli.terminal import chosen, parse, tell, usage_of
-from hvd_train.distributed import Placement, detect_placement, end_rank, ending_of
+from hvd_train.distributed import Placement, detect_placement, end_continued, end_rank, ending_of
 from hvd_train.text import take_any_text
 
 
@@ -36,8 +36,9 @@ def ensemble(argv: Sequence[str], placement: Placement) -> int:
 
     from hvd_train.cli.console import ConsoleObserver
     from hvd_train.cli.result_tables import print_evaluation
+    from hvd_train.errors import ToBeContinued
     from hvd_train.events import Observer
-    from hvd_train.processes import Stopped
+    from hvd_train.processes import ALONE_GRACE_S, GRACE_S, Stopped
     from hvd_train.runs import RunDir, guarded, how_stopped, named_after_job
     from hvd_train.schedulers import detect_job
     from hvd_train.training import HOW_TO_GO_ON, join_runs, train_members
@@ -46,7 +47,8 @@ def ensemble(argv: Sequence[str], placement: Placement) -> int:
     limits = Limits(watchdog_s=training.watchdog_s, stall_s=training.stall_s)
     observe: Callable[[RunDir], Observer] = ConsoleObserver if world.is_root else lambda _: Observer()
     try:
-        with guarded(world, limits, hint=lambda: HOW_TO_GO_ON) as watch:
+        grace_s = GRACE_S if placement.launcher else ALONE_GRACE_S
+        with guarded(world, limits, hint=lambda: HOW_TO_GO_ON, grace_s=grace_s, saves=True) as watch:
             named = world.together(lambda: named_after_job(arguments.run_dir, detect_job(os.environ)), on="root")
             assert named is not None
             run_dir = RunDir(named)
@@ -55,6 +57,8 @@ def ensemble(argv: Sequence[str], placement: Placement) -> int:
                 members = train_members(arguments.run, world, run_dir, arguments.members, observe=observe, watch=watch)
             watch.phase("the joining of the runs", waits_for_others=False)
             result = join_runs(members, world, run_dir)
+    except ToBeContinued as error:
+        return end_continued(placement, ToBeContinued(error.what, HOW_TO_GO_ON), world.close)
     except Stopped as stopped:
         return end_rank(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {HOW_TO_GO_ON}")
     if world.is_root:
@@ -113,7 +117,7 @@ def submit(argv: Sequence[str], placement: Placement) -> int:
 
 def data(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli import data_verbs
-    from hvd_train.cli.data_progress import data_progress
+    from hvd_train.cli.live_terminal import data_progress
 
     verbs: dict[str, tuple[str, Any, Any]] = {
         "fetch": ("download YearPredictionMSD and compare its checksums", data_verbs.FetchArguments, data_verbs.fetch),

@@ -1,10 +1,12 @@
 from . import settings as settings
+from .agreement import Agreement as Agreement
 from .cores import assign_cores as assign_cores
 from .cores import read_machine as read_machine
 from .devices import cpu_flags as cpu_flags
 from .devices import cpu_name as cpu_name
 from .devices import has_bfloat16 as has_bfloat16
 from .failure import end_block as end_block
+from .failure import end_continued as end_continued
 from .failure import end_rank as end_rank
 from .failure import ending_of as ending_of
 from .launchers import detect_placement as detect_placement
@@ -17,6 +19,7 @@ from .solo import SoloWorld as SoloWorld
 from .world import World as World
 
 __all__ = [
+    "Agreement",
     "Placement",
     "Settings",
     "SoloWorld",
@@ -26,6 +29,7 @@ __all__ = [
     "cpu_name",
     "detect_placement",
     "end_block",
+    "end_continued",
     "end_rank",
     "ending_of",
     "gathering",

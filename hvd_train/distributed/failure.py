@@ -6,18 +6,23 @@ A plain exit would run the engine's shutdown, which waits for ranks that may sit
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hvd_train.distributed.placement import Placement
-from hvd_train.errors import HvdTrainError, MissingEnvironment
-from hvd_train.processes import MEMORY_RAN_OUT, Stopped, leave, ran_out
+from hvd_train.errors import HvdTrainError, MissingEnvironment, ToBeContinued
+from hvd_train.processes import MEMORY_RAN_OUT, STOP_SIGNALS, Stopped, leave, ran_out
 from hvd_train.text import printable
 
 # A rank that ends with an error of all ranks waits this long for the root to write it: the first to end, ends all.
 LET_ROOT_SPEAK_S = 5.0
+# Ranks that end together close the engine first, so that none sees another disappear. It may take so long.
+LEAVE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Ending:
 
 def ending_of(error: BaseException, placement: Placement) -> Ending:
     """The end that an error calls for. Call it while the error is handled: the message of a defect has its traceback."""
+    if isinstance(error, ToBeContinued):
+        return Ending(error.exit_code, str(error))
     if isinstance(error, HvdTrainError):
         return Ending(error.exit_code, f"error: {error}", everywhere=isinstance(error, MissingEnvironment))
     if isinstance(error, SystemExit):
@@ -77,6 +84,27 @@ def end_block(placement: Placement, ending: Ending) -> None:
     if ending.message:
         _write(ending.message, None if placement.is_root and not ending.everywhere else placement)
     leave(ending.code)
+
+
+def end_continued(placement: Placement, error: ToBeContinued, close: Callable[[], None]) -> int:
+    """End a rank of a run whose ranks all raised ToBeContinued. Returns the code where this process is the only rank.
+
+    The root writes the message. `close` leaves the engine, which all ranks do together.
+    """
+    if placement.is_root:
+        _write(str(error), None)
+    if placement.size > 1:
+        sys.stdout.flush()
+        limit = threading.Timer(LEAVE_S, leave, args=(error.exit_code,))
+        limit.daemon = True
+        limit.start()
+        if threading.current_thread() is threading.main_thread():
+            # The launcher ends all ranks after the first exit. Each is about to leave with the code that says what it did.
+            for number in STOP_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+        close()
+        leave(error.exit_code)
+    return error.exit_code
 
 
 def _write(message: str, rank: Placement | None) -> None:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 class SoloWorld(World):
     """One rank. Every collective is the identity."""
 
-    def allreduce_sum(self, array: np.ndarray) -> np.ndarray:
+    def allreduce_sum(self, array: np.ndarray, *, name: str = "sum") -> np.ndarray:
         return array.astype("float64")
 
     def allgather(self, item: T) -> list[T]:

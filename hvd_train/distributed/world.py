@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed import settings
-from hvd_train.distributed.failure import end_block, ending_of
+from hvd_train.distributed.failure import end_block, end_continued, ending_of
 from hvd_train.distributed.placement import Placement
-from hvd_train.errors import UserError
+from hvd_train.errors import ToBeContinued, UserError
 from hvd_train.events import Watch
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class World(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, ToBeContinued) and self.size > 1:
+            end_continued(self.placement, error, self.close)
         if error is not None:
             ending = ending_of(error, self.placement)
             if ending.code:
@@ -81,8 +83,8 @@ class World(ABC):
         self.close()
 
     @abstractmethod
-    def allreduce_sum(self, array: np.ndarray) -> np.ndarray:
-        """The element-wise sum over ranks, float64. All ranks, with arrays of one shape."""
+    def allreduce_sum(self, array: np.ndarray, *, name: str = "sum") -> np.ndarray:
+        """The element-wise sum over ranks, float64. All ranks, with arrays of one shape. A `name` for each shape is faster."""
 
     @abstractmethod
     def allgather(self, item: T) -> list[T]:
@@ -114,16 +116,16 @@ class World(ABC):
     def together(self, action: Callable[[], T], *, on: str = "all") -> T | None:
         """Run `action` on "all" ranks, on one "local root" a host, or on the "root". All ranks.
 
-        Returns this rank's own result (None where it did not run); the root's, on every rank, for "root". A UserError
-        on any rank is raised on every rank, so that none waits for another: the first by rank, with the host's name
-        where the hosts do not agree.
+        Returns this rank's own result (None where it did not run); the root's, on every rank, for "root". A UserError or
+        ToBeContinued on any rank is raised on every rank, so that none waits for another: the first by rank, with the host's
+        name where the hosts do not agree.
         """
         result: T | None = None
-        failure: UserError | None = None
+        failure: UserError | ToBeContinued | None = None
         if on == "all" or (on == "local root" and self.placement.local_rank == 0) or (on == "root" and self.is_root):
             try:
                 result = action()
-            except UserError as error:
+            except (UserError, ToBeContinued) as error:
                 failure = error
             except OSError as error:
                 failure = UserError(f"{error.filename or 'A file'}: {error.strerror or error}.")
@@ -132,6 +134,8 @@ class World(ABC):
         if failed:
             first, host = failed[0]
             hosts = {h for _, h in outcomes}
+            if isinstance(first, ToBeContinued):
+                raise first
             if on != "root" and {h for _, h in failed} != hosts:
                 raise type(first)(f"on host {host}: {first}")
             raise first

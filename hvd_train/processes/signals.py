@@ -28,6 +28,9 @@ from hvd_train.processes.ending import end_process
 
 # Between mpirun's SIGTERM and its SIGKILL lies one second (odls_base_sigkill_timeout).
 GRACE_S = 0.7
+# Where no launcher ends this process, it may take so long to save.
+ALONE_GRACE_S = 10.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
@@ -36,6 +39,8 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
+        self.saved = ""
+        """What was saved before the end, in words, where there was time for it."""
         self.exit_code = 128 + number
 
 
@@ -51,8 +56,10 @@ class StopHandler:
     ) -> None:
         self._message, self._grace_s, self._on_signal = message, grace_s, on_signal
         self._released = False
+        self.waits = False
+        """Whether a signal does not interrupt the main thread, which looks at `stopped` by itself."""
         self.stopped: Stopped | None = None
-        """What was raised in the main thread, once a signal has come. A library that it interrupts may make another
+        """What is raised in the main thread, once a signal has come. A library that it interrupts may make another
         exception of it (pybind11 makes a RuntimeError), so ask here and not by the type alone."""
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
@@ -81,7 +88,8 @@ class StopHandler:
     def _raise(self, number: int, _frame: FrameType | None) -> None:
         if self.stopped is None:
             self.stopped = Stopped(number)
-            raise self.stopped
+            if not self.waits:
+                raise self.stopped
 
     def _listen(self) -> None:
         first = 0
@@ -123,7 +131,7 @@ class NoStopHandler(StopHandler):
     """Handles no signal: for a thread that may not."""
 
     def __init__(self) -> None:
-        self.stopped = None
+        self.waits, self.stopped = False, None
 
     def release(self) -> None: ...
 
@@ -135,7 +143,7 @@ def install_stop_handler(
     *,
     grace_s: float | None = GRACE_S,
     on_signal: Callable[[int], None] | None = None,
-    signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM),
+    signals: Sequence[int] = STOP_SIGNALS,
 ) -> StopHandler:
     """From now on a signal raises `Stopped` in the main thread, once.
 
@@ -153,7 +161,7 @@ def stop_handler(
     *,
     grace_s: float | None = GRACE_S,
     on_signal: Callable[[int], None] | None = None,
-    signals: Sequence[int] = (signal.SIGINT, signal.SIGTERM),
+    signals: Sequence[int] = STOP_SIGNALS,
 ) -> Iterator[StopHandler]:
     """`install_stop_handler` for a block. Outside the main thread, which alone may handle signals, nothing is installed."""
     if threading.current_thread() is not threading.main_thread():

@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from hvd_train.distributed import Placement, World, gathering, launcher_of
+from hvd_train.errors import ToBeContinued
 from hvd_train.events import Watch
-from hvd_train.processes import GRACE_S, Stopped, ran_out, stop_handler
+from hvd_train.processes import GRACE_S, STOP_SIGNALS, WARNING_SIGNALS, Stopped, early_end, ran_out, stop_handler
 from hvd_train.runs.directory import RunDir
 from hvd_train.watchdog import Address, Limits, Watchdog
 
@@ -23,18 +24,22 @@ def how_stopped(stopped: Stopped, placement: Placement) -> str:
     """Which signal stopped this rank. On Ctrl-C some launchers send another one to their ranks."""
     launcher = launcher_of(placement)
     passed_on = str(stopped) == launcher.ctrl_c_signal != "SIGINT"
-    return f"stopped by {stopped}" + (f" from {launcher.name}, which sends it on Ctrl-C, too" if passed_on else "")
+    sender = f" from {launcher.name}, which sends it on Ctrl-C, too" if passed_on else ""
+    return f"stopped by {stopped}{sender}" + (f", {stopped.saved}" if stopped.saved else "")
 
 
 @contextlib.contextmanager
 def guarded(
-    world: World, limits: Limits, *, hint: Callable[[], str], grace_s: float | None = GRACE_S
+    world: World, limits: Limits, *, hint: Callable[[], str], grace_s: float | None = GRACE_S, saves: bool = False
 ) -> Iterator[Watch]:
     """Watch over the ranks while the block runs. All ranks (the address of the watchdog is broadcast).
 
     On Ctrl-C and SIGTERM the block raises `Stopped`, a KeyboardInterrupt. Nothing is printed: the caller reports it. A
     rank that does not return to Python within `grace_s` seconds (None: without a limit) is ended all the same, and the
     root prints how to continue (`hint`). Outside the main thread signals are left alone: Python handles them there.
+
+    With `saves` the block looks at `early_end` and raises `ToBeContinued` after a warning signal. Otherwise such a signal
+    raises `Stopped`, too.
 
     An exception in the block is passed to the watchdog, so that no other rank reports this one as dead. In the block
     `world.watch` is the watch, too.
@@ -58,15 +63,27 @@ def guarded(
     def message() -> str:
         return f"stopped by a signal. {hint()}" if world.is_root else ""
 
-    with stop_handler(message, grace_s=grace_s, on_signal=lambda _: watchdog.stopping()) as stop:
+    signals = STOP_SIGNALS if saves else (*STOP_SIGNALS, *WARNING_SIGNALS)
+    with (
+        stop_handler(message, grace_s=grace_s, on_signal=lambda _: watchdog.stopping(), signals=signals) as stop,
+        early_end.listening(stop) if saves else contextlib.nullcontext(),
+    ):
         world.watch = watchdog
         try:
             yield watchdog
+        except ToBeContinued:
+            # Of all ranks, and everything is saved. A stop that came meanwhile changes nothing.
+            watchdog.stopping()
+            stop.release()
+            raise
         except BaseException as error:
             if stop.stopped is not None:
                 # A library may have made another exception of it on the way here. A stopped rank has no failure to report.
                 stop.release()
                 raise stop.stopped from None
+            if isinstance(error, Stopped):  # by a signal to another rank
+                watchdog.stopping()
+                raise
             watchdog.failed(ran_out(error) or f"{type(error).__name__}: {error}")
             raise
         finally:

@@ -22,8 +22,10 @@ from hvd_train.distributed import World
 from hvd_train.errors import HvdTrainError
 from hvd_train.events import Observer, Watch
 from hvd_train.models import TrainLoss
+from hvd_train.processes import early_end
 from hvd_train.runs import TrainingState
 from hvd_train.training.callbacks import AgreedStop
+from hvd_train.training.early_end import EarlyEnding
 from hvd_train.training.equal_weights import require_equal_weights
 from hvd_train.training.experiment import Experiment
 from hvd_train.training.input_pipeline import TrainRows, epochs_dataset
@@ -54,6 +56,8 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
     """Checkpoints are written after complete updates: the gradients summed so far are different on each rank."""
     loss: TrainLoss = field(default_factory=lambda: TrainLoss(None))
     """Converts a training loss to the units of the validation loss."""
+    flush: Callable[[], None] = lambda: None
+    """Waits until what was saved is on disk. All ranks."""
     first_steps_at: float | None = None
     """When, by the monotonic clock, the first execution of steps was done."""
 
@@ -62,37 +66,52 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
         self.first_step = self.state.step  # done before, by an earlier session of this epoch
         self.samples_per_s = math.nan
         self._shown = 0.0
+        self.step = self._saved_step = self.first_step
+
+    @property
+    def place(self) -> str:
+        """Where training is, after the steps that are done, in words."""
+        epoch = self.state.epoch
+        return (
+            f"after step {self.step} of {self.num_steps} in epoch {epoch + 1}" if self.step else f"after epoch {epoch}"
+        )
+
+    @property
+    def is_savable(self) -> bool:
+        """Whether a checkpoint within the epoch is possible after the steps that are done."""
+        return self.step % self.steps_per_update == 0 and self.step < self.num_steps
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._step = self.first_step = self.state.step
-        self._save_after(self._step)
+        self.step = self._saved_step = self.first_step = self.state.step
+        self._save_after(self.step)
         self._restore_losses(self.state.losses)
         self._started = time.monotonic()
         self._timed_from: tuple[float, int] | None = None
-        self.watch.phase(f"step {self._step + 1} of epoch {epoch + 1}", waits_for_others=True)
+        self.watch.phase(f"step {self.step + 1} of epoch {epoch + 1}", waits_for_others=True)
         if self.world.is_root:
             self.observer.on_epoch_begin(epoch + 1, self.training.num_epochs, self.num_steps)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        where = f"step {self._step + 1} of epoch {self.state.epoch + 1}"
+        where = f"step {self.step + 1} of epoch {self.state.epoch + 1}"
         self.watch.phase(where, waits_for_others=True)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         now = time.monotonic()
         # `batch` counts from the first step of this fit() and, at the end of an epoch, past the last one.
-        self._step = min(self.first_step + batch + 1, self.num_steps)
-        self.watch.phase(f"after step {self._step} of epoch {self.state.epoch + 1}", waits_for_others=False)
-        self.watch.progress(self.state.epoch * self.num_steps + self._step)
+        self.step = min(self.first_step + batch + 1, self.num_steps)
+        self.watch.phase(f"after step {self.step} of epoch {self.state.epoch + 1}", waits_for_others=False)
+        self.watch.progress(self.state.epoch * self.num_steps + self.step)
         self._measure_rate(now)
-        if self._step >= self._save_from and self._step % self.steps_per_update == 0 and self._step < self.num_steps:
+        if self.step >= self._save_from and self.is_savable:
             self._save_within_epoch()
         if self.world.is_root and now - self._shown >= SHOW_EVERY_S:
             self._shown = now
             self.observer.on_steps(
-                self._step, self.num_steps, self.samples_per_s, self.loss.in_units(float(logs["loss"]))
+                self.step, self.num_steps, self.samples_per_s, self.loss.in_units(float(logs["loss"]))
             )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        early_end.let_stops_interrupt()
         steps_s = time.monotonic() - self._started
         if math.isnan(self.samples_per_s):  # one execution was the whole epoch
             self.samples_per_s = (self.num_steps - self.first_step) * self.global_batch_size / steps_s
@@ -115,20 +134,28 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
     def _measure_rate(self, now: float) -> None:
         """The first execution of an epoch may include the tracing of the graph; the rate is measured after it."""
         if self._timed_from is None:
-            self._timed_from = (now, self._step)
+            self._timed_from = (now, self.step)
             self.first_steps_at = self.first_steps_at or now
         else:
             since, step = self._timed_from
-            self.samples_per_s = (self._step - step) * self.global_batch_size / (now - since)
+            self.samples_per_s = (self.step - step) * self.global_batch_size / (now - since)
 
     def _save_after(self, step: int) -> None:
         """Save in this epoch from the next multiple of `checkpoint_every_steps` on."""
         every = self.training.checkpoint_every_steps
         self._save_from = (step // every + 1) * every if every else math.inf
 
+    def save_to_continue(self) -> None:
+        """Save what is done, between two steps, before training ends early. All ranks. Returns when it is on disk."""
+        if self.step != self._saved_step:
+            self.state.seconds += time.monotonic() - self._started
+            self._save_within_epoch()
+        self.flush()
+
     def _save_within_epoch(self) -> None:
-        self._save_after(self._step)
-        self.state.step, self.state.num_steps = self._step, self.num_steps
+        self._save_after(self.step)
+        self._saved_step = self.step
+        self.state.step, self.state.num_steps = self.step, self.num_steps
         self.state.losses = self.world.allgather([float(v) for v in self.model.metrics_variables])
         self.save(True, False)
 
@@ -188,7 +215,7 @@ def set_plateau_factor(optimizer: Any, factor: float) -> None:
     optimizer._learning_rate.factor.assign(factor)
 
 
-def fit(experiment: Experiment, loop: TrainingLoop, keras_callbacks: list[Any]) -> None:
+def fit(experiment: Experiment, loop: TrainingLoop, keras_callbacks: list[Any], early: EarlyEnding) -> None:
     """Run the epochs that are left. All ranks; each step ends with one grouped allreduce."""
     config, world, num_steps = experiment.config, loop.world, experiment.plan.num_steps
     shards = own_shards(world.rank, world.size, experiment.dataset.num_virtual_shards)
@@ -205,7 +232,7 @@ def fit(experiment: Experiment, loop: TrainingLoop, keras_callbacks: list[Any]) 
         seed=config.training.seed,
         epoch=lambda: loop.state.epoch,
     )
-    callbacks = [loop, *keras_callbacks, *([AgreedStop(world)] if keras_callbacks else [])]
+    callbacks = [loop, *keras_callbacks, *([AgreedStop(world)] if keras_callbacks else []), early]
     settings: dict[str, Any] = {"verbose": 0, "shuffle": False, "callbacks": callbacks}
     stopped = loop.state.stopped_early
     if first_step := loop.state.step:  # a checkpoint from the middle of an epoch: first the rest of that one

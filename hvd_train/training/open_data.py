@@ -10,7 +10,9 @@ from hvd_train.data import Dataset, prepare
 from hvd_train.distributed import World
 from hvd_train.errors import DataError
 from hvd_train.events import Observer, Watch
+from hvd_train.processes import early_end
 from hvd_train.training.batch_sizes import shards_for_batch
+from hvd_train.training.early_end import NOTHING_TO_SAVE, before_training
 
 
 def open_dataset(config: RunConfig, world: World, observer: Observer, watch: Watch) -> Dataset:
@@ -26,14 +28,13 @@ def open_dataset(config: RunConfig, world: World, observer: Observer, watch: Wat
     report = observer.on_message if world.is_root else None
 
     def convert() -> Path:
+        return prepare(config.table, split, report=report, progress=progress)
+
+    def progress(*_: object) -> None:
         # Tells the watchdog that the conversion makes progress: a long one is no stall.
-        where = "the conversion of the table"
-        return prepare(
-            config.table,
-            split,
-            report=report,
-            progress=lambda *_: watch.phase(where, waits_for_others=False),
-        )
+        watch.phase("the conversion of the table", waits_for_others=False)
+        if reason := early_end.warning:
+            raise before_training(reason, NOTHING_TO_SAVE)
 
     watch.phase("the wait for the data", waits_for_others=True)
     converted = world.together(convert, on="local root")

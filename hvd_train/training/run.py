@@ -11,11 +11,11 @@ from dataclasses import asdict
 from typing import Any
 
 from hvd_train.config import RunConfig, is_reference, toml
-from hvd_train.distributed import World
+from hvd_train.distributed import Agreement, World
 from hvd_train.events import Observer, Observers, Watch
 from hvd_train.files import write_text
 from hvd_train.inference import deployed, save_model
-from hvd_train.processes import GRACE_S
+from hvd_train.processes import GRACE_S, early_end
 from hvd_train.runs import (
     Report,
     RunDir,
@@ -29,6 +29,7 @@ from hvd_train.runs import (
     write_report,
 )
 from hvd_train.training.callbacks import part_callbacks
+from hvd_train.training.early_end import NOTHING_TO_SAVE, EarlyEnding, end_before_training
 from hvd_train.training.equal_weights import require_equal_weights
 from hvd_train.training.experiment import Experiment
 from hvd_train.training.facts import describe_run
@@ -52,10 +53,12 @@ def train_guarded(
     resume: bool = False,
     callbacks: Sequence[Any] = (),
     grace_s: float | None = GRACE_S,
+    stop_after_s: float | None = None,
 ) -> Report:
-    """`train_and_evaluate` under the watchdog, with an end in good order on Ctrl-C and SIGTERM. All ranks.
+    """`train_and_evaluate` under the watchdog, with an end in good order on signals and after `stop_after_s`. All ranks.
 
     Raises:
+        ToBeContinued: after a warning signal or after `stop_after_s`. What was done is saved.
         Stopped: after a signal, see `hvd_train.runs.guarded`, also for `grace_s`. The last checkpoint is complete.
     """
     limits = Limits(watchdog_s=config.training.watchdog_s, stall_s=config.training.stall_s)
@@ -63,7 +66,9 @@ def train_guarded(
     def hint() -> str:
         return last_checkpoint_line(run_dir, on_root=world.is_root)
 
-    with guarded(world, limits, hint=hint, grace_s=grace_s) as watch:
+    with guarded(world, limits, hint=hint, grace_s=grace_s, saves=True) as watch:
+        if stop_after_s is not None:
+            early_end.stop_after(stop_after_s, from_now=True)
         return train_and_evaluate(config, world, run_dir, resume=resume, callbacks=callbacks, watch=watch)
 
 
@@ -82,6 +87,7 @@ def train_and_evaluate(
     object (see `hvd_train.training.callbacks`). Returns the report on every rank.
 
     Raises:
+        ToBeContinued: alike on every rank, after a warning that `early_end` has noted.
         UserError: alike on every rank, for what the user can correct. Also where another program writes to `run_dir`,
             or `run_dir` holds the results of a run and `resume` is false.
     """
@@ -106,9 +112,16 @@ def _train_and_evaluate(
     watch: Watch,
 ) -> Report:
     started = time.monotonic()
+
+    def end_if_warned() -> None:
+        how = last_checkpoint_line(run_dir, on_root=world.is_root) if resume else NOTHING_TO_SAVE
+        end_before_training(world, how)
+
+    end_if_warned()
     for message in use_kept_code(config, run_dir, world) if resume else []:
         observer.on_message(message)
     experiment = set_up(config, world, observer, watch)
+    end_if_warned()
     advice = world.together(lambda: advice_on_saving(experiment), on="root")
     if advice and world.is_root:
         observer.on_message(advice)
@@ -198,9 +211,11 @@ def train(
         watch=watch,
         steps_per_update=config.distributed.backward_passes_per_step,
         loss=experiment.loss,
+        flush=lambda: world.together(writer.finish, on="root"),
     )
+    early = EarlyEnding(loop, Agreement(world), lambda: last_checkpoint_line(run_dir, on_root=world.is_root))
     with checkpoint.Writer() as writer:
-        fit(experiment, loop, keras_callbacks)
+        fit(experiment, loop, keras_callbacks, early)
         world.together(writer.finish, on="root")
     return loop
 
