@@ -60,6 +60,12 @@ class MissingEnvironment(UserError):
     exit_code = 3
 
 
+class UnusableLauncher(UserError):
+    """The ranks were started in a way in which MPI cannot join them. All ranks see it before MPI starts."""
+
+    exit_code = 3
+
+
 class RankFailure(HvdTrainError):
     """Another rank failed or fell silent, and this one cannot go on without it."""
 

@@ -18,9 +18,10 @@ from hvd_train.distributed.cores import read_machine
 from hvd_train.distributed.devices import take_own_gpu
 from hvd_train.distributed.engines import choose_engine, load_engine
 from hvd_train.distributed.horovod_build import added_variables
-from hvd_train.distributed.launchers import detect_placement
+from hvd_train.distributed.launchers import detect_placement, launcher_of
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.world import World
+from hvd_train.errors import UnusableLauncher
 from hvd_train.processes import watch_horovodrun
 from hvd_train.schedulers import cpus_of_job
 
@@ -42,14 +43,17 @@ def open_world(
             ...
 
     Call it before anything imports TensorFlow or Keras: cores and threads are set when they load. A rank that does not
-    come ends the job after about `watchdog_s` seconds. Raises MissingEnvironment where Horovod or its MPI is missing.
+    come ends the job after about `watchdog_s` seconds. Raises MissingEnvironment where Horovod or its MPI is missing, and
+    UnusableLauncher where MPI cannot join ranks that were started so.
     """
     environment = os.environ if environment is None else environment
     placement = detect_placement(environment)
     warn_if_late(placement)
+    prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
+    if placement.size > 1 and (refusal := launcher_of(placement).refusal(environment, prefix)):
+        raise UnusableLauncher(refusal)
     if placement.launcher and placement.local_rank == 0:
         watch_horovodrun()
-    prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
     # Before numpy: its BLAS starts its threads on import, and those poll for work on this rank's core.
     added = added_variables() if placement.size > 1 else frozenset()
     machine = read_machine(granted=cpus_of_job(environment, placement.host))

@@ -10,12 +10,14 @@ from .manifests import Pods as Pods
 from .pbs import Pbs as Pbs
 from .sge import GridEngine as GridEngine
 from .slurm import Slurm as Slurm
+from .slurm import expand_counts as expand_counts
 from .table import SCHEDULERS as SCHEDULERS
 from .table import cpus_of_job as cpus_of_job
 from .table import detect_job as detect_job
 from .table import detect_scheduler as detect_scheduler
 from .table import scheduler_named as scheduler_named
 from .table import scheduler_of_job as scheduler_of_job
+from .table import unused_hosts as unused_hosts
 
 __all__ = [
     "SCHEDULERS",
@@ -33,7 +35,9 @@ __all__ = [
     "cpus_of_job",
     "detect_job",
     "detect_scheduler",
+    "expand_counts",
     "scheduler_named",
     "scheduler_of_job",
     "script",
+    "unused_hosts",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from hvd_train.errors import UserError
 from hvd_train.schedulers.base import BatchScheduler, Scheduler
@@ -12,6 +12,7 @@ from hvd_train.schedulers.kubernetes import Kubernetes
 from hvd_train.schedulers.lsf import Lsf
 from hvd_train.schedulers.pbs import Pbs
 from hvd_train.schedulers.sge import GridEngine
+from hvd_train.schedulers.shares import is_same_host
 from hvd_train.schedulers.slurm import Slurm
 
 SCHEDULERS: tuple[Scheduler, ...] = (Slurm(), Pbs(), Lsf(), GridEngine(), Kubernetes())
@@ -74,3 +75,13 @@ def cpus_of_job(environment: Mapping[str, str], host: str) -> int | None:
     """The CPUs that the batch job was given on this host. None outside of a job, and where its scheduler does not say."""
     scheduler = next((one for one in SCHEDULERS if one.job(environment) is not None), None)
     return scheduler.cpus_here(environment, host) if scheduler is not None else None
+
+
+def unused_hosts(environment: Mapping[str, str], used: Iterable[str]) -> tuple[str, ...]:
+    """The hosts of the batch job that are not among `used`. None outside of a job, and where its hosts are not known."""
+    scheduler, used = scheduler_of_job(environment), tuple(used)
+    try:
+        hosts = scheduler.hosts(environment) if scheduler is not None else ()
+    except UserError:
+        return ()
+    return tuple(host.name for host in hosts if not any(is_same_host(host.name, name) for name in used))

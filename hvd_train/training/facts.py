@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from hvd_train.config import SPLITS
 from hvd_train.data import Dataset
 from hvd_train.distributed import Placement, Settings, World
 from hvd_train.optimizers import scaled_learning_rate
 from hvd_train.runs import versions
+from hvd_train.schedulers import unused_hosts
 from hvd_train.training.experiment import Experiment
 
 
@@ -31,6 +33,17 @@ def describe_run(experiment: Experiment, world: World, placements: list[Placemen
         "rate": rate_line(experiment),
         **({"columns": columns} if columns else {}),
     }
+
+
+def idle_hosts_line(environment: Mapping[str, str], placements: Sequence[Placement]) -> str:
+    """That the batch job has hosts without a rank; empty where it has none."""
+    idle = unused_hosts(environment, {placement.host for placement in placements})
+    if not idle:
+        return ""
+    return (
+        f"no rank runs on {', '.join(idle)}, which {'belongs' if len(idle) == 1 else 'belong'} to this batch job. "
+        "To use all its hosts: hvd-train supervise -- train ..., or mpirun with the hostfile that `hvd-train hostfile job` prints"
+    )
 
 
 def cores_line(settings: Settings, gpu: str | None) -> str:

@@ -5,6 +5,7 @@ All ranks call it with equal arguments. Each function says which ranks take part
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -32,7 +33,7 @@ from hvd_train.training.callbacks import part_callbacks
 from hvd_train.training.early_end import NOTHING_TO_SAVE, EarlyEnding, end_before_training
 from hvd_train.training.equal_weights import require_equal_weights
 from hvd_train.training.experiment import Experiment
-from hvd_train.training.facts import describe_run
+from hvd_train.training.facts import describe_run, idle_hosts_line
 from hvd_train.training.final_evaluation import evaluate_final
 from hvd_train.training.loop import TrainingLoop, fit
 from hvd_train.training.precision.float32_copy import in_float32
@@ -127,8 +128,11 @@ def _train_and_evaluate(
         observer.on_message(advice)
     state = starting_state(experiment, world, run_dir if resume else None)
     world.together(lambda: begin_writing(run_dir, experiment.config), on="root")
-    facts = describe_run(experiment, world, world.allgather(world.placement))
+    placements = world.allgather(world.placement)
+    facts = describe_run(experiment, world, placements)
     if world.is_root:
+        if idle := idle_hosts_line(os.environ, placements):
+            observer.on_message(idle)
         observer.on_start(asdict(experiment.config), facts, run_dir.path)
     loop = train(experiment, world, run_dir, state, observer, keras_callbacks, watch)
     watch.phase("the final evaluation", waits_for_others=True)

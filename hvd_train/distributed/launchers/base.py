@@ -38,6 +38,10 @@ class Launcher(ABC):
         """Whether it has bound this rank although nobody asked for that."""
         return False
 
+    def refusal(self, environment: Mapping[str, str], prefix: str) -> str | None:
+        """Why MPI cannot join several ranks that it started so, with the way out. None where nothing is wrong."""
+        return None
+
     def variables(self, prefix: str) -> dict[str, str]:
         """What must be in the environment of a rank before MPI starts.
 

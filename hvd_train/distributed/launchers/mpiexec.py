@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from hvd_train.distributed.launchers.base import Launcher, placement_of
 from hvd_train.distributed.placement import Placement
 
+# A variable that Hydra sets, and Slurm does not.
+HYDRA = "MPI_LOCALNRANKS"
+
 
 class HydraMpiexec(Launcher):
     name = "mpiexec"
@@ -18,6 +21,10 @@ class HydraMpiexec(Launcher):
     job_variables = ("PMI_JOBID",)
 
     def detect(self, environment: Mapping[str, str], host: str) -> Placement | None:
+        # srun --mpi=pmi2 sets the first two as well.
+        of_srun = [environment.get(key, "") for key in ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS")]
+        if of_srun == [environment.get(key) for key in ("PMI_RANK", "PMI_SIZE")] and not environment.get(HYDRA):
+            return None
         keys = ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS")
         return placement_of(self.name, host, *(environment.get(key, "") for key in keys))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from hvd_train.distributed.launchers.base import Launcher
 from hvd_train.distributed.launchers.horovodrun import HorovodrunGloo
+from hvd_train.distributed.launchers.jsrun import Jsrun
 from hvd_train.distributed.launchers.mpiexec import HydraMpiexec
 from hvd_train.distributed.launchers.mpirun import Mpirun
 from hvd_train.distributed.launchers.srun import Srun
@@ -24,8 +25,8 @@ class NoLauncher(Launcher):
 
 
 # In the order in which they are believed. Inside a Slurm step mpirun and mpiexec start ranks of their own, whose
-# environment still has the step's variables: so srun comes last.
-LAUNCHERS: tuple[Launcher, ...] = (HorovodrunGloo(), Mpirun(), HydraMpiexec(), Srun(), NoLauncher())
+# environment still has the step's variables: so srun comes last. The ranks of jsrun have the variables of mpirun, too.
+LAUNCHERS: tuple[Launcher, ...] = (HorovodrunGloo(), Jsrun(), Mpirun(), HydraMpiexec(), Srun(), NoLauncher())
 
 JOB_VARIABLES = tuple(dict.fromkeys(name for launcher in LAUNCHERS for name in launcher.job_variables))
 """What tells one job from another, of all launchers: a job may run inside one of another launcher."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ def test_a_run_named_after_the_job_needs_one(
 
 def test_one_command_begins_a_run_goes_on_and_leaves_a_complete_one_alone(tmp_path: Path) -> None:
     job = {"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2", "SLURM_RESTART_COUNT": "1"}
+    job |= {"SLURM_JOB_NODELIST": f"{socket.gethostname()},node9", "SLURM_TASKS_PER_NODE": "1(x2)"}
     folder = tmp_path / "songs-7_2"
     flags = [*TINY, "--run-dir", str(tmp_path / "songs-{job}"), "--resume", "auto", "--cache-dir", str(tmp_path / "c")]
     flags += ["--early-stopping-patience", "100000"]
@@ -47,6 +49,7 @@ def test_one_command_begins_a_run_goes_on_and_leaves_a_complete_one_alone(tmp_pa
     finished = run([*command, "--num-epochs", str(stopped_in + 5)], timeout_s=120, env=job)
     report = json.loads((folder / "report.json").read_text())
     assert report["epochs"] == stopped_in + 5
+    assert finished.stdout.count("no rank runs on node9, which belongs to this batch job") == 1, str(finished)
     assert int(re.findall(r"epoch +(\d+)/", finished.stdout)[0]) >= stopped_in > 1, str(finished)
     assert report["job"] == {"scheduler": "Slurm", "id": "7_2", "restarts": 1}
 

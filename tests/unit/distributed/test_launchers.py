@@ -20,6 +20,19 @@ MPIRUN = {
 }
 GLOO = {"HOROVOD_RANK": "1", "HOROVOD_SIZE": "2", "HOROVOD_LOCAL_RANK": "1", "HOROVOD_LOCAL_SIZE": "2"}
 SRUN = {"SLURM_PROCID": "5", "SLURM_STEP_NUM_TASKS": "6", "SLURM_LOCALID": "1", "SLURM_STEP_TASKS_PER_NODE": "2(x3)"}
+UNEQUAL = {
+    "SLURM_PROCID": "2",
+    "SLURM_STEP_NUM_TASKS": "3",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "1",
+    "SLURM_STEP_TASKS_PER_NODE": "2,1",
+}
+JSRUN = {
+    "JSM_NAMESPACE_RANK": "3",
+    "JSM_NAMESPACE_SIZE": "4",
+    "JSM_NAMESPACE_LOCAL_RANK": "1",
+    "JSM_NAMESPACE_LOCAL_SIZE": "2",
+}
 MPIEXEC = {"PMI_RANK": "2", "PMI_SIZE": "3", "MPI_LOCALRANKID": "0", "MPI_LOCALNRANKS": "1"}
 
 
@@ -34,6 +47,17 @@ MPIEXEC = {"PMI_RANK": "2", "PMI_SIZE": "3", "MPI_LOCALRANKID": "0", "MPI_LOCALN
         # mpirun inside a Slurm job: the job script's own variables do not count.
         (SRUN | MPIRUN, Placement(3, 4, 1, 2, "h", "mpirun")),
         (SRUN | MPIEXEC, Placement(2, 3, 0, 1, "h", "mpiexec")),
+        # Three tasks on two hosts: the host's own count, not that of the first one.
+        (UNEQUAL, Placement(2, 3, 0, 1, "h", "srun")),
+        (
+            UNEQUAL | {"SLURM_NODEID": "0", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"},
+            Placement(1, 3, 1, 2, "h", "srun"),
+        ),
+        # srun --mpi=pmi2 sets what mpiexec sets.
+        (UNEQUAL | {"PMI_RANK": "2", "PMI_SIZE": "3", "PMI_FD": "5"}, Placement(2, 3, 0, 1, "h", "srun")),
+        (JSRUN, Placement(3, 4, 1, 2, "h", "jsrun")),
+        (JSRUN | MPIRUN, Placement(3, 4, 1, 2, "h", "jsrun")),
+        (JSRUN | MPIRUN | {"OMPI_COMM_WORLD_RANK": "0"}, Placement(0, 4, 1, 2, "h", "mpirun")),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, Placement(0, 1, 0, 1, "h", "")),
         ({"PMI_RANK": "1", "PMI_SIZE": "2"}, Placement(1, 2, 0, 1, "h", "mpiexec")),
         ({"OMPI_COMM_WORLD_RANK": "x", "OMPI_COMM_WORLD_SIZE": "2"}, Placement(0, 1, 0, 1, "h", "")),
@@ -56,6 +80,7 @@ def test_a_rank_finds_its_placement(environment: dict[str, str], expected: Place
         (MPIEXEC | {"I_MPI_PIN_INFO": "x0"}, True),
         (MPIEXEC, False),
         (GLOO, False),
+        (JSRUN, True),
         ({}, False),
         # What binds a job script does not bind what mpirun starts in it.
         (SRUN | MPIRUN | {"SLURM_CPU_BIND_TYPE": "mask_cpu:"}, False),
@@ -63,6 +88,26 @@ def test_a_rank_finds_its_placement(environment: dict[str, str], expected: Place
 )
 def test_each_knows_whether_it_has_bound_the_rank(environment: dict[str, str], bound: bool) -> None:
     assert launcher_of(detect_placement(environment)).has_bound_cores(environment) == bound
+
+
+@pytest.mark.parametrize(
+    ("environment", "prefix", "refused"),
+    [
+        (SRUN, "/env", True),
+        (SRUN | {"PMIX_RANK": "5"}, "/env", False),
+        (UNEQUAL | {"PMI_RANK": "2", "PMI_SIZE": "3"}, "/env", True),
+        (UNEQUAL | {"PMI_RANK": "2", "PMI_SIZE": "3"}, "", False),  # an Open MPI of the site
+        (SRUN, "", True),
+        (MPIRUN, "/env", False),
+        (MPIEXEC, "/env", False),
+    ],
+)
+def test_srun_without_pmix_is_refused_before_mpi_starts(
+    environment: dict[str, str], prefix: str, refused: bool
+) -> None:
+    said = launcher_of(detect_placement(environment)).refusal(environment, prefix)
+    assert (said is not None) == refused
+    assert said is None or "srun --mpi=pmix" in said
 
 
 def test_each_knows_what_mpi_needs_before_it_starts() -> None:
@@ -80,25 +125,25 @@ def test_a_launcher_s_own_process_is_recognised() -> None:
 
 def test_names_are_unique_and_every_rank_variable_is_one_that_detect_reads() -> None:
     assert len({launcher.name for launcher in LAUNCHERS}) == len(LAUNCHERS)
-    for environment in (MPIRUN, GLOO, SRUN, MPIEXEC):
+    for environment in (MPIRUN, GLOO, SRUN, MPIEXEC, JSRUN):
         assert launcher_of(detect_placement(environment)).rank_variable in environment
-    assert len(set(JOB_VARIABLES)) == len(JOB_VARIABLES) == 7
+    assert len(set(JOB_VARIABLES)) == len(JOB_VARIABLES) == 9
 
 
-class Jsrun(Launcher):
-    """A launcher from outside: IBM's, in one class."""
+class Flux(Launcher):
+    """A launcher from outside, in one class."""
 
-    name = "jsrun"
-    rank_variable = "JSM_NAMESPACE_RANK"
+    name = "flux run"
+    rank_variable = "FLUX_TASK_RANK"
 
     def detect(self, environment: Mapping[str, str], host: str) -> Placement | None:
-        keys = ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE")
-        return placement_of(self.name, host, *(environment.get(f"JSM_NAMESPACE_{key}", "") for key in keys))
+        keys = ("FLUX_TASK_RANK", "FLUX_JOB_SIZE", "FLUX_TASK_LOCAL_ID")
+        return placement_of(self.name, host, *(environment.get(key, "") for key in keys), "")
 
 
 def test_a_new_launcher_is_one_class_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "LAUNCHERS", (Jsrun(), *LAUNCHERS))
-    environment = {"JSM_NAMESPACE_RANK": "1", "JSM_NAMESPACE_SIZE": "2", "JSM_NAMESPACE_LOCAL_RANK": "1"}
+    monkeypatch.setattr(table, "LAUNCHERS", (Flux(), *LAUNCHERS))
+    environment = {"FLUX_TASK_RANK": "1", "FLUX_JOB_SIZE": "2", "FLUX_TASK_LOCAL_ID": "1"}
     placement = detect_placement(environment, host="h")
-    assert placement == Placement(1, 2, 0, 1, "h", "jsrun")
+    assert placement == Placement(1, 2, 0, 1, "h", "flux run")
     assert launcher_of(placement).variables("") == {}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hvd_train.schedulers.table import cpus_of_job
+from hvd_train.schedulers.table import cpus_of_job, unused_hosts
 
 SLURM = {"SLURM_JOB_ID": "5", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_CPUS_PER_NODE": "4,2"}
 STEP = {"SLURM_STEP_ID": "0", "SLURM_CPUS_ON_NODE": "1", "SLURMD_NODENAME": "node1"}
@@ -68,3 +68,12 @@ def test_the_hostfile_of_a_parallel_environment_and_of_lsf(tmp_path: Path) -> No
     assert (cpus_of_job(job, "node1"), cpus_of_job(job, "node2.cluster")) == (2, 2)
     (tmp_path / "djob").write_text("node1\nnode2\nnode2\n")
     assert cpus_of_job(LSF | {"LSB_DJOB_HOSTFILE": str(tmp_path / "djob"), "LSB_DJOB_NUMPROC": "3"}, "node2") == 2
+
+
+def test_hosts_of_the_job_on_which_no_rank_runs() -> None:
+    """As mpirun places ranks that knows nothing of the scheduler: all on the first host, exit code 0."""
+    job = {"SLURM_JOB_ID": "5", "SLURM_JOB_NODELIST": "node[1-3]", "SLURM_TASKS_PER_NODE": "2(x3)"}
+    assert unused_hosts(job, ["node1.cluster"]) == ("node2", "node3")
+    assert unused_hosts(job, ["node1", "node2", "node3"]) == ()
+    assert unused_hosts({}, ["node1"]) == ()
+    assert unused_hosts({"PBS_JOBID": "7.head", "PBS_NODEFILE": "/nothing"}, ["node1"]) == ()
