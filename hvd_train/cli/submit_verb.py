@@ -125,7 +125,7 @@ def report(submitted: Submitted, summary: str) -> str:
     return (
         f"{summary} was submitted as job {submitted.id}.\n"
         f"run     {runs[0]}{more}\n"
-        f"log     {logs[0]}{more_logs}\n"
+        f"{f'log     {logs[0]}{more_logs}' if logs else 'log     is kept by Kubernetes'}\n"
         f"status  hvd-train jobs status {submitted.id}\n"
         f"logs    hvd-train jobs logs {submitted.id} -f\n"
         f"cancel  hvd-train jobs cancel {submitted.id}"

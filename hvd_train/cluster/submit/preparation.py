@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvd_train.cluster.submit import checks, queue
-from hvd_train.cluster.submit.script import SUPERVISED, environment
+from hvd_train.cluster.submit.script import OPEN_MPI, SUPERVISED, environment
 from hvd_train.cluster.submit.settings import Settings, clock, megabytes_of, seconds_of
 from hvd_train.cluster.submit.spec import JOB, JobSpec, Task, Verb
+from hvd_train.cluster.submit.volume import pods_of, require_in_the_pods, run_directory
 from hvd_train.config import RunConfig
 from hvd_train.errors import UserError
-from hvd_train.schedulers import BatchScheduler, Resources, detect_scheduler, scheduler_named
+from hvd_train.schedulers import BatchScheduler, Kubernetes, Resources, detect_scheduler, scheduler_named
 
 LONGEST_LIMIT_S = 400 * 24 * 3600
 LARGEST = 1_000_000
@@ -67,7 +68,10 @@ def prepare_job(settings: Settings, verb: Verb, runs: Sequence[ParsedRun], *, is
     first = runs[0]
     resources = resources_of(settings, name=settings.name or first.name, is_array=is_array)
     _require_fitting(settings, verb, scheduler, resources)
-    run_dir = first.run_dir or f"runs/{resources.name}-{JOB}"
+    run_dir, pods = first.run_dir or f"runs/{resources.name}-{JOB}", None
+    if isinstance(scheduler, Kubernetes):
+        pods = pods_of(settings, verb, is_array=is_array)
+        run_dir = run_directory(first.run_dir, scheduler, resources, pods)
     if is_array and JOB not in run_dir:
         raise UserError(
             f"--run-dir {run_dir} would be the directory of every task. Write {JOB} into it, which stands for the id: "
@@ -78,17 +82,18 @@ def prepare_job(settings: Settings, verb: Verb, runs: Sequence[ParsedRun], *, is
         resources=resources,
         working_directory=str(working_directory()),
         programs=str(Path(sys.prefix) / "bin"),
-        environment=environment(),
+        environment=environment() if pods is None else dict(OPEN_MPI),
         run_dir=run_dir,
         verb=verb,
         flags=first.flags,
-        supervise=supervise_flags(settings, resources) if verb in SUPERVISED else (),
+        supervise=supervise_flags(settings, resources, has_timer=pods is None) if verb in SUPERVISED else (),
         setup=settings.setup,
         tasks=tuple(Task(flags=run.task_flags) for run in runs) if is_array else (),
+        pods=pods,
     )
     for number, run in enumerate(runs, 1):
         try:
-            _require_possible(run, verb, spec.num_ranks)
+            _require_possible(run, verb, spec)
         except UserError as error:
             where = f"task {number} ({' '.join(run.task_flags)}) cannot run: " if is_array else ""
             raise type(error)(f"{where}{error}") from None
@@ -100,17 +105,21 @@ def prepare_job(settings: Settings, verb: Verb, runs: Sequence[ParsedRun], *, is
     }
     return Ready(
         queue.prepare(spec),
-        tuple(checks.unseen_paths(paths)),
+        tuple(checks.unseen_paths(paths)) if pods is None else (),
         f"{scheduler.name}, {in_words(resources)}{f', {len(runs)} tasks' if is_array else ''}",
     )
 
 
-def _require_possible(run: ParsedRun, verb: Verb, num_ranks: int) -> None:
+def _require_possible(run: ParsedRun, verb: Verb, spec: JobSpec) -> None:
     """UserError where so many ranks could not train on this data with these flags."""
-    if run.config is not None:
+    if run.config is None:
+        return
+    if spec.pods is None:
         checks.require_data(run.config)
-        if verb != "tune":  # it has a --np of its own
-            checks.require_ranks(run.config, num_ranks)
+    else:
+        require_in_the_pods(run.config.table.path)
+    if verb != "tune":  # it has a --np of its own
+        checks.require_ranks(run.config, spec.num_ranks)
 
 
 def resources_of(settings: Settings, *, name: str, is_array: bool) -> Resources:
@@ -181,13 +190,12 @@ def _require_fitting(settings: Settings, verb: Verb, scheduler: BatchScheduler, 
         raise UserError(f"--nodes {resources.num_hosts}: {only}. Give --nodes 1.")
 
 
-def supervise_flags(settings: Settings, resources: Resources) -> tuple[str, ...]:
-    """What the supervisor in the job is called with."""
+def supervise_flags(settings: Settings, resources: Resources, *, has_timer: bool) -> tuple[str, ...]:
+    """What the supervisor in the job is called with. Without a timer, the scheduler's SIGTERM alone tells of the limit."""
     launcher = () if settings.launcher == "mpirun" else ("--launcher", settings.launcher)
     return (
         *("--np", str(resources.num_hosts * resources.ranks_per_host)),
-        *("--time", clock(resources.time_limit_s)),
-        *("--warn", str(settings.warn)),
+        *(("--time", clock(resources.time_limit_s), "--warn", str(settings.warn)) if has_timer else ()),
         *("--max-restarts", str(settings.max_restarts)),
         *("--max-requeues", str(settings.max_requeues)),
         *launcher,

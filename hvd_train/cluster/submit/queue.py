@@ -19,10 +19,10 @@ from pathlib import Path
 from hvd_train.cluster.commands import ask
 from hvd_train.cluster.submit.script import script_of
 from hvd_train.cluster.submit.spec import JOB, JobSpec
-from hvd_train.errors import HvdTrainError, UserError
+from hvd_train.errors import HvdTrainError, MissingEnvironment, UserError
 from hvd_train.files import write_text
 from hvd_train.runs import RunDir
-from hvd_train.schedulers import BatchScheduler, scheduler_named
+from hvd_train.schedulers import BatchScheduler, Kubernetes, scheduler_named
 
 
 class NotRecorded(HvdTrainError):
@@ -40,6 +40,13 @@ class Submission:
     staged: Path
     """Where the script is while it is submitted."""
 
+    def id_from(self, output: str) -> str:
+        """The id that the scheduler gave, from what the command printed. UserError."""
+        given = self.scheduler.submitted_id(output)
+        if isinstance(self.scheduler, Kubernetes) and self.spec.pods:  # kubectl does not print the namespace
+            return self.scheduler.id_of(self.spec.resources, self.spec.pods)
+        return given
+
     def __str__(self) -> str:
         redirected = f" < {shlex.quote(str(self.staged))}" if self.scheduler.submits_by_stdin else ""
         return shlex.join(self.command) + redirected
@@ -51,9 +58,9 @@ class Submitted:
 
     id: str
     runs: tuple[Path, ...]
-    """The absolute directory of its run, or of the run of each task."""
+    """The absolute directory of its run, or of the run of each task. On Kubernetes it is that in the pods."""
     logs: tuple[str, ...]
-    """The absolute path of the log, or of each log."""
+    """The absolute path of the log, or of each log. None on Kubernetes."""
 
 
 def prepare(spec: JobSpec, *, after: str = "", exclude: Sequence[str] = ()) -> Submission:
@@ -71,19 +78,26 @@ def prepare(spec: JobSpec, *, after: str = "", exclude: Sequence[str] = ()) -> S
 def submit(submission: Submission) -> Submitted:
     """Submit it, and write RUN/job. UserError where the scheduler refuses: then nothing is left behind."""
     spec = submission.spec
+    if spec.pods and shutil.which(submission.command[0]) is None:
+        raise MissingEnvironment(
+            "kubectl cannot be started: it is not on PATH. --dry-run prints the manifest, and `kubectl create -f -` takes it "
+            "where there is one."
+        )
     with _staged(submission):
         output = ask(
             submission.command,
             stdin=submission.staged if submission.scheduler.submits_by_stdin else None,
             cwd=Path(spec.working_directory),
         )
-        job_id = submission.scheduler.submitted_id(output)
-    runs, logs = [], [spec.log.replace(JOB, job_id)]
+        job_id = submission.id_from(output)
+    runs, logs = [], []
     try:
-        for number, (run_dir, again, own_id) in enumerate(runs_of(spec, submission.scheduler, job_id)):
-            logs[number:] = [spec.log.replace(JOB, own_id)]
-            runs.append(run_dir)
-            record(run_dir, again, script=submission.script, job_id=own_id, log=logs[number])
+        for run_dir, again, own_id in runs_of(spec, submission.scheduler, job_id):
+            # The pods of Kubernetes write no file here.
+            log = "" if spec.pods else spec.log.replace(JOB, own_id)
+            runs.append(Path("/", again.run_dir) if spec.pods else run_dir)
+            logs += [log] if log else []
+            record(run_dir, again, script=submission.script, job_id=own_id, log=log)
     except OSError as error:
         raise NotRecorded(
             f"{submission.scheduler.name} has the job as {job_id}, but {error.filename or spec.run_dir} cannot be written "
@@ -115,6 +129,8 @@ def record(run_dir: Path, spec: JobSpec, *, script: str, job_id: str, log: str) 
     write_text(job.script, script)
     write_text(job.spec, spec.dumps())
     for path, line in ((job.logs, log), (job.ids, job_id)):
+        if not line:
+            continue
         earlier = path.read_text(encoding="utf-8") if path.exists() else ""
         write_text(path, f"{earlier}{line}\n")
 

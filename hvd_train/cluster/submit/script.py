@@ -12,7 +12,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from hvd_train.cluster.submit.spec import JOB, JobSpec, Task
-from hvd_train.schedulers import BatchScheduler, Resources
+from hvd_train.cluster.submit.volume import manifest_of
+from hvd_train.schedulers import BatchScheduler, Kubernetes, Resources
 from hvd_train.schedulers import script as job_script
 
 # Those of scripts/mpi.env, without its oversubscription: a job has as many slots as ranks.
@@ -36,8 +37,11 @@ def environment() -> dict[str, str]:
 
 
 def script_of(spec: JobSpec, scheduler: BatchScheduler) -> str:
-    """The text of the job script."""
-    return job_script(scheduler, asked_for(spec, scheduler), list(_lines(spec, scheduler)))
+    """The text of the job script, or of the manifest that takes its place on Kubernetes."""
+    resources = asked_for(spec, scheduler)
+    if isinstance(scheduler, Kubernetes):
+        return manifest_of(spec, scheduler, resources)
+    return job_script(scheduler, resources, list(_lines(spec, scheduler)))
 
 
 def asked_for(spec: JobSpec, scheduler: BatchScheduler) -> Resources:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ import tomli_w
 from hvd_train.errors import UserError
 from hvd_train.files import strict
 from hvd_train.runs import JOB_MARK
-from hvd_train.schedulers import Resources
+from hvd_train.schedulers import Pods, Resources
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -64,8 +64,8 @@ class JobSpec:
     """Lines of the script before hvd_train starts, such as: module load gcc."""
     tasks: tuple[Task, ...] = ()
     """The tasks of an array in their order. Empty for a plain job."""
-    pods: dict[str, str] = field(default_factory=dict)
-    """Kubernetes: image, namespace and pvc."""
+    pods: Pods | None = None
+    """On Kubernetes alone."""
 
     @classmethod
     def load(cls, path: Path) -> JobSpec:
