@@ -15,7 +15,7 @@ def evaluate(arguments: EvaluateArguments, placement: Placement) -> int:
     from hvd_train.distributed import open_world
     from hvd_train.runs import RunDir
 
-    world = open_world(watchdog_s=arguments.watchdog.watchdog_s)
+    world = open_world(watchdog_s=arguments.watchdog.watchdog_s, lean=True)
     from hvd_train.cli.result_tables import print_evaluation
     from hvd_train.inference import evaluate_run
     from hvd_train.processes import Stopped
@@ -47,7 +47,7 @@ def predict(arguments: PredictArguments, placement: Placement) -> int:
     from hvd_train.distributed import open_world
     from hvd_train.runs import RunDir
 
-    world = open_world(watchdog_s=arguments.watchdog.watchdog_s)
+    world = open_world(watchdog_s=arguments.watchdog.watchdog_s, lean=True)
     from hvd_train.inference import load_trained, predict_table
     from hvd_train.processes import Stopped
     from hvd_train.runs import guarded, how_stopped

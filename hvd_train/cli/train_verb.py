@@ -34,7 +34,7 @@ def train(argv: Sequence[str], placement: Placement) -> int:
 
     from hvd_train.distributed import open_world
 
-    world = open_world(first.distributed, watchdog_s=first.training.watchdog_s)
+    world = open_world(first.distributed, watchdog_s=first.training.watchdog_s, lean=True)
 
     from hvd_train.cli.console import ConsoleObserver
     from hvd_train.distributed import end_continued, gathering

@@ -32,7 +32,7 @@ def ensemble(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.distributed import open_world
 
     training = arguments.run.training
-    world = open_world(arguments.run.distributed, watchdog_s=training.watchdog_s)
+    world = open_world(arguments.run.distributed, watchdog_s=training.watchdog_s, lean=True)
 
     from hvd_train.cli.console import ConsoleObserver
     from hvd_train.cli.result_tables import print_evaluation

@@ -19,6 +19,7 @@ from hvd_train.distributed.devices import take_own_gpu
 from hvd_train.distributed.engines import choose_engine, load_engine
 from hvd_train.distributed.horovod_build import added_variables
 from hvd_train.distributed.launchers import detect_placement, launcher_of
+from hvd_train.distributed.lean_import import LEFT_OUT, leaving_out
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.world import World
 from hvd_train.errors import UnusableLauncher
@@ -36,6 +37,7 @@ def open_world(
     environment: Mapping[str, str] | None = None,
     *,
     watchdog_s: float = DEFAULT_WATCHDOG_S,
+    lean: bool = False,
 ) -> World:
     """The world that this process was started in, with the settings that `config` asks for. All ranks.
 
@@ -43,8 +45,9 @@ def open_world(
             ...
 
     Call it before anything imports TensorFlow or Keras: cores and threads are set when they load. A rank that does not
-    come ends the job after about `watchdog_s` seconds. Raises MissingEnvironment where Horovod or its MPI is missing, and
-    UnusableLauncher where MPI cannot join ranks that were started so.
+    come ends the job after about `watchdog_s` seconds. With `lean`, Keras is imported without what its optional parts
+    need (`lean_import`): for a program of ours, not for one of the user. Raises MissingEnvironment where Horovod or its
+    MPI is missing, and UnusableLauncher where MPI cannot join ranks that were started so.
     """
     environment = os.environ if environment is None else environment
     placement = detect_placement(environment)
@@ -63,7 +66,7 @@ def open_world(
     os.environ["KERAS_BACKEND"] = "tensorflow"
     started = time.monotonic()
     _loaded_by_us.set()
-    with quiet_stderr():
+    with quiet_stderr(), leaving_out(*(LEFT_OUT if lean else ())):
         import keras  # noqa: F401  (TensorFlow loads it late; its second belongs here, not to the first step)
         import tensorflow as tf
     own_gpu = take_own_gpu(tf.config, placement.local_rank)

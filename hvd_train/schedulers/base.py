@@ -6,6 +6,7 @@ driven. To add one, write a class in a file of its own and list it in `SCHEDULER
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ class BatchScheduler(Scheduler):
     """Whether `submit_command` reads the script from its standard input."""
     survives_lost_hosts: ClassVar[bool] = False
     """Whether a job can go on in its allocation when one of its hosts is lost."""
+    no_such_job: ClassVar[tuple[str, ...]]
+    """What its commands print, among other words, about a job that has ended or never was."""
     task_variable: ClassVar[str]
     """The variable that holds the number of a task, in each task of a job array."""
     first_task: ClassVar[int] = 0
@@ -98,9 +101,10 @@ class BatchScheduler(Scheduler):
 
     def directives(self, resources: Resources) -> list[str]:
         """The lines of a job script that ask for these resources. Raises UserError."""
-        wanted = self.options(resources)
-        kept = [option for option in wanted if not any(word in option for word in resources.skip_directives)]
-        lines = [f"{self.directive} {option}" for option in (*kept, *resources.extra_directives)]
+        skipped = [word for word in resources.skip_directives if word]
+        kept = [option for option in self.options(resources) if not any(word in option for word in skipped)]
+        extra = [option.removeprefix(self.directive).strip() for option in resources.extra_directives]
+        lines = [f"{self.directive} {option}" for option in (*kept, *extra)]
         for line in lines:
             if not line.isprintable():
                 raise UserError(
@@ -154,6 +158,10 @@ class BatchScheduler(Scheduler):
         """Why a job is pending, from the same output; empty where it does not say."""
         return ""
 
+    def is_unknown(self, errors: str) -> bool:
+        """Whether a command failed because there is no such job, or no longer. Otherwise the scheduler may be down."""
+        return any(words in errors for words in self.no_such_job)
+
     @abstractmethod
     def cancel_command(self, job_id: str) -> list[str]:
         """Cancels a job."""
@@ -181,6 +189,12 @@ class BatchScheduler(Scheduler):
 def get(environment: Mapping[str, str], name: str) -> str:
     """The value of a variable without blanks around it; empty where it is not set."""
     return environment.get(name, "").strip()
+
+
+def whole_number(environment: Mapping[str, str], name: str) -> int | None:
+    """The number in a variable. None where it holds none."""
+    value = get(environment, name)
+    return int(value) if re.fullmatch(r"\d{1,9}", value, re.ASCII) else None
 
 
 def foremost(states: Iterable[State]) -> State:

@@ -55,6 +55,6 @@ class Resources:
     parallel_environment: str = ""
     """Grid Engine's name for it (-pe)."""
     extra_directives: tuple[str, ...] = ()
-    """Further directives, without the #SBATCH in front."""
+    """Further directives, with or without the #SBATCH in front."""
     skip_directives: tuple[str, ...] = ()
-    """Words: a directive that contains one of them is left out."""
+    """Words: a directive that contains one of them is left out, unless it is an extra one."""

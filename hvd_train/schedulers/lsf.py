@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from hvd_train.errors import TO_BE_CONTINUED, UserError
 from hvd_train.hostfiles import Host
 from hvd_train.schedulers.allocation import allocated, lines_of
-from hvd_train.schedulers.base import BatchScheduler, LaunchAgent, State, foremost, get
+from hvd_train.schedulers.base import BatchScheduler, LaunchAgent, State, foremost, get, whole_number
 from hvd_train.schedulers.forms import job_name, quoted, share, with_brackets
 from hvd_train.schedulers.job import Job, Resources
 from hvd_train.schedulers.shares import cpus_of_lsf
@@ -29,6 +29,7 @@ class Lsf(BatchScheduler):
     continuation = "exit-code"
     warns = True
     submits_by_stdin = True
+    no_such_job = ("is not found", "No matching job found", "already finished")
     task_variable = "LSB_JOBINDEX"
     first_task = 1
 
@@ -38,8 +39,7 @@ class Lsf(BatchScheduler):
 
     def task(self, environment: Mapping[str, str]) -> int | None:
         """LSB_JOBINDEX is 0 outside of an array."""
-        task = get(environment, self.task_variable)
-        return int(task) if task.isdecimal() and int(task) else None
+        return whole_number(environment, self.task_variable) or None
 
     def restart_count(self, environment: Mapping[str, str]) -> int:
         """LSF says that it was, and not how often."""

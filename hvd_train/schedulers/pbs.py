@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from hvd_train.errors import UserError
 from hvd_train.hostfiles import Host
 from hvd_train.schedulers.allocation import allocated, lines_of
-from hvd_train.schedulers.base import BatchScheduler, LaunchAgent, State, get
+from hvd_train.schedulers.base import BatchScheduler, LaunchAgent, State, get, whole_number
 from hvd_train.schedulers.forms import clock, job_name, quoted, split_id, with_brackets, with_underscore
 from hvd_train.schedulers.job import Job, Resources
 from hvd_train.schedulers.shares import cpus_of_pbs
@@ -46,6 +46,7 @@ class Pbs(BatchScheduler):
     programs = ("qsub", "pbsnodes")
     directive = "#PBS"
     continuation = "chain"
+    no_such_job = ("Unknown Job Id", "Job has finished")
     task_variable = "PBS_ARRAY_INDEX"
 
     def is_configured(self, environment: Mapping[str, str]) -> bool:
@@ -56,8 +57,7 @@ class Pbs(BatchScheduler):
         return Job.of(self.name, given.partition(".")[0]) if given else None
 
     def task(self, environment: Mapping[str, str]) -> int | None:
-        task = get(environment, self.task_variable)
-        return int(task) if task.isdecimal() else None
+        return whole_number(environment, self.task_variable)
 
     def hosts(self, environment: Mapping[str, str]) -> tuple[Host, ...]:
         """PBS_NODEFILE has a line for each rank."""
@@ -87,7 +87,7 @@ class Pbs(BatchScheduler):
             options.append(f"-A {resources.account}")
         options.append("-j oe")
         if resources.log:
-            options.append(f"-o {quoted(os.path.dirname(resources.log) or '.')}/")
+            options.append("-o " + quoted(f"{os.path.dirname(resources.log) or '.'}/"))
         if resources.num_tasks is not None:
             # PBS refuses an array of one task, unless its second task is skipped by the step.
             tasks = f"0-{resources.num_tasks - 1}" if resources.num_tasks > 1 else "0-1:2"

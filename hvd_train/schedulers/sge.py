@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from hvd_train.errors import UserError
 from hvd_train.hostfiles import Host
 from hvd_train.schedulers.allocation import allocated, lines_of
-from hvd_train.schedulers.base import BatchScheduler, LaunchAgent, State, foremost, get
+from hvd_train.schedulers.base import BatchScheduler, LaunchAgent, State, foremost, get, whole_number
 from hvd_train.schedulers.forms import clock, job_name, quoted, share, split_id
 from hvd_train.schedulers.job import Job, Resources
 from hvd_train.schedulers.shares import cpus_of_grid_engine
@@ -27,6 +27,7 @@ class GridEngine(BatchScheduler):
     programs = ("qsub", "qconf")
     directive = "#$"
     continuation = "chain"
+    no_such_job = ("do not exist", "does not exist")
     task_variable = "SGE_TASK_ID"
     first_task = 1
 
@@ -41,8 +42,7 @@ class GridEngine(BatchScheduler):
         return Job.of(self.name, given + (f"_{task}" if task.isdecimal() else ""))
 
     def task(self, environment: Mapping[str, str]) -> int | None:
-        task = get(environment, self.task_variable)
-        return int(task) if task.isdecimal() else None
+        return whole_number(environment, self.task_variable)
 
     def restart_count(self, environment: Mapping[str, str]) -> int:
         """Grid Engine says that it was, and not how often."""
@@ -54,8 +54,7 @@ class GridEngine(BatchScheduler):
             return (Host(get(environment, "HOSTNAME"), 1),)
         lines = lines_of(environment, "PE_HOSTFILE", self.name)
         pairs = [((*line.split(), "")[0], (*line.split(), "")[1]) for line in lines]
-        cpus = get(environment, CPUS_PER_RANK) or "1"
-        per_rank = int(cpus) if cpus.isdecimal() and int(cpus) else 1
+        per_rank = whole_number(environment, CPUS_PER_RANK) or 1
         return tuple(
             Host(host.name, max(host.slots // per_rank, 1)) for host in allocated(pairs, "PE_HOSTFILE", self.name)
         )
@@ -74,6 +73,11 @@ class GridEngine(BatchScheduler):
             "-S /bin/bash",  # the site's shell may ignore the first line of the script
             "-cwd",
         ]
+        if slots > 1 and not resources.parallel_environment:
+            raise UserError(
+                f"A Grid Engine job of {slots} slots needs a parallel environment: give --pe NAME. `qconf -spl` lists the "
+                "names of this site. Its allocation rule must be the slots of a host, or one that fills hosts."
+            )
         if resources.parallel_environment:
             # How many slots a host gives is a rule of the parallel environment.
             options.append(f"-pe {resources.parallel_environment} {slots}")

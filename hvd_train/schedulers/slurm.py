@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from hvd_train.errors import UserError
 from hvd_train.hostfiles import Host
-from hvd_train.schedulers.base import BatchScheduler, State, foremost, get
+from hvd_train.schedulers.allocation import allocated
+from hvd_train.schedulers.base import BatchScheduler, State, foremost, get, whole_number
 from hvd_train.schedulers.forms import clock, job_name, quoted, share, with_underscore
 from hvd_train.schedulers.job import Job, Resources
 from hvd_train.schedulers.shares import cpus_of_slurm
@@ -24,10 +26,13 @@ STATES: Mapping[str, State] = {
     "SUSPENDED": "running",
     "RESIZING": "running",
 }
-# A comma separates hosts where it is outside of brackets.
-HOSTS = re.compile(r"(?:[^,\[\]]|\[[^\]]*\])+")
+# Text, and numbers in brackets: node[08-10,12].
+NUMBERS = r"\d{1,9}(?:-\d{1,9})?"
+HOST = re.compile(rf"(?:[A-Za-z0-9_.-]|\[{NUMBERS}(?:,{NUMBERS})*\])+", re.ASCII)
+COUNT = re.compile(r"(\d{1,6})(?:\(x(\d{1,6})\))?", re.ASCII)
+MOST_HOSTS = 100_000
 # [days-][[hours:]minutes:]seconds
-TIME = re.compile(r"(?:(\d+)-)?(?:(?:(\d+):)?(\d+):)?(\d+)")
+TIME = re.compile(r"(?:(\d{1,9})-)?(?:(?:(\d{1,9}):)?(\d{1,9}):)?(\d{1,9})", re.ASCII)
 
 
 class Slurm(BatchScheduler):
@@ -38,6 +43,7 @@ class Slurm(BatchScheduler):
     continuation = "requeue"
     warns = True
     survives_lost_hosts = True
+    no_such_job = ("Invalid job id",)
     task_variable = "SLURM_ARRAY_TASK_ID"
 
     def job(self, environment: Mapping[str, str]) -> Job | None:
@@ -48,12 +54,10 @@ class Slurm(BatchScheduler):
         return Job.of(self.name, array if task else get(environment, "SLURM_JOB_ID"))
 
     def task(self, environment: Mapping[str, str]) -> int | None:
-        task = get(environment, self.task_variable)
-        return int(task) if task.isdecimal() else None
+        return whole_number(environment, self.task_variable)
 
     def restart_count(self, environment: Mapping[str, str]) -> int:
-        count = get(environment, "SLURM_RESTART_COUNT")
-        return int(count) if count.isdecimal() else 0
+        return whole_number(environment, "SLURM_RESTART_COUNT") or 0
 
     def hosts(self, environment: Mapping[str, str]) -> tuple[Host, ...]:
         listed = get(environment, "SLURM_JOB_NODELIST")
@@ -61,17 +65,19 @@ class Slurm(BatchScheduler):
             raise UserError(
                 "SLURM_JOB_NODELIST is not set: this is no Slurm job, or its environment was not passed on."
             )
-        names = list(expand_hosts(listed))
+        names = expand_hosts(listed)
         # Tasks where the job asked for some, otherwise CPUs.
         per_host = get(environment, "SLURM_TASKS_PER_NODE") or get(environment, "SLURM_JOB_CPUS_PER_NODE")
-        slots = list(expand_counts(per_host))
+        slots = expand_counts(per_host)
         if len(slots) != len(names):
             raise UserError(f"Slurm lists {len(names)} hosts ({listed}) but {len(slots)} counts of slots ({per_host}).")
-        return tuple(Host(name, count) for name, count in zip(names, slots, strict=True))
+        return allocated(zip(names, map(str, slots), strict=True), "SLURM_JOB_NODELIST", self.name)
 
     def cpus_here(self, environment: Mapping[str, str], host: str) -> int | None:
-        names = expand_hosts(get(environment, "SLURM_JOB_NODELIST"))
-        given = expand_counts(get(environment, "SLURM_JOB_CPUS_PER_NODE"))
+        names, given = [], []
+        with contextlib.suppress(UserError):
+            names = expand_hosts(get(environment, "SLURM_JOB_NODELIST"))
+            given = expand_counts(get(environment, "SLURM_JOB_CPUS_PER_NODE"))
         return cpus_of_slurm(environment, host, dict(zip(names, given, strict=False)))
 
     def run_on_host(self, host: str, line: str) -> list[str]:
@@ -165,31 +171,44 @@ class Slurm(BatchScheduler):
         return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
 
 
-def expand_hosts(listed: str) -> Iterator[str]:
-    """The names in Slurm's list of hosts.
+def expand_hosts(listed: str) -> list[str]:
+    """The names in Slurm's list of hosts. Raises UserError where it is none.
 
-    >>> list(expand_hosts("login,node[08-10,12]"))
+    >>> expand_hosts("login,node[08-10,12]")
     ['login', 'node08', 'node09', 'node10', 'node12']
     """
-    for host in HOSTS.findall(listed):
-        parts = re.split(r"\[([^\]]*)\]", host)  # text and ranges, alternating
-        choices = [list(_range(part)) if index % 2 else [part] for index, part in enumerate(parts)]
-        yield from map("".join, itertools.product(*choices))
+    names: list[str] = []
+    for host in re.split(r",(?![^\[]*\])", listed):  # at commas outside of brackets
+        if not HOST.fullmatch(host):
+            raise UserError(f"{listed[:200]!r} is no list of hosts of Slurm, such as node[1-3,7],login.")
+        parts = re.split(r"\[([^\]]*)\]", host)  # text and numbers, alternating
+        choices = [_numbers(part) if index % 2 else [part] for index, part in enumerate(parts)]
+        names += map("".join, itertools.islice(itertools.product(*choices), MOST_HOSTS))
+        if len(names) >= MOST_HOSTS:
+            raise UserError(f"{listed[:200]!r} is no list of hosts of Slurm: it names {MOST_HOSTS} hosts or more.")
+    return names
 
 
-def _range(listed: str) -> Iterator[str]:
+def _numbers(listed: str) -> list[str]:
     """The numbers of "08-10,12", with their leading zeros."""
+    numbers: list[str] = []
     for part in listed.split(","):
         first, _, last = part.partition("-")
-        for number in range(int(first), int(last or first) + 1):
-            yield f"{number:0{len(first)}d}"
+        end = min(int(last or first), int(first) + MOST_HOSTS)
+        numbers += [f"{number:0{len(first)}d}" for number in range(int(first), end + 1)]
+    return numbers
 
 
-def expand_counts(listed: str) -> Iterator[int]:
-    """The number for each host.
+def expand_counts(listed: str) -> list[int]:
+    """The number for each host. Raises UserError where it is no list of numbers.
 
-    >>> list(expand_counts("2(x3),1"))
+    >>> expand_counts("2(x3),1")
     [2, 2, 2, 1]
     """
-    for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", listed):
-        yield from [int(count)] * int(times or 1)
+    counts: list[int] = []
+    for part in listed.split(",") if listed else []:
+        found = COUNT.fullmatch(part)
+        if not found:
+            raise UserError(f"{listed[:200]!r} is no list of counts of Slurm, such as 2(x3),1.")
+        counts += [int(found[1])] * min(int(found[2] or 1), MOST_HOSTS)
+    return counts

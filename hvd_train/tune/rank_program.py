@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
     from hvd_train.distributed import open_world
 
     config = toml.loads(spec["config"])
-    world = open_world(config.distributed)
+    world = open_world(config.distributed, lean=True)
     answer = trained(config, world, target=spec["target"], seconds=spec["seconds"])
     if world.is_root:
         Path(spec["out"]).write_text(json.dumps(answer))

@@ -15,12 +15,16 @@ if how == "late":
     import tensorflow
 from hvd_train.distributed import open_world
 
-with open_world() as world:
+with open_world(lean=how == "lean") as world:
     ranks = world.allgather(world.rank)
     if how == "fails" and world.rank == 1:
         raise ValueError("no such row")
     world.allgather("the others are here")
 print(f"rank {world.rank} of {ranks} is at its end")
+if how == "lean":
+    loaded = {"matplotlib", "pandas", "scipy", "sklearn"} & set(sys.modules)
+    import matplotlib, pandas
+    print(f"rank {world.rank} had loaded {loaded or 'none of them'}")
 """
 
 
@@ -47,3 +51,10 @@ def test_an_exception_on_one_rank_ends_the_job_that_waits_for_it(tmp_path: Path)
     assert 'raise ValueError("no such row")' in finished.output  # its traceback
     assert "imported before" not in finished.output
     assert "is at its end" not in finished.output
+
+
+def test_a_program_of_ours_does_without_what_only_optional_parts_of_keras_need(tmp_path: Path) -> None:
+    finished = ended(tmp_path, "lean")
+    assert finished.code == 0, finished.output
+    for rank in (0, 1):
+        assert f"rank {rank} had loaded none of them" in finished.output

@@ -15,7 +15,9 @@ from hvd_train.schedulers import BatchScheduler, Resources, detect_job, detect_s
 
 HOSTS = {"node1": 2, "node2": 2}
 JOB = Resources(name="songs", num_hosts=2, ranks_per_host=2, time_limit_s=3600, parallel_environment="mpi")
-ARRAY = Resources(name="songs", num_hosts=1, ranks_per_host=2, time_limit_s=3600, num_tasks=3)
+ARRAY = Resources(
+    name="songs", num_hosts=1, ranks_per_host=2, time_limit_s=3600, num_tasks=3, parallel_environment="mpi"
+)
 
 
 class Session:
