@@ -54,6 +54,8 @@ class BatchScheduler(Scheduler):
     """Commands that stand in one folder on PATH where it is installed. The first one submits."""
     is_detected: ClassVar[bool] = True
     """Whether these commands mean that the machine belongs to a cluster. `--on` names a scheduler without this."""
+    imitates: ClassVar[tuple[str, ...]] = ()
+    """The flags of schedulers whose commands come with this one, in the folder of its own."""
     directive: ClassVar[str]
     """What a line of a script begins with that is for the scheduler: #SBATCH."""
     continuation: ClassVar[Continuation]

@@ -39,6 +39,7 @@ class Slurm(BatchScheduler):
     name = "Slurm"
     flag = "slurm"
     programs = ("sbatch", "squeue")
+    imitates = ("pbs", "lsf")
     directive = "#SBATCH"
     continuation = "requeue"
     warns = True

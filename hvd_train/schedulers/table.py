@@ -45,10 +45,13 @@ def detect_scheduler(environment: Mapping[str, str], which: Callable[[str], str 
     """The scheduler whose commands are installed here. Raises UserError where there is none, or more than one.
 
     `which` finds a command on PATH, as `shutil.which` does. All commands of a scheduler are in one folder. PBS and
-    Grid Engine both have a qsub, and the folder of its other commands tells whose it is.
+    Grid Engine both have a qsub, and the folder of its other commands tells whose it is. Slurm brings a qsub and a bsub
+    of its own, for users of PBS and LSF.
     """
     known = [scheduler for scheduler in batch_schedulers() if scheduler.is_detected]
-    found = [scheduler for scheduler in known if _is_installed(scheduler, which)]
+    folders = {scheduler: folder for scheduler in known if (folder := _folder(scheduler, which)) is not None}
+    imitations = {(flag, folder) for scheduler, folder in folders.items() for flag in scheduler.imitates}
+    found = [scheduler for scheduler, folder in folders.items() if (scheduler.flag, folder) not in imitations]
     if len(found) > 1:
         names = " and ".join(f"{scheduler.name} ({which(scheduler.programs[0])})" for scheduler in found)
         flags = " or ".join(f"--on {scheduler.flag}" for scheduler in found)
@@ -66,9 +69,11 @@ def detect_scheduler(environment: Mapping[str, str], which: Callable[[str], str 
     return found[0]
 
 
-def _is_installed(scheduler: BatchScheduler, which: Callable[[str], str | None]) -> bool:
+def _folder(scheduler: BatchScheduler, which: Callable[[str], str | None]) -> str | None:
+    """The folder with all commands of the scheduler. None where they are not there, or in several folders."""
     paths = [which(program) for program in scheduler.programs]
-    return None not in paths and len({os.path.dirname(path or "") for path in paths}) == 1
+    folders = {os.path.dirname(path) for path in paths if path is not None}
+    return folders.pop() if None not in paths and len(folders) == 1 else None
 
 
 def cpus_of_job(environment: Mapping[str, str], host: str) -> int | None:

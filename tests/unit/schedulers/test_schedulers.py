@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 
 from hvd_train.errors import UserError
 from hvd_train.hostfiles.hostfile import Host
-from hvd_train.schedulers import table
-from hvd_train.schedulers.base import Scheduler, script
+from hvd_train.schedulers.base import script
 from hvd_train.schedulers.forms import clock
-from hvd_train.schedulers.job import Job, Resources
+from hvd_train.schedulers.job import Resources
 from hvd_train.schedulers.slurm import Slurm, expand_counts, expand_hosts
-from hvd_train.schedulers.table import SCHEDULERS, detect_job
+from hvd_train.schedulers.table import detect_job
 
 SLURM = Slurm()
 
@@ -133,17 +130,3 @@ def test_a_job_script_asks_for_what_is_wanted() -> None:
         "mpirun hvd-train train",
     ]
     assert clock(90061) == "25:01:01"
-
-
-class Flux(Scheduler):
-    """A scheduler from outside, in one class."""
-
-    name = "Flux"
-
-    def job(self, environment: Mapping[str, str]) -> Job | None:
-        return Job.of(self.name, environment["FLUX_JOB_ID"]) if "FLUX_JOB_ID" in environment else None
-
-
-def test_a_new_scheduler_is_one_class_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "SCHEDULERS", (*SCHEDULERS, Flux()))
-    assert str(detect_job({"FLUX_JOB_ID": "f-12"})) == "Flux job f-12"
