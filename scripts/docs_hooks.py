@@ -10,7 +10,8 @@ from typing import Any
 
 VERBS = (
     *("train", "ensemble", "evaluate", "predict", "data fetch", "data convert", "data check", "data describe"),
-    *("submit", "bench", "tune", "doctor", "hostfile check", "hostfile convert"),
+    *("supervise", "submit", "jobs list", "jobs status", "jobs logs", "jobs cancel", "jobs resume"),
+    *("bench", "tune", "doctor", "hostfile check", "hostfile convert"),
 )
 # What a page shows without scrolling.
 COLUMNS = "82"

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import docs_pages
 
-from hvd_train.cli import arguments, data_verbs, submit_verb, supervise_verb, verbs, which_run
+from hvd_train.cli import arguments, data_verbs, supervise_verb, verbs, which_run
+from hvd_train.cli.cluster import jobs_verb, submit_verb
 from hvd_train.cli.terminal import parse
 from hvd_train.config import recipes
 from hvd_train.distributed.launchers import detect_placement
@@ -22,6 +23,7 @@ KINDS = {
     "bench": arguments.BenchArguments,
     "tune": arguments.TuneArguments,
     "submit": submit_verb.SubmitArguments,
+    **{f"jobs {name}": kind for name, kind in jobs_verb.KINDS.items()},
     "doctor": arguments.DoctorArguments,
     "data fetch": data_verbs.FetchArguments,
     "data convert": data_verbs.ConvertArguments,
@@ -93,7 +95,9 @@ def check_ours(given: Sequence[str]) -> None:
         assert given[0] in ("--help", "--version")
         return
     assert given[0] in verbs.VERBS, f"hvd-train {given[0]}"
-    verb = " ".join(given[:2]) if given[0] in ("data", "hostfile") else given[0]
+    if given == ["jobs"]:
+        given = ["jobs", "list"]
+    verb = " ".join(given[:2]) if given[0] in ("data", "hostfile", "jobs") else given[0]
     rest = list(given[len(verb.split()) :])
     assert verb in KINDS, f"hvd-train {verb}"
     if "--help" in rest or "--help-all" in rest:

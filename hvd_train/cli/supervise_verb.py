@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from hvd_train.cli.bench_verbs import refuse_under_a_launcher
-from hvd_train.cli.submit_verb import split
-from hvd_train.cli.submitted_flags import parsed_run
+from hvd_train.cli.cluster.submit_verb import split
+from hvd_train.cli.cluster.submitted_flags import parsed_run
 from hvd_train.cli.terminal import parse
 from hvd_train.cluster import follow_up
 from hvd_train.cluster import supervise as supervising

@@ -110,9 +110,15 @@ def tune(argv: Sequence[str], placement: Placement) -> int:
 
 
 def submit(argv: Sequence[str], placement: Placement) -> int:
-    from hvd_train.cli.submit_verb import submit
+    from hvd_train.cli.cluster.submit_verb import submit
 
     return submit(argv, placement)
+
+
+def jobs(argv: Sequence[str], placement: Placement) -> int:
+    from hvd_train.cli.cluster.jobs_verb import run_jobs
+
+    return run_jobs(argv, placement)
 
 
 def data(argv: Sequence[str], placement: Placement) -> int:
@@ -176,6 +182,7 @@ VERBS: dict[str, tuple[str, Callable[[Sequence[str], Placement], int]]] = {
     "evaluate": ("score the model of a run, and compare it with trivial baselines", evaluate),
     "predict": ("predict every row of a table", predict),
     "submit": ("put a run into the queue of Slurm, PBS, Grid Engine, LSF or Kubernetes", submit),
+    "jobs": ("list, follow, cancel and resume what was submitted", jobs),
     "data": ("fetch, convert, check and describe tables", data),
     "bench": ("measure how fast a recipe trains here, and where the time goes", bench),
     "tune": ("search the best distributed settings for a recipe here", tune),

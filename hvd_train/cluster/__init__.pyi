@@ -1,3 +1,4 @@
+from . import jobs as jobs
 from . import supervise as supervise
 from .submit.preparation import ParsedRun as ParsedRun
 from .submit.preparation import Ready as Ready
@@ -21,6 +22,7 @@ __all__ = [
     "Submitted",
     "Verb",
     "follow_up",
+    "jobs",
     "of_site",
     "prepare_job",
     "read_sweep",

@@ -58,6 +58,11 @@ class JobDir:
         return self.path / "logs"
 
     @property
+    def cancelled(self) -> Path:
+        """Made when somebody cancels the newest job."""
+        return self.path / "cancelled"
+
+    @property
     def hostfile(self) -> Path:
         """The hosts of the last start, for the launcher."""
         return self.path / "hostfile"

@@ -177,17 +177,8 @@ def _require_fitting(settings: Settings, verb: Verb, scheduler: BatchScheduler, 
     """UserError for what this scheduler or this verb cannot do."""
     if settings.launcher == "srun" and scheduler.flag != "slurm":
         raise UserError(f"--launcher srun is Slurm's. Under {scheduler.name} take mpirun.")
-    if settings.launcher != "mpirun" and verb not in SUPERVISED:
-        raise UserError(f"--launcher is for train: {verb} is started with mpirun.")
-    slots = resources.num_hosts * resources.ranks_per_host * resources.cpus_per_rank
-    if scheduler.flag == "sge" and slots > 1 and not settings.pe:
-        raise UserError(
-            f"Grid Engine gives {slots} slots to a job only in a parallel environment: name it with --pe. `qconf -spl` lists "
-            "those of the site, and site.toml can keep it."
-        )
-    if resources.num_hosts > 1 and verb not in SUPERVISED and not (verb != "tune" and scheduler.flag == "slurm"):
-        only = "Slurm alone starts ensemble and evaluate on several" if verb != "tune" else "tune runs on one"
-        raise UserError(f"--nodes {resources.num_hosts}: {only}. Give --nodes 1.")
+    if resources.num_hosts > 1 and verb == "tune":
+        raise UserError(f"--nodes {resources.num_hosts}: tune searches on one machine. Give --nodes 1.")
 
 
 def supervise_flags(settings: Settings, resources: Resources, *, has_timer: bool) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ OPEN_MPI: Mapping[str, str] = {
 }
 AS_ROOT: Mapping[str, str] = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 # Verbs that the supervisor starts. `tune` starts ranks of its own.
-SUPERVISED = ("train",)
+SUPERVISED = ("train", "ensemble", "evaluate")
 # The flag of the run directory.
 DIRECTORY = {"train": "--run-dir", "ensemble": "--run-dir", "tune": "--out", "evaluate": ""}
 
@@ -80,14 +80,6 @@ def _start(spec: JobSpec) -> list[str]:
     if flag := DIRECTORY[spec.verb]:
         has_own = any(task.run_dir for task in spec.tasks)
         words += [flag, '"$run_dir"' if has_own else shlex.quote(spec.run_dir)]
-    if spec.verb == "tune":
-        return [f"exec hvd-train {' '.join(words)}"]
     if spec.verb not in SUPERVISED:
-        return [f"exec {shlex.join(mpirun(spec))} \\", f"    hvd-train {' '.join(words)}"]
+        return [f"exec hvd-train {' '.join(words)}"]
     return [f"exec hvd-train supervise {shlex.join(spec.supervise)} \\", f"    -- {' '.join(words)}"]
-
-
-def mpirun(spec: JobSpec) -> list[str]:
-    """The launcher of a verb that is not supervised. Without a host list it takes those of a Slurm job, else this one."""
-    exported = [word for name in ("PATH", *spec.environment) for word in ("-x", name)]
-    return ["mpirun", "-np", str(spec.num_ranks), "--bind-to", "none", "--map-by", "slot", *exported]

@@ -99,9 +99,9 @@ def test_what_a_dry_run_prints_is_submitted(flag: str, place: Path, capsys: pyte
         (["--on", "slurm", "--queue", "a\nb", "--", "train"], "--queue 'a.nb': it has letters"),
         (["--on", "slurm", "--setup", "a\nb", "--", "train"], "--setup takes one line"),
         (["--on", "slurm", "--max-parallel", "2", "--", "train"], "--max-parallel limits the tasks of an array"),
-        (["--on", "sge", "--nodes", "2", "--", "train"], "Grid Engine gives 2 slots .* name it with --pe"),
+        (["--on", "sge", "--nodes", "2", "--", "train"], "A Grid Engine job of 2 slots needs .*: give --pe NAME"),
         (["--on", "pbs", "--launcher", "srun", "--", "train"], "--launcher srun is Slurm's"),
-        (["--on", "slurm", "--nodes", "2", "--", "tune"], "--nodes 2: tune runs on one"),
+        (["--on", "slurm", "--nodes", "2", "--", "tune"], "--nodes 2: tune searches on one machine"),
         (["--on", "slurm", "--", "evaluate", "runs/none"], "runs/none has no model.keras"),
         (["--on", "slurm", "--array", "none.toml", "--", "train"], "--array none.toml: there is no such file"),
     ],
@@ -264,5 +264,5 @@ def test_other_verbs_write_where_the_job_says(capsys: pytest.CaptureFixture[str]
     assert "exec hvd-train tune --np 1 --out 'runs/tune-{job}'\n" in capsys.readouterr().out
     assert main(["submit", "--on", "slurm", "--dry-run", "--nodes", "2", "--", "ensemble", "--members", "3"]) == 0
     printed = capsys.readouterr().out
-    assert "exec mpirun -np 2 --bind-to none --map-by slot -x PATH " in printed
-    assert "    hvd-train ensemble --members 3 --run-dir 'runs/ensemble-{job}'\n" in printed
+    assert "exec hvd-train supervise --np 2 " in printed
+    assert "    -- ensemble --members 3 --run-dir 'runs/ensemble-{job}'\n" in printed

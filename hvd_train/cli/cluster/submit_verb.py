@@ -79,7 +79,7 @@ def submit(argv: Sequence[str], placement: Placement) -> int:
 
 def prepared(arguments: SubmitArguments, verb: Verb, flags: list[str], placement: Placement) -> Ready:
     """The job, checked. UserError or SystemExit where it would fail."""
-    from hvd_train.cli.submitted_flags import parsed_run
+    from hvd_train.cli.cluster.submitted_flags import parsed_run
 
     sweep = read_sweep(arguments.array) if arguments.array else [()]
     runs: list[ParsedRun] = []
@@ -119,7 +119,7 @@ def joined(argv: Sequence[str]) -> list[str]:
 
 def report(submitted: Submitted, summary: str) -> str:
     """What was submitted, where it writes, and how to go on."""
-    runs, logs = ([_near(path) for path in paths] for paths in (submitted.runs, submitted.logs))
+    runs, logs = ([near(path) for path in paths] for paths in (submitted.runs, submitted.logs))
     more = f" ... {runs[-1]}" if len(runs) > 1 else ""
     more_logs = f" ... {logs[-1]}" if len(logs) > 1 else ""
     return (
@@ -132,7 +132,7 @@ def report(submitted: Submitted, summary: str) -> str:
     )
 
 
-def _near(path: str | Path) -> str:
+def near(path: str | Path) -> str:
     """Relative to the working directory where it is below."""
     path = Path(path)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,1 @@
+"""The verbs about batch jobs: `hvd-train submit` and `hvd-train jobs`."""
