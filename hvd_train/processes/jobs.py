@@ -53,13 +53,16 @@ def mpirun(np: int, command: Sequence[str], *, hostfile: Path | None = None) -> 
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Ours, and what lets Open MPI start more ranks than cores, and start them as root."""
+    """Ours, and what lets Open MPI start more ranks than cores, start them as root, and find what `make setup` gave it."""
     allowed = {"OMPI_MCA_rmaps_base_oversubscribe": "1"}
     if os.geteuid() == 0:
         allowed |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists():
         allowed["OPAL_PREFIX"] = sys.prefix
-    return {**allowed, **os.environ, **(extra or {})}
+    merged = {**allowed, **os.environ, **(extra or {})}
+    beside = str(Path(sys.prefix) / "bin")
+    folders = merged.get("PATH", os.defpath).split(os.pathsep)
+    return merged if beside in folders else {**merged, "PATH": os.pathsep.join([*folders, beside])}
 
 
 def run(commands: Sequence[Sequence[str]], *, limit_s: float, env: Mapping[str, str] | None = None) -> list[Ended]:
