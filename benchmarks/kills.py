@@ -31,6 +31,7 @@ from pages import ROOT
 from processes import BIN
 from records import check, header, run, save
 
+from hvd_train.cluster.supervise import leftovers
 from hvd_train.runs import RunDir
 
 EVERY = 25
@@ -52,10 +53,10 @@ def flags(given: argparse.Namespace, faults: int, run_dir: Path) -> list[str]:
     return [*TRAIN, *limits, "--run-dir", str(run_dir)]
 
 
-def undisturbed(place: Place, train: list[str], run_dir: RunDir) -> float:
+def undisturbed(at: Place, train: list[str], run_dir: RunDir) -> float:
     """Train once without a fault. Returns the seconds."""
     began = time.monotonic()
-    with place.running([*place.mpirun, "-x", "PATH", BIN / "hvd-train", *train], LIMIT_S) as job:
+    with at.running([*at.mpirun, "-x", "PATH", BIN / "hvd-train", *train], LIMIT_S) as job:
         finished = job.wait(LIMIT_S)
     if finished.code or not run_dir.done.exists():
         raise SystemExit(f"the undisturbed run failed: {finished}")
@@ -106,6 +107,12 @@ def temporary_files(run_dir: RunDir) -> list[str]:
     ]
 
 
+def own_places(run_dir: RunDir) -> list[str]:
+    """What the supervisor left of the places that it gave Open MPI."""
+    mark = run_dir.job.mark.read_text().strip()
+    return [folder for folder in leftovers.places(mark) if Path(folder).exists()]
+
+
 def measure_at(place: Place, given: argparse.Namespace, faults: int, kinds: dict[Kind, int]) -> dict[str, Any]:
     """One run with faults at a place, and the one without."""
     calm, stormy = RunDir(place.root / "undisturbed"), RunDir(place.root / "run")
@@ -120,7 +127,7 @@ def measure_at(place: Place, given: argparse.Namespace, faults: int, kinds: dict
     planned = plan(faults, given.seed, kinds=kinds, size=place.size, steps=steps)
     seen = disturbed(place, flags(given, faults, stormy.path), stormy, planned)
     return {
-        "hosts": place.hosts,
+        "seed": given.seed,
         "ranks": place.size,
         "epochs": epochs,
         "steps": steps,
@@ -128,7 +135,7 @@ def measure_at(place: Place, given: argparse.Namespace, faults: int, kinds: dict
         "watchdog_s": given.watchdog_s,
         "undisturbed_s": round(seconds, 1),
         "differences": differences(stormy, calm),
-        "files_left": [*temporary_files(stormy), *(set(place.leftovers()) - set(left_before))],
+        "files_left": [*temporary_files(stormy), *own_places(stormy), *(set(place.leftovers()) - set(left_before))],
         **seen,
     }
 
@@ -166,20 +173,21 @@ def main() -> None:
         with both_hosts(given.ranks_per_host) as two:
             save(given.out, "ends", {**header(), **ends.measure(two, given.ends, told)})
         return
-    parts = []
+    parts: dict[str, Any] = {}
     for index, name in enumerate(names):
         faults = given.faults // len(names) + (index < given.faults % len(names))
         with place_of(name, given) as (place, kinds):
-            parts.append(measure_at(place, given, faults, kinds))
-            told(verdict(parts[-1]))
-    save(given.out, "kills", {**header(), "seed": given.seed, "parts": parts})
-    if any(part["differences"] or part["files_left"] or part["processes_left"] for part in parts):
+            part = parts[place.hosts] = measure_at(place, given, faults, kinds)
+            told(verdict(place.hosts, part))
+        # A place that is measured alone replaces its part in the file of the day.
+        save(given.out, "kills", {**header(), "parts": parts}, again=parts, tables=["parts"])
+    if any(part["differences"] or part["files_left"] or part["processes_left"] for part in parts.values()):
         sys.exit("something differs or is left over")
 
 
-def verdict(part: dict[str, Any]) -> str:
+def verdict(hosts: str, part: dict[str, Any]) -> str:
     wrong = {name: part[name] for name in ("differences", "processes_left", "files_left") if part[name]}
-    return f"{part['hosts']}: {part['seconds']}; {wrong or 'equal bit for bit, nothing is left'}"
+    return f"{hosts}: {part['seconds']}; {wrong or 'equal bit for bit, nothing is left'}"
 
 
 if __name__ == "__main__":

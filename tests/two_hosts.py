@@ -118,7 +118,13 @@ class Lab:
         self._servers.pop(host).close()
 
     def boot(self, host: int) -> None:
-        """Start this host: its sshd before its network, so that nobody who connects is refused."""
+        """Start this host: its sshd before its network, so that nobody who connects is refused.
+
+        What was in its memory and among its temporary files is gone.
+        """
+        for folder in self.places(host):
+            for path in folder.iterdir():
+                path.unlink() if path.is_file() else shutil.rmtree(path)
         stack = self._servers[host] = contextlib.ExitStack()
         server = stack.enter_context(self.running(host, *sshd_command(self, host), timeout_s=LIFETIME_S))
         server.wait_for("Server listening", timeout_s=10)

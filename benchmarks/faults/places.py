@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Protocol
 
 import psutil
 from processes import BIN, Job, started
-from two_hosts import NAMES, Lab, two_hosts
+from two_hosts import NAMES, OWN_PLACES, Lab, two_hosts
 
 from hvd_train.processes import is_launcher_command
 
@@ -50,8 +49,8 @@ class OneHost:
 
     hosts = "one host"
 
-    def __init__(self, root: Path, shared_memory: Path, size: int) -> None:
-        self.root, self._shared_memory, self.size = root, shared_memory, size
+    def __init__(self, root: Path, size: int) -> None:
+        self.root, self.size = root, size
         self.job: Job | None = None
 
     @property
@@ -66,12 +65,7 @@ class OneHost:
     def running(self, command: Sequence[str | Path], timeout_s: float) -> Iterator[Job]:
         temporary = self.root / "tmp"
         temporary.mkdir(exist_ok=True)
-        files = {
-            "TMPDIR": str(temporary),
-            "OMPI_MCA_orte_tmpdir_base": None,
-            "OMPI_MCA_btl_vader_backing_directory": str(self._shared_memory),
-        }
-        with started(command, timeout_s=timeout_s, env=files) as job:
+        with started(command, timeout_s=timeout_s, env={**OWN_PLACES, "TMPDIR": str(temporary)}) as job:
             self.job = job
             yield job
 
@@ -79,7 +73,7 @@ class OneHost:
         return self.job.processes() if self.job else []
 
     def leftovers(self) -> list[str]:
-        return files_below(self.root / "tmp", self._shared_memory)
+        return files_below(self.root / "tmp")
 
     def host_of(self, rank: int) -> int:
         return 0
@@ -136,12 +130,8 @@ def _is_sshd(process: psutil.Process) -> bool:
 
 @contextlib.contextmanager
 def one_host(size: int) -> Iterator[OneHost]:
-    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with (
-        tempfile.TemporaryDirectory(prefix="hvd_train-kills-") as root,
-        tempfile.TemporaryDirectory(prefix="hvd_train-kills-", dir=shared) as memory,
-    ):
-        yield OneHost(Path(root), Path(memory), size)
+    with tempfile.TemporaryDirectory(prefix="hvd_train-kills-") as root:
+        yield OneHost(Path(root), size)
 
 
 @contextlib.contextmanager

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from hvd_train.cluster.supervise.allocation import THIS_MACHINE
+from hvd_train.cluster.supervise.leftovers import MARK
 from hvd_train.errors import MissingEnvironment
 from hvd_train.processes import jobs
 
 Launcher = Literal["mpirun", "srun", "horovodrun"]
 
-# Names that every process of this run has in its environment, on all hosts; the value is in RUN/job/mark.
-MARK = "HVD_TRAIN_MARK"
 # What ranks on other hosts need of our environment, which mpirun does not pass on by itself.
 PASSED_ON = (
     MARK,

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
 from hvd_train.cluster.supervise.allocation import THIS_MACHINE, Allocation
-from hvd_train.cluster.supervise.command import MARK
+from hvd_train.cluster.supervise.leftovers import sweep
 from hvd_train.cluster.supervise.surroundings import Surroundings
 from hvd_train.hostfiles import Host
 
@@ -22,18 +22,6 @@ def is_here(name: str) -> bool:
     """Whether this is a name of this machine."""
     own = socket.gethostname()
     return name in (THIS_MACHINE, "127.0.0.1", own) or name.split(".")[0] == own.split(".")[0]
-
-
-def sweep(mark: str) -> str:
-    """A line for sh that ends what is left on a host of earlier starts of this run, and always succeeds.
-
-    A host that was cut off may still have ranks when it answers again.
-    """
-    wanted = shlex.quote(f"{MARK}={mark}")
-    return (
-        f"grep -lzxs {wanted} /proc/[0-9]*/environ | "
-        'while IFS=/ read -r _ _ pid _; do kill -9 "$pid" 2>/dev/null; done; true'
-    )
 
 
 class HostCheck:
@@ -58,7 +46,8 @@ class HostCheck:
     def available(self) -> tuple[Host, ...]:
         """The hosts for the next start. All are asked; a host that was silent and answers again is back."""
         before = dict(self.excluded)
-        questions = {host.name: self._question(host) for host in self._allocation.hosts}
+        line = sweep(self._mark, to_begin=True)
+        questions = {host.name: self._question(host, line) for host in self._allocation.hosts}
         answers = self._world.ask(questions, ANSWER_S)
         self.excluded = {
             name: f"it does not answer: {answer.output or f'exit code {answer.code}'}".replace("\n", " ")
@@ -76,8 +65,14 @@ class HostCheck:
             self._tell(f"{name} is left out: {self.excluded[name]}")
         return tuple(host for host in self._allocation.hosts if host.name not in self.excluded)
 
-    def _question(self, host: Host) -> Sequence[str]:
-        line, scheduler = sweep(self._mark), self._allocation.scheduler
+    def clean(self) -> None:
+        """Remove what the starts of this run left on the hosts that answered last."""
+        line = sweep(self._mark, to_begin=False)
+        hosts = [host for host in self._allocation.hosts if host.name not in self.excluded]
+        self._world.ask({host.name: self._question(host, line) for host in hosts}, ANSWER_S)
+
+    def _question(self, host: Host, line: str) -> Sequence[str]:
+        scheduler = self._allocation.scheduler
         if is_here(host.name):
             return ["/bin/sh", "-c", line]
         if scheduler is not None and (command := scheduler.run_on_host(host.name, line)):

@@ -15,6 +15,8 @@ Position = tuple[int, int]
 MISTAKES = (2, 3)
 # How ranks end that died of another one's end: killed by a signal, or told by the watchdog.
 KILLED_CODES = (4, 134, 135, 137, 139)
+# mpirun's own code where the daemon of another host is gone (ORTE_ERR_COMM_FAILURE).
+LOST_HOST = 205
 LONGEST_DELAY_S = 60.0
 # With less time than this before the warning a restart would not get beyond its start.
 SHORTEST_TRAINING_S = 30.0
@@ -27,7 +29,7 @@ class Rules:
     max_restarts: int = 3
     """Restarts in a row without a new checkpoint."""
     restart_delay_s: float = 5.0
-    """Before the first of them. It doubles with each."""
+    """Before the first of them. It doubles with each. After a new checkpoint nothing is waited for."""
     max_requeues: int = 20
     max_total_time_s: float | None = None
 
@@ -131,7 +133,8 @@ def _after_failure(
     if failures > rules.max_restarts:
         text = f"{reason}; {rules.max_restarts} restarts without a new checkpoint are allowed (--max-restarts)"
         return Decision("failed", text if rules.max_restarts else reason, "give-up", code)
-    delay = min(rules.restart_delay_s * 2 ** (failures - 1), LONGEST_DELAY_S)
+    fruitless = failures_without_gain(ended, past)
+    delay = min(rules.restart_delay_s * 2 ** (fruitless - 1), LONGEST_DELAY_S) if fruitless else 0.0
     if time_left_s is not None and time_left_s < delay + SHORTEST_TRAINING_S:
         if continues and not why_not_continue(ended, past, rules):
             return Decision("failed", f"{reason}, shortly before the time limit", "continue", code)
@@ -147,6 +150,8 @@ def describe_failure(ended: Ended) -> str:
         return ended.said
     if ended.code == 0:
         return "the launcher ended with 0, but the run is not complete"
+    if ended.code == LOST_HOST:
+        return "mpirun lost the connection to a host"
     if ended.code > 128:
         return f"the ranks were ended by signal {ended.code - 128}"
     return f"the ranks ended with exit code {ended.code}"
@@ -167,6 +172,16 @@ def failures_in_a_row(ended: Ended, past: Sequence[job_history.Event]) -> int:
         if (end.epoch, end.step) != (start.epoch, start.step):
             break
     return count
+
+
+def failures_without_gain(ended: Ended, past: Sequence[job_history.Event]) -> int:
+    """How many starts in a row have failed without a new checkpoint, this one included."""
+    if ended.new_checkpoint:
+        return 0
+    gained = [
+        end.outcome != "failed" or (end.epoch, end.step) != (start.epoch, start.step) for start, end in _pairs(past)
+    ]
+    return 1 + next((count for count, gain in enumerate(reversed(gained)) if gain), len(gained))
 
 
 def failed_alike(ended: Ended, past: Sequence[job_history.Event]) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from hvd_train.cluster.supervise.allocation import Allocation, place, rank_count
-from hvd_train.cluster.supervise.command import MARK, Launcher, launch, program
+from hvd_train.cluster.supervise.command import Launcher, launch, program
 from hvd_train.cluster.supervise.continuing import Continuation, FollowUp
 from hvd_train.cluster.supervise.hosts import HostCheck, is_here
+from hvd_train.cluster.supervise.leftovers import variables
 from hvd_train.cluster.supervise.limits import TimeLimit
 from hvd_train.cluster.supervise.policy import Decision, Ended, Rules, decide
 from hvd_train.cluster.supervise.record import Record
@@ -72,6 +73,14 @@ class Supervisor:
             time_limit_s=options.time_limit_s,
             max_total_s=options.rules.max_total_time_s,
         )
+        decision = self._to_the_end(agent, mark)
+        self._hosts.clean()
+        if decision.next == "continue":
+            return self._continuation.go_on(list(self._hosts.excluded))
+        return decision.code
+
+    def _to_the_end(self, agent: str, mark: str) -> Decision:
+        """Start the ranks until that can help no more."""
         while True:
             placed = self._plan()
             decision = self._one_start(placed, agent, mark) if placed else self._too_few()
@@ -79,10 +88,8 @@ class Supervisor:
             if decision.next == "restart" and (number := self._pause(decision.delay_s)) is not None:
                 decision = self._instead_of_a_restart(number)
                 self._tell(last_line(decision, self._task))
-            if decision.next == "continue":
-                return self._continuation.go_on(list(self._hosts.excluded))
             if decision.next != "restart":
-                return decision.code
+                return decision
 
     def _plan(self) -> dict[str, int]:
         """Ranks on each host for the next start; empty where there are too few hosts."""
@@ -139,7 +146,7 @@ class Supervisor:
         return decision
 
     def _start(self, placed: Mapping[str, int], agent: str, mark: str) -> Ranks:
-        environment = {**self._environment, MARK: mark}
+        environment = {**self._environment, **variables(mark, self._environment)}
         alone = self._allocation.is_this_machine
         command = launch(
             self._options.launcher,

@@ -102,6 +102,8 @@ class FakeWorld:
     """To commands, by their first word."""
     commands: list[list[str]] = field(default_factory=list)
     launched: list[list[str]] = field(default_factory=list)
+    asked: list[Mapping[str, Sequence[str]]] = field(default_factory=list)
+    """What the hosts were asked, each time."""
     started: list[FakeRanks] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -127,6 +129,7 @@ class FakeWorld:
         return self.started[-1]
 
     def ask(self, commands: Mapping[str, Sequence[str]], limit_s: float) -> Mapping[str, Answer]:
+        self.asked.append(commands)
         silent = self.silent.get(len(self.launched) + 1, set())
         return {host: Answer(255, "no route to host") if host in silent else OK for host in commands}
 

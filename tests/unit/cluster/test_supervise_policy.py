@@ -118,6 +118,14 @@ def test_decisions_in_a_job(end: Ended, history: list[Event], time_left_s: float
 def test_the_delay_doubles_with_each_restart() -> None:
     delays = [decide(ended(code=4), past(*[FAILED] * n), Rules(), continues=False).delay_s for n in range(3)]
     assert delays == [5.0, 10.0, 20.0]
+    gained = ("failed", (0, 0), (3, 0), "restart")
+    nothing = ("failed", (3, 0), (3, 0), "restart")
+    again = ended(code=4, started_from=AT_3, reached=AT_3)
+    after_gain = [
+        decide(again, past(gained, *[nothing] * n), Rules(max_restarts=9), continues=False).delay_s for n in range(3)
+    ]
+    assert after_gain == [5.0, 10.0, 20.0]
+    assert decide(ended(code=4, reached=AT_3), past(), Rules(), continues=False).delay_s == 0.0, "it made progress"
     many = Rules(max_restarts=100)
     assert decide(ended(code=4), past(*[FAILED] * 50), many, continues=False).delay_s == 60.0
 
