@@ -43,8 +43,11 @@ class HostCheck:
             if any(same_host(name, host.name) for name in names):
                 self._named[host.name] += 1
 
-    def available(self) -> tuple[Host, ...]:
-        """The hosts for the next start. All are asked; a host that was silent and answers again is back."""
+    def available(self, fewest: int = 1) -> tuple[Host, ...]:
+        """The hosts for the next start. All are asked; a host that was silent and answers again is back.
+
+        A host that answers is left out only where the others have slots for the `fewest` ranks.
+        """
         before = dict(self.excluded)
         line = sweep(self._mark, to_begin=True)
         questions = {host.name: self._question(host, line) for host in self._allocation.hosts}
@@ -57,7 +60,7 @@ class HostCheck:
         answering = [host for host in self._allocation.hosts if host.name not in self.excluded]
         often = [host.name for host in answering if self._named[host.name] >= MOST_NAMINGS]
         # Somewhere the ranks have to run.
-        if len(often) < len(answering):
+        if sum(host.slots for host in answering if host.name not in often) >= fewest:
             self.excluded |= dict.fromkeys(often, f"its ranks died or fell silent {MOST_NAMINGS} times")
         for name in before.keys() - self.excluded.keys():
             self._tell(f"{name} answers again")

@@ -93,7 +93,7 @@ class Supervisor:
 
     def _plan(self) -> dict[str, int]:
         """Ranks on each host for the next start; empty where there are too few hosts."""
-        hosts, options = self._hosts.available(), self._options
+        hosts, options = self._hosts.available(self._fewest()), self._options
         slots = sum(host.slots for host in hosts)
         ranks = rank_count(slots, self._task.num_virtual_shards(slots), options.np)
         placed = place(hosts, ranks) if ranks >= self._fewest() else {}

@@ -157,6 +157,14 @@ def test_a_host_named_twice_is_left_out(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "job" / "hostfile").read_text() == "lab1 slots=4\n"
 
 
+def test_a_host_that_answers_stays_where_the_others_are_too_few(tmp_path: Path) -> None:
+    failed = [Script(4, named=frozenset({"lab2"})) for _ in range(3)]
+    options = Options(min_ranks=8, rules=Rules(max_restarts=9))
+    outcome = supervise(tmp_path, *failed, DONE, allocation=LAB, options=options)
+    assert outcome.code == 0
+    assert outcome.ranks == [8, 8, 8, 8]
+
+
 def test_a_new_checkpoint_forgets_what_was_named(tmp_path: Path) -> None:
     failed = [Script(4, named=frozenset({"lab2"}), checkpoint=(n, 0)) for n in range(1, 6)]
     outcome = supervise(tmp_path, *failed, DONE, allocation=LAB)
