@@ -31,6 +31,7 @@ KINDS = {
     "data describe": data_verbs.DescribeArguments,
     "hostfile check": arguments.HostfileCheckArguments,
     "hostfile convert": arguments.HostfileConvertArguments,
+    "hostfile job": arguments.HostfileJobArguments,
 }
 # Programs of the system that the pages use; what they are called with is not looked at.
 OF_THE_SYSTEM = {

@@ -217,3 +217,16 @@ class HostfileConvertArguments:
     """The file."""
     for_: Annotated[Literal["horovodrun", "mpirun"], tyro.conf.arg(name="for")]
     """The launcher to write it for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostfileJobArguments:
+    """Print the hosts of the batch job that this runs in as a hostfile. Slurm, PBS, Grid Engine and LSF.
+
+    Example:
+
+        hvd-train hostfile job > hosts
+    """
+
+    for_: Annotated[Literal["horovodrun", "mpirun"], tyro.conf.arg(name="for")] = "mpirun"
+    """The launcher to write it for."""

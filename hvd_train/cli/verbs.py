@@ -143,21 +143,9 @@ def data(argv: Sequence[str], placement: Placement) -> int:
 
 
 def hostfile(argv: Sequence[str], placement: Placement) -> int:
-    from hvd_train.cli.arguments import HostfileCheckArguments, HostfileConvertArguments
-    from hvd_train.hostfiles import forms
+    from hvd_train.cli import hostfile_verbs
 
-    verbs = {
-        "check": "the hosts of a file, and which launcher reads it as it is",
-        "convert": "write it for one launcher",
-    }
-    name, rest = chosen("hostfile", verbs, argv, placement)
-    if name == "check":
-        return tell(
-            placement,
-            forms.check(parse(HostfileCheckArguments, rest, placement, prog="hvd-train hostfile check").hostfile),
-        )
-    arguments = parse(HostfileConvertArguments, rest, placement, prog="hvd-train hostfile convert")
-    return tell(placement, forms.convert(arguments.hostfile, arguments.for_).rstrip("\n"))
+    return hostfile_verbs.hostfile(argv, placement)
 
 
 def supervise(argv: Sequence[str], placement: Placement) -> int:
@@ -187,7 +175,7 @@ VERBS: dict[str, tuple[str, Callable[[Sequence[str], Placement], int]]] = {
     "bench": ("measure how fast a recipe trains here, and where the time goes", bench),
     "tune": ("search the best distributed settings for a recipe here", tune),
     "doctor": ("report what is wrong with this machine or cluster", doctor),
-    "hostfile": ("check a hostfile, or write it for another launcher", hostfile),
+    "hostfile": ("check a hostfile, write it for another launcher, or print that of a batch job", hostfile),
 }
 
 

@@ -21,7 +21,8 @@ Launcher = Literal["horovodrun", "mpirun"]
 
 HOROVODRUN_LINE = re.compile(r"[A-Za-z0-9_.-]+ slots=[0-9]+")
 # Every other form that our parser takes was tried with mpirun 4.1.8, which refuses these.
-MPIRUN_REFUSES = re.compile(r":|\r|\b(?:ppn|slot|user)\s*=|^\ufeff")
+# The last are the lists of Grid Engine and LSF.
+MPIRUN_REFUSES = re.compile(r":|\r|\b(?:ppn|slot|user)\s*=|^\ufeff|^\s*\S+\s+\d")
 
 
 def write_hostfile(hosts: Iterable[Host], *, launcher: Launcher) -> str:

@@ -1,4 +1,4 @@
-"""Hostfiles: read what horovodrun and mpirun users write, and refuse the rest by file and line.
+"""Hostfiles: read what users of horovodrun and mpirun and batch schedulers write, and refuse the rest by file and line.
 
     hosts = read_hostfile(Path("hostfiles/lab"))     # or parse_host_list("node1:2,node2")
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from hvd_train.errors import HostfileError
+from hvd_train.hostfiles.job_lists import as_hostfile
 
 # What launchers call an option: Open MPI's words, Torque's ppn, and what is often written for them.
 MEANING = {
@@ -64,11 +65,9 @@ def read_hostfile(path: Path) -> tuple[Host, ...]:
 
 def parse_hostfile(text: str, source: str) -> tuple[Host, ...]:
     """As `read_hostfile`, of a text; `source` stands for the file's name in messages."""
-    hosts = []
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
-        content = line.split("#", 1)[0].strip()
-        if content:
-            hosts.append(_parse_line(content, f"{source}, line {number}"))
+    numbered = enumerate(text.removeprefix("\ufeff").split("\n"), start=1)
+    lines = [(number, content) for number, line in numbered if (content := line.split("#", 1)[0].strip())]
+    hosts = [_parse_line(content, f"{source}, line {number}") for number, content in as_hostfile(lines)]
     if not hosts:
         raise HostfileError(f"{source} names no host. It needs one line per host: node1 slots=2")
     return _without_duplicates(hosts)
