@@ -15,6 +15,10 @@ import pytest
 from pods import DOMAIN, WORKERS, Pods, pods, why_not
 from processes import Job
 
+from hvd_train.cluster.submit.script import OPEN_MPI
+from hvd_train.schedulers import manifests
+from hvd_train.schedulers.job import Resources
+
 RANK = Path(__file__).parent / "mpijob_rank.py"
 SLOW_S = 90.0
 
@@ -78,3 +82,27 @@ def test_the_launcher_knows_the_workers_by_the_key_of_the_job_alone(job: Pods, w
         finished = launched.wait(20)
     assert finished.code == 255
     assert "Host key verification failed" in finished.stderr
+
+
+def test_a_training_goes_on_after_the_eviction_of_a_worker(job: Pods) -> None:
+    """As Kubernetes does it: the launcher ends with 85 and is started again, and a new worker has the name of the old."""
+    resources = Resources(name="songs", num_hosts=2, ranks_per_host=2, time_limit_s=3600)
+    run = job.runs / "songs"
+    command = ["hvd-train", "supervise", "--np", "4", "--", "train", "--recipe", "debug", "--run-dir", str(run)]
+    document = manifests.manifest(resources, manifests.Pods(image="image", pvc="runs"), command, OPEN_MPI)
+    launcher = document["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][0]
+    variables = {each["name"]: each["value"] for each in launcher["env"]}
+    with job.worker(0, 10 * SLOW_S):
+        with (
+            job.worker(1, 5 * SLOW_S) as worker,
+            job.launch(*launcher["args"], timeout_s=5 * SLOW_S, env=variables) as first,
+        ):
+            first.wait_for("epoch  1/", 3 * SLOW_S)
+            terminate(worker)
+            saved = first.wait(SLOW_S)
+            assert saved.code == 85, saved
+            assert worker.wait(10).code == 143
+        with job.worker(1, 5 * SLOW_S), job.launch(*launcher["args"], timeout_s=5 * SLOW_S, env=variables) as again:
+            finished = again.wait(4 * SLOW_S)
+    assert finished.code == 0, finished
+    assert (run / "DONE").exists()
