@@ -52,6 +52,8 @@ class BatchScheduler(Scheduler):
     """What `hvd-train submit --on` calls it."""
     programs: ClassVar[tuple[str, ...]]
     """Commands that stand in one folder on PATH where it is installed. The first one submits."""
+    cancels_gently: ClassVar[bool] = False
+    """Whether `cancel_command` gives the job time for a checkpoint, so that no warning has to come before it."""
     is_detected: ClassVar[bool] = True
     """Whether these commands mean that the machine belongs to a cluster. `--on` names a scheduler without this."""
     imitates: ClassVar[tuple[str, ...]] = ()
@@ -163,6 +165,14 @@ class BatchScheduler(Scheduler):
     def is_unknown(self, errors: str) -> bool:
         """Whether a command failed because there is no such job, or no longer. Otherwise the scheduler may be down."""
         return any(words in errors for words in self.no_such_job)
+
+    def verdict(self, output: str, job_id: str) -> Literal["complete", "failed"] | None:
+        """How a job that is gone has ended, from the same output. None where the scheduler forgets it."""
+        return None
+
+    def forget_command(self, job_id: str) -> list[str] | None:
+        """Removes a job that has ended, so that one of the same id can be submitted. None where ids are always new."""
+        return None
 
     @abstractmethod
     def cancel_command(self, job_id: str) -> list[str]:

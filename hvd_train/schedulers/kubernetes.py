@@ -9,7 +9,7 @@ import json
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hvd_train.errors import UserError
 from hvd_train.hostfiles import Host, read_hostfile
@@ -32,6 +32,7 @@ class Kubernetes(BatchScheduler):
     continuation = "exit-code"
     submits_by_stdin = True
     survives_lost_hosts = True
+    cancels_gently = True
     task_variable = "JOB_COMPLETION_INDEX"
 
     def job(self, environment: Mapping[str, str]) -> Job | None:
@@ -95,13 +96,20 @@ class Kubernetes(BatchScheduler):
         true = _conditions(found) if found else {}
         return next(reversed(true.values()), "")
 
+    def verdict(self, output: str, job_id: str) -> Literal["complete", "failed"] | None:
+        found = _parse(output)
+        true = _conditions(found) if found else {}
+        if {"Complete", "Succeeded"} & set(true):
+            return "complete"
+        return "failed" if "Failed" in true else None
+
+    def forget_command(self, job_id: str) -> list[str]:
+        # Until its pods are gone too: new ones have the same names.
+        return ["kubectl", "delete", *_target(job_id), "--ignore-not-found", "--cascade=foreground"]
+
     def cancel_command(self, job_id: str) -> list[str]:
         # The pods get SIGTERM, and the time that the manifest gives them for a checkpoint.
         return ["kubectl", "delete", *_target(job_id), "--wait=false"]
-
-    def warn_command(self, job_id: str) -> list[str]:
-        # tini, the first process of the pod, passes the signal on. `kill` is bash's own: the image has no other.
-        return ["kubectl", "exec", *_pod(job_id), "--", "bash", "-c", "kill -USR1 1"]
 
     def log_command(self, job_id: str, *, follow: bool = False) -> list[str]:
         """Prints the output of the command."""

@@ -152,6 +152,8 @@ def status(arguments: StatusArguments, placement: Placement) -> int:
 
 def logs(arguments: LogsArguments, placement: Placement) -> int:
     found = jobs.selected(arguments.id, arguments.runs)
+    if len(found) == 1 and (code := jobs.pod_logs(found[0], follow=arguments.follow)) is not None:
+        return 0 if code == 0 else 1
     if not arguments.follow:
         jobs.print_logs(found, _write)
         return 0
@@ -175,7 +177,10 @@ def cancel(arguments: CancelArguments, placement: Placement) -> int:
 def resume(arguments: ResumeArguments, placement: Placement) -> int:
     for submitted, members in jobs.resume_runs(jobs.selected(arguments.id, arguments.runs)):
         names = ", ".join(near(run.run_dir.path) for run in members)
-        tell(placement, f"{names} was submitted again as job {submitted.id}; log {near(submitted.logs[0])}")
+        log = (
+            f"log {near(submitted.logs[0])}" if submitted.logs else f"hvd-train jobs logs {submitted.id} prints its log"
+        )
+        tell(placement, f"{names} was submitted again as job {submitted.id}; {log}")
     return 0
 
 

@@ -1,5 +1,6 @@
 from .cancelling import cancel_runs as cancel_runs
 from .following import Follower as Follower
+from .following import pod_logs as pod_logs
 from .following import print_logs as print_logs
 from .found import JobRun as JobRun
 from .found import find_runs as find_runs
@@ -14,6 +15,7 @@ __all__ = [
     "Status",
     "cancel_runs",
     "find_runs",
+    "pod_logs",
     "print_logs",
     "resume_runs",
     "selected",

@@ -52,7 +52,10 @@ def _save(live: Sequence[Status], tell: Tell) -> None:
     """Warn the running jobs that can save, and wait until they have, for SAVE_LIMIT_S at most."""
     began, warned = time.time(), []
     for one in live:
-        command = scheduler_named(one.run.spec.scheduler).warn_command(one.run.id)
+        scheduler_of_run = scheduler_named(one.run.spec.scheduler)
+        command = scheduler_of_run.warn_command(one.run.id)
+        if scheduler_of_run.cancels_gently:
+            continue
         if one.word != "running" or one.run.spec.verb != "train":
             continue
         if command is None:

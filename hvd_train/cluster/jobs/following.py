@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hvd_train.cluster.jobs.found import JobRun, run_in
 from hvd_train.cluster.jobs.judged import Scheduler, Status, status_of
-from hvd_train.errors import UserError
+from hvd_train.errors import MissingEnvironment, UserError
+from hvd_train.schedulers import Kubernetes, scheduler_named
 
 POLL_S = 0.5
 ASK_EVERY_S = 15.0
@@ -30,6 +32,23 @@ def print_logs(runs: Sequence[JobRun], write: Write) -> None:
         if len(logs) > 1:
             write(f"==> {log} <==\n".encode())
         Tail(log).copy(write)
+
+
+def pod_logs(run: JobRun, *, follow: bool) -> int | None:
+    """Print what Kubernetes keeps of the output, by kubectl and to our own output. Its exit code.
+
+    None where the job is one of another scheduler, which writes files. Raises MissingEnvironment.
+    """
+    scheduler = scheduler_named(run.spec.scheduler)
+    if not isinstance(scheduler, Kubernetes):
+        return None
+    command = scheduler.log_command(run.id, follow=follow)
+    try:
+        return subprocess.run(command, check=False).returncode
+    except OSError as error:
+        raise MissingEnvironment(
+            f"{command[0]} cannot be started ({error.strerror}). The log of {run.id} is with it."
+        ) from None
 
 
 class Tail:

@@ -69,6 +69,10 @@ class Scheduler:
         output = self._answers[command]
         return scheduler.state(output, job_id), scheduler.reason(output, job_id)
 
+    def verdict(self, scheduler: BatchScheduler, job_id: str) -> str | None:
+        """How a job has ended that was asked for. None where the scheduler has forgotten it."""
+        return scheduler.verdict(self._answers.get(tuple(scheduler.status_command(job_id)), ""), job_id)
+
 
 def statuses(runs: Iterable[JobRun]) -> tuple[list[Status], list[str]]:
     """The status of each run, and what kept a scheduler from answering."""
@@ -95,7 +99,12 @@ def status_of(run: JobRun, scheduler: Scheduler) -> Status:
         now = run_in(run.run_dir.path) or run
         if now.ids != run.ids:
             return status_of(now, scheduler)
-        return Status(now, "complete", "") if now.is_complete else _ended(now)
+        if now.is_complete:
+            return Status(now, "complete", "")
+        verdict = scheduler.verdict(driver, run.id)
+        if verdict is None or now.was_cancelled:
+            return _ended(now)
+        return Status(now, "complete", "") if verdict == "complete" else Status(now, "failed", reason)
     if state == "running":
         return Status(run, "running", _since(run))
     return Status(run, "pending" if state == "pending" else "ending", reason)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from hvd_train.cluster.commands import ask
 from hvd_train.cluster.jobs.found import JobRun
 from hvd_train.cluster.jobs.judged import statuses
 from hvd_train.cluster.submit import checks, queue
 from hvd_train.cluster.submit.spec import JobSpec, Task
 from hvd_train.errors import UserError
+from hvd_train.schedulers import scheduler_named
 
 
 def resume_runs(runs: Sequence[JobRun]) -> list[tuple[queue.Submitted, Sequence[JobRun]]]:
@@ -26,6 +28,9 @@ def resume_runs(runs: Sequence[JobRun]) -> list[tuple[queue.Submitted, Sequence[
         raise UserError(f"There is nothing to resume: {states}.")
     for run in again:
         checks.require_free(run.spec)
+    for run in again:
+        if command := scheduler_named(run.spec.scheduler).forget_command(run.id):
+            ask(command)
     return [(queue.submit(queue.prepare(spec)), members) for spec, members in _jobs(again)]
 
 

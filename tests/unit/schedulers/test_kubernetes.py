@@ -75,7 +75,10 @@ def test_commands() -> None:
     assert KUBERNETES.cancel_command(job) == ["kubectl", "delete", "jobs.batch/songs", "--wait=false"]
     assert KUBERNETES.log_command(mpijob) == ["kubectl", "logs", "job/songs-launcher", "--namespace=team"]
     assert KUBERNETES.log_command(job, follow=True) == ["kubectl", "logs", "job/songs", "--follow"]
-    assert KUBERNETES.warn_command(job) == ["kubectl", "exec", "job/songs", "--", "bash", "-c", "kill -USR1 1"]
+    assert KUBERNETES.warn_command(job) is None  # cancelling is gentle enough
+    assert KUBERNETES.forget_command(job) == [
+        *("kubectl", "delete", "jobs.batch/songs", "--ignore-not-found", "--cascade=foreground")
+    ]
 
 
 @pytest.mark.parametrize("job_id", ["123", "songs", "pod_songs", "job_"])
@@ -116,6 +119,22 @@ CREATED, RUNNING = ("Created", "True"), ("Running", "True")
 )
 def test_the_state(output: str, state: str) -> None:
     assert KUBERNETES.state(output, "mpijob_songs") == state
+
+
+@pytest.mark.parametrize(
+    ("output", "verdict"),
+    [
+        ("", None),
+        (answer("MPIJob", CREATED, ("Succeeded", "True"), completionTime="x"), "complete"),
+        # An evicted worker, and an end on the others.
+        (answer("MPIJob", ("Failed", "True"), ("Succeeded", "True"), completionTime="x"), "complete"),
+        (answer("MPIJob", CREATED, ("Failed", "True"), completionTime="x"), "failed"),
+        (answer("Job", ("Complete", "True"), succeeded=1), "complete"),
+        (answer("Job", ("Failed", "True"), failed=4), "failed"),
+    ],
+)
+def test_the_end_that_kubernetes_remembers(output: str, verdict: str | None) -> None:
+    assert KUBERNETES.verdict(output, "mpijob_songs") == verdict
 
 
 def test_the_reason_is_the_last_condition_that_holds() -> None:
