@@ -76,6 +76,9 @@ cluster: setup ## the same, and the long trials
 bench: setup ## measure everything in docs/reference/performance-log.md (half an hour; nothing else should run)
 	@$(WITH_ENV) benchmarks/performance.sh
 
+kills: setup ## 100 faults under hvd-train supervise, half of them on two hosts, as root (half an hour; nothing else should run)
+	@$(WITH_ENV) python benchmarks/kills.py --out benchmarks/results && python benchmarks/performance_tables.py
+
 check: setup ## a two-rank smoke run of the debug recipe
 	@$(WITH_ENV) horovodrun -np 2 hvd-train train --recipe debug --run-dir "$$(mktemp -d)/run"
 

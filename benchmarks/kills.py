@@ -17,7 +17,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,10 @@ from records import check, header, run, save
 from hvd_train.cluster.supervise import leftovers
 from hvd_train.runs import RunDir
 
+# Steps from one checkpoint to the next. A save that a fault interrupts does not count, and a save waits for the one before:
+# less than two intervals are lost.
 EVERY = 25
+LOST_AT_MOST = 2 * EVERY
 TRAIN = [
     *("train", "--recipe", "debug", "--num-songs", "40000", "--global-batch-size", "256"),
     *("--filters", "32", "32", "--dense-units", "128", "--conv-dropout", "0.2", "--dense-dropout", "0.5"),
@@ -47,10 +50,23 @@ LIMIT_S = 7200.0
 LAST_STEP_S = 600.0
 
 
-def flags(given: argparse.Namespace, faults: int, run_dir: Path) -> list[str]:
-    epochs = max(2, round(faults * given.epochs_per_fault))
-    limits = ["--num-epochs", str(epochs), "--watchdog-s", f"{given.watchdog_s:g}"]
-    return [*TRAIN, *limits, "--run-dir", str(run_dir)]
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A run with faults, and one without."""
+
+    faults: int
+    seed: int = 0
+    epochs_per_fault: float = 3.0
+    """How long the run is."""
+    watchdog_s: float = 10.0
+
+    @property
+    def epochs(self) -> int:
+        return max(2, round(self.faults * self.epochs_per_fault))
+
+    def train(self, run_dir: RunDir) -> list[str]:
+        limits = ["--num-epochs", str(self.epochs), "--watchdog-s", f"{self.watchdog_s:g}"]
+        return [*TRAIN, *limits, "--run-dir", str(run_dir.path)]
 
 
 def undisturbed(at: Place, train: list[str], run_dir: RunDir) -> float:
@@ -96,7 +112,7 @@ def disturbed(place: Place, train: list[str], run_dir: RunDir, faults: list[Faul
         "seconds": round(time.monotonic() - began, 1),
         "processes_left": [*finished.left_behind, *(f"{p.pid} {p.name()}" for p in place.processes())],
         **story.summary(costs),
-        "faults": [{**asdict(cost), "time": round(one.time, 3)} for one, cost in zip(struck, costs, strict=True)],
+        "each": [{**asdict(cost), "time": round(one.time, 3)} for one, cost in zip(struck, costs, strict=True)],
     }
 
 
@@ -113,26 +129,23 @@ def own_places(run_dir: RunDir) -> list[str]:
     return [folder for folder in leftovers.places(mark) if Path(folder).exists()]
 
 
-def measure_at(place: Place, given: argparse.Namespace, faults: int, kinds: dict[Kind, int]) -> dict[str, Any]:
-    """One run with faults at a place, and the one without."""
+def measure_at(place: Place, trial: Trial, kinds: dict[Kind, int]) -> dict[str, Any]:
+    """One run with faults at a place, and the one without. SystemExit where one of them does not come to its end."""
     calm, stormy = RunDir(place.root / "undisturbed"), RunDir(place.root / "run")
-    train = flags(given, faults, calm.path)
-    epochs = int(train[train.index("--num-epochs") + 1])
-    told(f"{place.hosts}: {epochs} epochs undisturbed")
-    seconds = undisturbed(place, train, calm)
+    told(f"{place.hosts}: {trial.epochs} epochs undisturbed")
+    seconds = undisturbed(place, trial.train(calm), calm)
     left_before = place.leftovers()
-    told(f"{place.hosts}: {seconds:.0f} s; now with {faults} faults")
+    told(f"{place.hosts}: {seconds:.0f} s; now with {trial.faults} faults")
     with beside(calm.path).open() as file:
         steps = max(event.get("done", 0) for event in story.read(file))
-    planned = plan(faults, given.seed, kinds=kinds, size=place.size, steps=steps)
-    seen = disturbed(place, flags(given, faults, stormy.path), stormy, planned)
+    planned = plan(trial.faults, trial.seed, kinds=kinds, size=place.size, steps=steps)
+    seen = disturbed(place, trial.train(stormy), stormy, planned)
     return {
-        "seed": given.seed,
+        **asdict(trial),
         "ranks": place.size,
-        "epochs": epochs,
+        "epochs": trial.epochs,
         "steps": steps,
         "checkpoint_every_steps": EVERY,
-        "watchdog_s": given.watchdog_s,
         "undisturbed_s": round(seconds, 1),
         "differences": differences(stormy, calm),
         "files_left": [*temporary_files(stormy), *own_places(stormy), *(set(place.leftovers()) - set(left_before))],
@@ -177,7 +190,10 @@ def main() -> None:
     for index, name in enumerate(names):
         faults = given.faults // len(names) + (index < given.faults % len(names))
         with place_of(name, given) as (place, kinds):
-            part = parts[place.hosts] = measure_at(place, given, faults, kinds)
+            trial = Trial(
+                faults=faults, seed=given.seed, epochs_per_fault=given.epochs_per_fault, watchdog_s=given.watchdog_s
+            )
+            part = parts[place.hosts] = measure_at(place, trial, kinds)
             told(verdict(place.hosts, part))
         # A place that is measured alone replaces its part in the file of the day.
         save(given.out, "kills", {**header(), "parts": parts}, again=parts, tables=["parts"])

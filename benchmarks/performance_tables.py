@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pages import DOCS, NotMeasured, cpu_of, date_of, machine_of, newest, results, table
+from recovery_tables import faults, kills, recovery
 
 PAGES = (
     DOCS / "how-to" / "performance.md",
     DOCS / "reference" / "performance-log.md",
     DOCS / "reference" / "dataset-directory.md",
     DOCS / "concepts" / "synthetic-songs.md",
+    DOCS / "concepts" / "failures.md",
 )
 
 
@@ -242,7 +244,7 @@ TABLES = {
     f.__name__: f
     for f in (
         *(peers, settings, shares, threads, timeline, operations, replacements, start, targets, scaling, allreduce),
-        *(synthetic_songs, data_convert),
+        *(synthetic_songs, data_convert, kills, faults, recovery),
     )
 }
 

@@ -54,7 +54,7 @@ class SuperviseArguments:
     max_restarts: int = 3
     """Restarts in a row without a new checkpoint. 0: none at all."""
     restart_delay: float = 5.0
-    """Seconds before the first restart. Each further one without a new checkpoint waits twice as long."""
+    """Seconds before a restart where the last start made no new checkpoint. Each further one waits twice as long."""
     max_requeues: int = 20
     """How often another batch job may go on with the run."""
     max_total_time: str | None = None

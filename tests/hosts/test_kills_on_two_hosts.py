@@ -1,0 +1,27 @@
+"""A supervised run on two hosts meets every kind of fault, a lost host too, and ends as an undisturbed one, bit for bit."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+from two_hosts import why_not
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.mark.timeout(1800)
+def test_eight_faults_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    if reason := why_not():
+        pytest.skip(reason)
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    kills, places = importlib.import_module("kills"), importlib.import_module("faults.places")
+    plan = importlib.import_module("faults.plan")
+    with places.both_hosts(1) as place:
+        seen = kills.measure_at(place, kills.Trial(faults=8, epochs_per_fault=1.0, seed=1), plan.TWO_HOSTS)
+    assert seen["differences"] == []
+    assert seen["processes_left"] == []
+    assert seen["files_left"] == []
+    assert {one["fault"]["kind"] for one in seen["each"]} == set(plan.KINDS)
+    assert seen["lost_steps"]["max"] <= kills.LOST_AT_MOST
