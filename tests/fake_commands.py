@@ -123,9 +123,18 @@ def named(memory: dict[str, Any], arguments: list[str]) -> list[str]:
     return [job_id for job_id in memory["jobs"] if job_id == wanted or (whole and job_id.startswith(f"{wanted}_"))]
 
 
-def unknown(call: Call) -> int:
-    print(f"{call.name}: error: Invalid job id specified: {' '.join(call.arguments)}", file=sys.stderr)
-    return 1
+def unknown(scheduler: str, call: Call) -> int:
+    given = call.arguments[-1] if call.arguments else ""
+    texts = {
+        "slurm": "slurm_load_jobs error: Invalid job id specified",
+        "pbs": f"{call.name}: Unknown Job Id {given}.head",
+        "sge": f"Following jobs do not exist: \n{given}"
+        if call.name == "qstat"
+        else f'denied: job "{given}" does not exist',
+        "lsf": f"Job <{given}> is not found",
+    }
+    print(texts[scheduler], file=sys.stderr)
+    return 153 if scheduler == "pbs" else 255 if scheduler == "lsf" else 1
 
 
 def show(scheduler: str, memory: dict[str, Any], call: Call, signals: list[tuple[int, int]]) -> int:
@@ -137,7 +146,7 @@ def show(scheduler: str, memory: dict[str, Any], call: Call, signals: list[tuple
     ids = named(memory, call.arguments)
     listed = [(job_id, memory["jobs"][job_id]) for job_id in ids if memory["jobs"][job_id]["state"] in LISTED]
     if not ids or (not listed and scheduler in ("pbs", "sge")):
-        return unknown(call)
+        return unknown(scheduler, call)
     if scheduler == "sge":
         print(sge_answer(listed))
     elif scheduler == "pbs":
@@ -200,7 +209,7 @@ def cancel(scheduler: str, memory: dict[str, Any], call: Call, signals: list[tup
     """scancel, qdel, qsig, bkill, scontrol requeue and brequeue."""
     ids = [job_id for job_id in named(memory, call.arguments) if memory["jobs"][job_id]["state"] in LISTED]
     if not ids:
-        return unknown(call)
+        return unknown(scheduler, call)
     warning = "USR1" in " ".join(call.arguments)
     for job in (memory["jobs"][job_id] for job_id in ids):
         if job["pid"]:

@@ -68,7 +68,7 @@ class BatchScheduler(Scheduler):
     """Whether `submit_command` reads the script from its standard input."""
     survives_lost_hosts: ClassVar[bool] = False
     """Whether a job can go on in its allocation when one of its hosts is lost."""
-    no_such_job: ClassVar[tuple[str, ...]]
+    no_such_job: ClassVar[tuple[str, ...]] = ()
     """What its commands print, among other words, about a job that has ended or never was."""
     task_variable: ClassVar[str]
     """The variable that holds the number of a task, in each task of a job array."""
@@ -164,7 +164,7 @@ class BatchScheduler(Scheduler):
 
     def is_unknown(self, errors: str) -> bool:
         """Whether a command failed because there is no such job, or no longer. Otherwise the scheduler may be down."""
-        return any(words in errors for words in self.no_such_job)
+        return any(words.lower() in errors.lower() for words in self.no_such_job)
 
     def verdict(self, output: str, job_id: str) -> Literal["complete", "failed"] | None:
         """How a job that is gone has ended, from the same output. None where the scheduler forgets it."""

@@ -33,6 +33,7 @@ class Kubernetes(BatchScheduler):
     submits_by_stdin = True
     survives_lost_hosts = True
     cancels_gently = True
+    no_such_job = ("(NotFound)",)
     task_variable = "JOB_COMPLETION_INDEX"
 
     def job(self, environment: Mapping[str, str]) -> Job | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from hvd_train.cluster.commands import answer_of
 from hvd_train.cluster.jobs.found import JobRun, run_in, seconds_of
-from hvd_train.cluster.jobs.judged import NO_SUCH_JOB, Scheduler, Status, status_of
+from hvd_train.cluster.jobs.judged import Scheduler, Status, status_of
 from hvd_train.errors import UserError
 from hvd_train.runs import job_history
 from hvd_train.schedulers import BatchScheduler, scheduler_named
@@ -118,7 +118,7 @@ def _cancel(scheduler: BatchScheduler, job_id: str) -> None:
     """Raises UserError where the scheduler refuses. A job that has just ended is no refusal."""
     command = scheduler.cancel_command(job_id)
     answer = answer_of(command)
-    if answer.code != 0 and not NO_SUCH_JOB.search(answer.errors + answer.output):
+    if answer.code != 0 and not scheduler.is_unknown(answer.errors + answer.output):
         raise UserError(
             f"{command[0]} refused (exit code {answer.code}) and printed: {answer.said}. {job_id} is still in the queue."
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -16,10 +15,6 @@ from hvd_train.schedulers import BatchScheduler, scheduler_named
 Word = Literal[
     "complete", "pending", "running", "ending", "stopped", "cancelled", "saved", "failed", "lost", "ended", "unknown"
 ]
-# What a scheduler prints of a job that it does not list any more, and ends with an error.
-NO_SUCH_JOB = re.compile(
-    r"invalid job id|unknown job id|not found|do(es)? not exist|has finished|no matching job", re.I
-)
 QUEUED: tuple[Word, ...] = ("pending", "running", "ending")
 
 
@@ -57,7 +52,7 @@ class Scheduler:
         try:
             if command not in self._answers:
                 answer = answer_of(command)
-                if answer.code != 0 and not NO_SUCH_JOB.search(answer.errors + answer.output):
+                if answer.code != 0 and not scheduler.is_unknown(answer.errors + answer.output):
                     self.problems[scheduler.name] = (
                         f"{scheduler.name} does not answer: {command[0]} ended with {answer.code} and printed: {answer.said}"
                     )
