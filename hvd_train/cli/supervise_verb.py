@@ -93,7 +93,7 @@ def supervised(arguments: SuperviseArguments, task: supervising.Task, allocation
         return supervising.Supervisor(
             task,
             allocation,
-            options_of(arguments, repeatable=task.repeatable),
+            options_of(arguments, allocation, repeatable=task.repeatable),
             world,
             environment=supervising.environment(),
             tell=lambda text: tell(text, task.run_dir),
@@ -110,14 +110,20 @@ def require_possible(arguments: SuperviseArguments) -> None:
             raise UserError(f"--{name.replace('_', '-')} {value}: it is a number from {smallest} on.")
 
 
-def options_of(arguments: SuperviseArguments, *, repeatable: bool) -> supervising.Options:
+def options_of(
+    arguments: SuperviseArguments, allocation: supervising.Allocation, *, repeatable: bool
+) -> supervising.Options:
     total = arguments.max_total_time
     limit = arguments.time
+    patience = supervising.Patience()
+    if allocation.scheduler is not None and allocation.scheduler.cancels_gently:
+        patience = patience.with_notice(arguments.warn)
     return supervising.Options(
         np=arguments.np,
         min_ranks=arguments.min_ranks,
         launcher=arguments.launcher,
         warn_s=arguments.warn,
+        patience=patience,
         time_limit_s=seconds_of(limit, "--time") if limit else None,
         rules=supervising.Rules(
             max_restarts=arguments.max_restarts if repeatable else 0,

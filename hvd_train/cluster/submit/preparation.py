@@ -186,7 +186,8 @@ def supervise_flags(settings: Settings, resources: Resources, *, has_timer: bool
     launcher = () if settings.launcher == "mpirun" else ("--launcher", settings.launcher)
     return (
         *("--np", str(resources.num_hosts * resources.ranks_per_host)),
-        *(("--time", clock(resources.time_limit_s), "--warn", str(settings.warn)) if has_timer else ()),
+        *(("--time", clock(resources.time_limit_s)) if has_timer else ()),
+        *("--warn", str(settings.warn)),
         *("--max-restarts", str(settings.max_restarts)),
         *("--max-requeues", str(settings.max_requeues)),
         *launcher,

@@ -10,10 +10,12 @@ from .supervisor import Options as Options
 from .supervisor import Supervisor as Supervisor
 from .task import Task as Task
 from .task import Verb as Verb
+from .watch import Patience as Patience
 
 __all__ = [
     "Allocation",
     "Options",
+    "Patience",
     "Rules",
     "Supervisor",
     "Task",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import signal
 from collections.abc import Callable
@@ -28,6 +29,10 @@ class Patience:
     """From the start of the launcher to its first rank here."""
     linger_s: float = 30.0
     """From the end of the last rank here, or the end of the run, to that of the launcher."""
+
+    def with_notice(self, notice_s: float) -> Patience:
+        """Where so many seconds are between SIGTERM and SIGKILL: all of them but the last ten are for the checkpoint."""
+        return dataclasses.replace(self, stop_s=max(self.stop_s, notice_s - 10.0))
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def test_what_a_dry_run_prints_is_submitted(place: Path, capsys: pytest.CaptureF
     document = yaml.safe_load(printed)
     launcher = document["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][0]
     assert launcher["args"] == [
-        *("hvd-train", "supervise", "--np", "4", "--max-restarts", "3", "--max-requeues", "20"),
+        *("hvd-train", "supervise", "--np", "4", "--warn", "120", "--max-restarts", "3", "--max-requeues", "20"),
         *("--", "train", "--data", "/runs/songs.csv", "--seed", "3", "--run-dir", "/runs/songs"),
     ]
     out = capsys.readouterr().out
