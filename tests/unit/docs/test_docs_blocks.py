@@ -22,7 +22,7 @@ else:
     import tomli as tomllib
 
 BLOCKS = [block for page in docs_pages.pages() for block in docs_pages.blocks(page)]
-LANGUAGES = {"sh", "python", "text", "toml", "diff", "dockerfile", "ini"}
+LANGUAGES = {"sh", "python", "text", "toml", "yaml", "diff", "dockerfile", "ini"}
 
 
 def of(language: str) -> list[docs_pages.Block]:
