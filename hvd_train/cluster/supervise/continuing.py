@@ -63,6 +63,12 @@ class Continuation:
         self._try(lambda: self._submit(follow_up, job_id, excluded))
         return TO_BE_CONTINUED
 
+    def final(self, code: int) -> int:
+        """The exit code with which nothing goes on. Some schedulers would queue a job again that ends with 85."""
+        scheduler = self._allocation.scheduler
+        goes_on_by_code = scheduler is not None and scheduler.continuation == "exit-code"
+        return 1 if goes_on_by_code and code == TO_BE_CONTINUED else code
+
     def _submit(self, follow_up: FollowUp, job_id: str, excluded: Sequence[str]) -> str:
         """Why it failed; empty where it did not."""
         try:

@@ -77,7 +77,7 @@ class Supervisor:
         self._hosts.clean()
         if decision.next == "continue":
             return self._continuation.go_on(list(self._hosts.excluded))
-        return decision.code
+        return self._continuation.final(decision.code)
 
     def _to_the_end(self, agent: str, mark: str) -> Decision:
         """Start the ranks until that can help no more."""

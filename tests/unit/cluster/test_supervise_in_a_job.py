@@ -114,6 +114,14 @@ def test_nothing_gained_is_not_continued(tmp_path: Path) -> None:
     assert outcome.ends == [("failed", "give-up")]
 
 
+@pytest.mark.parametrize(("name", "code"), [("LSF", 1), ("Slurm", 85)])
+def test_a_job_that_gives_up_is_not_queued_again_for_its_exit_code(name: str, code: int, tmp_path: Path) -> None:
+    """bsub -Q 85 goes by the code alone, and so does a Job of Kubernetes."""
+    outcome = supervise(tmp_path, Script(code=85, saves=None), allocation=job_of(name))
+    assert outcome.ends == [("saved", "give-up")]
+    assert outcome.code == code
+
+
 def test_a_hostlist_takes_precedence_over_the_job(tmp_path: Path) -> None:
     environment = {"SLURM_JOB_ID": "17", "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_TASKS_PER_NODE": "2(x2)"}
     assert find_allocation(environment, hosts=None, hostfile=None).hosts == HOSTS
