@@ -13,7 +13,7 @@ from hvd_train.schedulers.allocation import allocated, lines_of
 from hvd_train.schedulers.base import BatchScheduler, LaunchAgent, State, get, whole_number
 from hvd_train.schedulers.forms import clock, job_name, quoted, split_id, with_brackets, with_underscore
 from hvd_train.schedulers.job import Job, Resources
-from hvd_train.schedulers.shares import cpus_of_pbs
+from hvd_train.schedulers.shares import CPUS_PER_RANK, cpus_of_pbs
 
 # B is an array with tasks that have begun. E is exiting, F finished, X an expired task of an array.
 STATES: Mapping[str, State] = {
@@ -31,7 +31,7 @@ TMRSH = """\
 if ! command -v pbs_tmrsh >/dev/null; then
     conf=${PBS_CONF_FILE:-/etc/pbs.conf}
     [ -r "$conf" ] && . "$conf"
-    PATH=$PATH:${PBS_EXEC:-/opt/pbs}/bin
+    PATH=$PATH:${PBS_EXEC:-/opt/pbs}/bin:$PBS_O_PATH
 fi
 given=$1
 shift
@@ -81,6 +81,8 @@ class Pbs(BatchScheduler):
             f"-l place=scatter{':excl' if resources.exclusive else ''}",
             f"-l walltime={clock(resources.time_limit_s)}",
         ]
+        if cpus > 1:
+            options.append(f"-v {CPUS_PER_RANK}={cpus}")
         if resources.queue:
             options.append(f"-q {resources.queue}")
         if resources.account:

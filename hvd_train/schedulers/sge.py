@@ -12,10 +12,8 @@ from hvd_train.schedulers.allocation import allocated, lines_of
 from hvd_train.schedulers.base import BatchScheduler, LaunchAgent, State, foremost, get, whole_number
 from hvd_train.schedulers.forms import clock, job_name, quoted, share, split_id
 from hvd_train.schedulers.job import Job, Resources
-from hvd_train.schedulers.shares import cpus_of_grid_engine
+from hvd_train.schedulers.shares import CPUS_PER_RANK, cpus_of_grid_engine
 
-# Grid Engine gives slots, which are CPUs, and does not know how many of them a rank has.
-CPUS_PER_RANK = "HVD_TRAIN_CPUS_PER_RANK"
 LIMIT = re.compile(r"<CE_name>h_rt</CE_name>\s*<CE_valtype>\d+</CE_valtype>\s*<CE_stringval>(\d{1,9})</CE_stringval>")
 TASK_NUMBER = re.compile(r"<JAT_task_number>(\d+)</JAT_task_number>")
 STARTED = re.compile(r"<JAT_start_time>(\d{1,11})</JAT_start_time>")

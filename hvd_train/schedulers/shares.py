@@ -10,6 +10,9 @@ import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+# Job scripts of hvd_train say it where a rank has several CPUs and the scheduler does not tell.
+CPUS_PER_RANK = "HVD_TRAIN_CPUS_PER_RANK"
+
 
 def cpus_of_slurm(environment: Mapping[str, str], host: str, given: Mapping[str, int]) -> int | None:
     """`given` are the CPUs of the job by host. A step may have fewer of them."""
@@ -23,7 +26,8 @@ def cpus_of_slurm(environment: Mapping[str, str], host: str, given: Mapping[str,
 
 
 def cpus_of_pbs(environment: Mapping[str, str], host: str) -> int | None:
-    """NCPUS is the number of the first host. Others have as many for each line of the nodefile.
+    """NCPUS is the number of the first host, others have as many for each line of the nodefile. In our scripts it is that of
+    a rank, as `ompthreads` is, and CPUS_PER_RANK says so.
 
     Torque has no NCPUS, and its nodefile has a line for each core.
     """
@@ -33,6 +37,8 @@ def cpus_of_pbs(environment: Mapping[str, str], host: str) -> int | None:
     given = number_of(environment, "NCPUS")
     if not here:
         return given[0] if given else None
+    if per_rank := number_of(environment, CPUS_PER_RANK):
+        return here * per_rank[0]
     return max(here, here * given[0] // first) if given else here
 
 

@@ -1,4 +1,4 @@
-"""What the commands of schedulers print: ids, states, reasons and times. Those of Slurm and Grid Engine were recorded."""
+"""What the commands of schedulers print: ids, states, reasons and times. Those of Slurm, Grid Engine and PBS were recorded."""
 
 from __future__ import annotations
 
@@ -120,9 +120,10 @@ def test_the_commands_of_each_scheduler() -> None:
         (SLURM, "COMPLETING NodeDown\n", "1", "ending", ""),
         (SLURM, "REQUEUED BeginTime\n", "1", "pending", "BeginTime"),
         (SLURM, "", "2_5", "gone", ""),
-        (PBS, QSTAT_F, "12", "pending", "Not Running: Insufficient amount of resource: ncpus (R: 4 A: 2 T: 4)"),
+        (PBS, QSTAT_F, "12", "pending", "Not Running: Not enough free nodes available"),
         (PBS, QSTAT_F.replace("job_state = Q", "job_state = R"), "12", "running", ""),
-        (PBS, QSTAT_F.replace("job_state = Q", "job_state = H"), "12", "pending", "Not Running: Insufficient amount of resource: ncpus (R: 4 A: 2 T: 4)"),
+        (PBS, QSTAT_F.replace("job_state = Q", "job_state = H"), "12", "pending", "Not Running: Not enough free nodes available"),
+        (PBS, QSTAT_F.replace("nodes available", "nodes av\n\tailable"), "12", "pending", "Not Running: Not enough free nodes available"),
         (PBS, QSTAT_F.replace("job_state = Q", "job_state = B"), "12[]", "running", ""),
         (PBS, QSTAT_F.replace("job_state = Q", "job_state = X"), "12[3]", "gone", ""),
         (PBS, QSTAT_F.replace("job_state = Q", "job_state = E"), "12", "ending", ""),
@@ -166,9 +167,9 @@ RUNNING = QSTAT_F.replace("job_state = Q", "job_state = R").replace(
 @pytest.mark.parametrize(
     ("scheduler", "output", "job_id", "now", "seconds"),
     [
-        (PBS, RUNNING, "12", STARTED + 100, 1100),
+        (PBS, RUNNING, "12", STARTED + 100, 500),
         (PBS, RUNNING, "12", STARTED + 9999, 0),
-        (PBS, RUNNING.replace("stime", "xtime"), "12", STARTED + 100, 1174),
+        (PBS, RUNNING.replace("stime", "xtime"), "12", STARTED + 100, 574),
         (PBS, QSTAT_F.replace("Resource_List.walltime", "x"), "12", STARTED, None),
         (PBS, "", "12", STARTED, None),
         (SGE, PLAIN, "1", 1795835651 + 100, 500),

@@ -51,6 +51,8 @@ def test_each_scheduler_says_how_many(environment: dict[str, str], host: str, ex
         ("node1\nnode2\n", {"NCPUS": "4"}, (4, 4)),  # select=2:ncpus=4:mpiprocs=1
         ("node1.east\nnode1.east\nnode2.east\n", {"NCPUS": "4"}, (4, 2)),
         ("node1\nnode1\nnode2\n", {}, (2, 1)),  # Torque
+        # select=2:ncpus=6:mpiprocs=2:ompthreads=3: NCPUS is that of a rank then.
+        ("node1\nnode1\nnode2\nnode2\n", {"NCPUS": "3", "HVD_TRAIN_CPUS_PER_RANK": "3"}, (6, 6)),
         ("", {"NCPUS": "2"}, (2, 2)),
     ],
 )

@@ -3,6 +3,7 @@
 #PBS -l select=2:ncpus=12:mpiprocs=4:ompthreads=3:mem=16000mb
 #PBS -l place=scatter:excl
 #PBS -l walltime=25:01:01
+#PBS -v HVD_TRAIN_CPUS_PER_RANK=3
 #PBS -q long
 #PBS -A physics
 #PBS -j oe
