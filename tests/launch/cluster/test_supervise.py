@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,3 +82,43 @@ def test_the_weights_are_those_of_the_undisturbed_run(
     assert [(end.outcome, end.next) for end in ends(run_dir)] == [("failed", "restart"), ("done", "nothing")], finished
     assert "start 2 of" in finished.stdout
     assert same(weights(run_dir.path), undisturbed)
+
+
+SIGNALS = {
+    "a warning": (signal.SIGUSR1, 85, "saved"),
+    "SIGTERM": (signal.SIGTERM, 143, "stopped"),
+    "Ctrl-C": (signal.SIGINT, 130, "stopped"),
+}
+
+
+@pytest.mark.parametrize(
+    "how", [pytest.param(how, marks=() if how == "a warning" else pytest.mark.slow) for how in SIGNALS]
+)
+def test_a_signal_saves_and_the_same_command_goes_on(
+    how: str, supervised: tuple[Job, RunDir], undisturbed: dict[str, Any]
+) -> None:
+    job, run_dir = supervised
+    number, code, outcome = SIGNALS[how]
+    job.process.send_signal(number)
+    finished = job.wait(60)
+    assert finished.code == code, finished
+    assert not finished.left_behind
+    (end,) = ends(run_dir)
+    assert (end.outcome, end.next) == (outcome, "nothing")
+    assert end.epoch >= 2
+    assert "disconnected" not in finished.stderr
+    again = run(job.process.args, timeout_s=LIMIT_S)
+    assert f"start 2 of {run_dir.path}" in again.stdout
+    assert same(weights(run_dir.path), undisturbed)
+
+
+@pytest.mark.slow
+def test_a_killed_supervisor_takes_its_ranks_along(supervised: tuple[Job, RunDir], undisturbed: dict[str, Any]) -> None:
+    job, run_dir = supervised
+    job.process.kill()
+    finished = job.wait(20)
+    assert not finished.left_behind
+    run(job.process.args, timeout_s=LIMIT_S)
+    assert same(weights(run_dir.path), undisturbed)
+    report = json.loads(run_dir.report.read_text())
+    assert [start["outcome"] for start in report["starts"]] == [None, None]
