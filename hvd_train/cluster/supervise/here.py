@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
@@ -18,6 +17,8 @@ from typing import Any
 import psutil
 
 from hvd_train.cluster.supervise.chatter import Chatter
+from hvd_train.cluster.supervise.command import MARK
+from hvd_train.cluster.supervise.hosts import sweep
 from hvd_train.cluster.supervise.surroundings import Answer
 from hvd_train.cluster.supervise.watch import STOPS, WARNINGS
 from hvd_train.processes import is_launcher_command, jobs, oom_kills
@@ -25,8 +26,12 @@ from hvd_train.processes import is_launcher_command, jobs, oom_kills
 # A line without its end is passed on after so long: somebody may wait for an answer to it.
 PARTIAL_LINE_S = 0.2
 MOST_PARALLEL = 64
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
+# Waits for the end of this process, which holds the other end of its standard input. Then it ends the launcher ($1), which
+# ends its ranks, and after five seconds what is left. The kernel's own way, PR_SET_PDEATHSIG, sends a signal for each thread of
+# this process, and mpirun drops everything at a second SIGTERM.
+GUARD = """read -r _; kill -TERM "$1" 2>/dev/null
+for _ in 1 2 3 4 5 6 7 8 9 10; do sleep 0.5; kill -0 "$1" 2>/dev/null || break; done
+kill -KILL "$1" 2>/dev/null; """
 
 
 class Here:
@@ -111,13 +116,6 @@ class StartedRanks:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, local_ranks: bool) -> None:
         self._local_ranks = local_ranks
         self._program = next((part for part in command if part.endswith("/hvd-train")), command[-1])
-        parent = os.getpid()
-
-        def die_with_parent() -> None:
-            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os._exit(143)
-
         self._chatter = Chatter()
         self._process = subprocess.Popen(
             list(command),
@@ -125,8 +123,8 @@ class StartedRanks:
             stderr=subprocess.PIPE,
             env=dict(environment),
             start_new_session=True,
-            preexec_fn=die_with_parent,
         )
+        self._guard = start_guard(self._process.pid, environment.get(MARK, ""))
         self._reader = threading.Thread(target=self._pass_on, name="hvd_train stderr", daemon=True)
         self._reader.start()
 
@@ -134,6 +132,7 @@ class StartedRanks:
         code = self._process.poll()
         if code is None:
             return None
+        end_guard(self._guard)
         # What the ranks said last is read before their end is judged; what they left behind may hold it open.
         self._reader.join(1.0)
         return 128 - code if code < 0 else code
@@ -192,6 +191,27 @@ class StartedRanks:
                 _write(self._chatter.rest().encode(errors="surrogateescape") + partial)
                 self._process.stderr.close()
                 return
+
+
+def start_guard(pid: int, mark: str) -> subprocess.Popen[bytes]:
+    """A process that ends the launcher when this process has died."""
+    script = GUARD + (sweep(mark) if mark else "true")
+    return subprocess.Popen(
+        ["/bin/sh", "-c", script, "hvd-train-guard", str(pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def end_guard(guard: subprocess.Popen[bytes]) -> None:
+    """It is no longer needed."""
+    if guard.poll() is None:
+        guard.kill()
+        guard.wait()
+    if guard.stdin:
+        guard.stdin.close()
 
 
 def _write(data: bytes) -> None:
