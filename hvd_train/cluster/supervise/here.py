@@ -17,8 +17,7 @@ from typing import Any
 import psutil
 
 from hvd_train.cluster.supervise.chatter import Chatter
-from hvd_train.cluster.supervise.command import MARK
-from hvd_train.cluster.supervise.hosts import sweep
+from hvd_train.cluster.supervise.leftovers import MARK, sweep
 from hvd_train.cluster.supervise.surroundings import Answer
 from hvd_train.cluster.supervise.watch import STOPS, WARNINGS
 from hvd_train.processes import is_launcher_command, jobs, oom_kills
@@ -195,7 +194,7 @@ class StartedRanks:
 
 def start_guard(pid: int, mark: str) -> subprocess.Popen[bytes]:
     """A process that ends the launcher when this process has died."""
-    script = GUARD + (sweep(mark) if mark else "true")
+    script = GUARD + (sweep(mark, to_begin=False) if mark else "true")
     return subprocess.Popen(
         ["/bin/sh", "-c", script, "hvd-train-guard", str(pid)],
         stdin=subprocess.PIPE,
