@@ -15,6 +15,7 @@ called `python supervise_fake.py --launcher PLAN -np N hvd-train train ... --run
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,7 +24,13 @@ from pathlib import Path
 
 import numpy as np
 
-SECONDS = {"save_s": 3.0, "stop_s": 1.0, "end_s": 1.0, "begin_s": 4.0, "linger_s": 1.5}
+SECONDS = {
+    "save_s": 10.0,
+    "stop_s": 5.0,
+    "end_s": 2.0,
+    "begin_s": float(os.environ.get("BEGIN_S", "60")),
+    "linger_s": 1.5,
+}
 
 
 def launcher(plan: Path, argv: list[str]) -> int:

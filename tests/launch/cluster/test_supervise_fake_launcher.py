@@ -64,7 +64,7 @@ def test_a_launcher_that_stays_is_ended_with_all_that_it_started(tmp_path: Path)
 
 
 def test_a_launcher_that_starts_nothing_is_ended(tmp_path: Path) -> None:
-    finished = run(command(tmp_path, "idle", "done"), timeout_s=LIMIT_S)
+    finished = run(command(tmp_path, "idle", "done"), timeout_s=LIMIT_S, env={"BEGIN_S": "4"})
     assert ends(tmp_path) == ["failed restart", "done nothing"], finished
     assert "no rank had begun" in finished.stdout
 
