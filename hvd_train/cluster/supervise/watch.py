@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from hvd_train.cluster.supervise.surroundings import Ranks, Surroundings
 
 POLL_S = 1.0
+# The processes of a whole machine are read for it.
+LOOK_S = 2.0
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -62,7 +64,7 @@ class RankWatch:
         self._began = world.now()
         self._warned_at = self._stop_at = self._ended_at = self._gone_since = math.inf
         self._stopped_by: int | None = None
-        self._seen_one = False
+        self._seen_one, self._looked_at = False, -math.inf
         self._hung = ""
 
     def wait(self) -> HowEnded:
@@ -118,6 +120,9 @@ class RankWatch:
         self._look_for_hanging(now)
 
     def _look_for_hanging(self, now: float) -> None:
+        if now < self._looked_at + LOOK_S:
+            return
+        self._looked_at = now
         seen, patience = self._ranks.seen(), self._patience
         self._seen_one = self._seen_one or bool(seen)
         ended = self._done() or (self._seen_one and seen is False)
