@@ -22,7 +22,7 @@ NO_RECOMPILING := unset PYTHONDONTWRITEBYTECODE;
 PYTEST := $(NO_RECOMPILING) python -m pytest -q --durations=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-rest unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench check lint format typecheck lock horovod-source horovod-patches clean distclean
+.PHONY: help setup train test test-all test-rest unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench kills check lint format typecheck lock horovod-source horovod-patches clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
