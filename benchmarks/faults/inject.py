@@ -21,8 +21,8 @@ from faults.story import Struck, read
 POLL_S = 0.005
 # A moment that does not come within this time: the run does not go on.
 MOMENT_S = 240.0
-# After a host was cut off, mpirun has this long to end.
-ENDS_S = 120.0
+# After a host was cut off, mpirun has this long to end. The supervisor waits 180 s for the first rank.
+ENDS_S = 240.0
 IN_CREATE = 0x100
 
 

@@ -112,6 +112,32 @@ def test_a_fault_after_the_last_step_is_over_with_the_end_of_the_run(faults: Any
     assert (cost.seconds, cost.lost_steps) == (8.0, 0)
 
 
+def test_the_tables_say_what_was_measured(faults: Any) -> None:
+    tables = importlib.import_module("recovery_tables")
+    events = [*steps(1, (10.0, 5), (11.0, 10)), start(2, 14.0), *steps(2, (20.0, 10), (20.1, 15))]
+    cost = faults.story.costs(events, [faults.story.Struck(fault(faults), 12.5)], [13.5])
+    part = {
+        "faults": 1,
+        "ranks": 2,
+        "steps": 2000,
+        "undisturbed_s": 300.0,
+        "checkpoint_every_steps": 25,
+        "differences": [],
+        "processes_left": [],
+        "files_left": ["one"],
+        **faults.story.summary(cost),
+    }
+    about = {"date": "2026-11-28T01:00:00", "machine": "2 cores, a CPU, Linux 6", "file": "kills.json"}
+    result = {"kills": {**about, "parts": {"one host": part}}}
+    assert "| seconds from a fault to the next step: median | 7.5 |" in tables.kills(result)
+    assert "| steps computed again: median | 5 |" in tables.kills(result)
+    assert "| processes and files that are left over | 1 |" in tables.kills(result)
+    assert "differ from the run without faults | none |" in tables.kills(result)
+    assert "| a rank is killed (SIGKILL) | 7.5, 7.5 (1) |" in tables.faults(result)
+    assert "mpirun is killed" not in tables.faults(result)
+    assert "| imports and MPI | 4.0 s |" in tables.recovery(result)
+
+
 def test_torn_lines_are_left_out(faults: Any) -> None:
     whole = '{"pid": 1, "time": 2.0, "what": "end"}'
     assert faults.story.read([whole, '{"pid": 1, "ti', "[]", "7", ""]) == [{"pid": 1, "time": 2.0, "what": "end"}]
