@@ -77,13 +77,14 @@ def guarded(
             stop.release()
             raise
         except BaseException as error:
+            if isinstance(error, Stopped) and error.saved:  # by a signal to this rank or another
+                watchdog.stopping()
+                stop.release()
+                raise
             if stop.stopped is not None:
                 # A library may have made another exception of it on the way here. A stopped rank has no failure to report.
                 stop.release()
                 raise stop.stopped from None
-            if isinstance(error, Stopped):  # by a signal to another rank
-                watchdog.stopping()
-                raise
             watchdog.failed(ran_out(error) or f"{type(error).__name__}: {error}")
             raise
         finally:
