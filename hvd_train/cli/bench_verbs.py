@@ -16,7 +16,7 @@ from hvd_train.cli.arguments import BenchArguments, TuneArguments
 from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
 from hvd_train.files import write_json
-from hvd_train.processes import Stopped, stop_handler
+from hvd_train.processes import STOP_SIGNALS, WARNING_SIGNALS, Stopped, stop_handler
 from hvd_train.runs import lock_directory, named_after_job
 from hvd_train.schedulers import detect_job
 
@@ -37,7 +37,8 @@ def refuse_under_a_launcher(placement: Placement, verb: str) -> None:
 
 def stoppable(action: Callable[[], T]) -> T:
     """`action`, during which a signal raises Stopped, so that what it has started is ended with it."""
-    with stop_handler(lambda: "stopped", grace_s=END_LIMIT_S) as stop:
+    signals = (*STOP_SIGNALS, *WARNING_SIGNALS)
+    with stop_handler(lambda: "stopped", grace_s=END_LIMIT_S, signals=signals) as stop:
         try:
             return action()
         except Stopped:
