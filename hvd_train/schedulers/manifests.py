@@ -24,7 +24,8 @@ SSH_PORT = 2222
 """As in docker/hvd-entrypoint."""
 JOB_VARIABLE, SLOTS_VARIABLE = "HVD_KUBERNETES_JOB", "HVD_KUBERNETES_SLOTS"
 DEFAULT_MEMORY_MB_PER_RANK = 4096
-MOST_SHARED_MEMORY_MB = 1024
+# docker/hvd-entrypoint refuses less.
+LEAST_SHARED_MEMORY_MB, MOST_SHARED_MEMORY_MB = 256, 1024
 LONGEST_LABEL = 63
 LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 # The user hvd of the image. A volume belongs to its group.
@@ -126,7 +127,10 @@ def mpijob(resources: Resources, pods: Pods, command: Sequence[str], environment
     serve = ["hvd-entrypoint", "mpijob-worker"]
     worker = _container("worker", pods, serve, cpus=cpus, memory_mb=memory_mb, shared_memory=True)
     # The launcher starts when all workers are ready, and a worker has a DNS name from then on.
+    template = _pod(resources, pods, worker, _shared_memory_mb(resources))
     worker["readinessProbe"] = {"tcpSocket": {"port": SSH_PORT}, "periodSeconds": 2}
+    # With Never, the operator's Job makes no second launcher (mpi-operator issue 651).
+    retried = {"restartPolicy": "OnFailure"}
     return {
         "apiVersion": "kubeflow.org/v2beta1",
         "kind": "MPIJob",
@@ -142,11 +146,8 @@ def mpijob(resources: Resources, pods: Pods, command: Sequence[str], environment
                 "activeDeadlineSeconds": resources.time_limit_s,
             },
             "mpiReplicaSpecs": {
-                # With Never, the operator's Job makes no second launcher (mpi-operator issue 651).
-                "Launcher": _replicas(1, "OnFailure", _pod(resources, pods, launcher)),
-                "Worker": _replicas(
-                    resources.num_hosts, "OnFailure", _pod(resources, pods, worker, _shared_memory_mb(resources))
-                ),
+                "Launcher": {"replicas": 1, **retried, "template": _pod(resources, pods, launcher)},
+                "Worker": {"replicas": resources.num_hosts, **retried, "template": template},
             },
         },
     }
@@ -230,10 +231,6 @@ def _labels(resources: Resources) -> dict[str, str]:
     return {"app.kubernetes.io/name": "hvd-train", "app.kubernetes.io/instance": job_name(resources)}
 
 
-def _replicas(number: int, restart_policy: str, template: Mapping[str, Any]) -> dict[str, Any]:
-    return {"replicas": number, "restartPolicy": restart_policy, "template": template}
-
-
 def _pod(
     resources: Resources, pods: Pods, container: Mapping[str, Any], shared_memory_mb: int | None = None
 ) -> dict[str, Any]:
@@ -290,7 +287,13 @@ def _share(resources: Resources) -> tuple[int, int]:
 
 def _shared_memory_mb(resources: Resources) -> int:
     """The most that /dev/shm may take of the memory of a pod, which it counts into."""
-    return min(MOST_SHARED_MEMORY_MB, _share(resources)[1] // 2)
+    memory_mb = _share(resources)[1]
+    least_mb = 2 * LEAST_SHARED_MEMORY_MB
+    if memory_mb < least_mb:
+        raise UserError(
+            f"A pod with {memory_mb} MB of memory is too small: it needs {least_mb} MB. Give more --mem-per-rank."
+        )
+    return min(MOST_SHARED_MEMORY_MB, memory_mb // 2)
 
 
 def _codes(container: str, values: Sequence[int]) -> dict[str, Any]:

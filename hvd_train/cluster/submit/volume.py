@@ -5,6 +5,7 @@ The pods have the volume as /runs. The run runs/NAME is /runs/NAME there, and he
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 
 from hvd_train.cluster.submit.settings import Settings
@@ -27,6 +28,15 @@ def pods_of(settings: Settings, verb: Verb, *, is_array: bool) -> Pods:
         )
     if settings.launcher != "mpirun":
         raise UserError(f"--launcher {settings.launcher}: on Kubernetes the ranks are started by mpirun alone.")
+    for flag, text, form in (
+        ("--namespace", settings.namespace, r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"),
+        ("--pvc", settings.pvc, r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"),
+        ("--image", settings.image, r"[\w.:/@-]+"),
+    ):
+        if text and not re.fullmatch(form, text, re.ASCII):
+            raise UserError(
+                f"{flag} {text!r} is not in the form of Kubernetes, which is {form} as a regular expression."
+            )
     return Pods(
         image=settings.image, pvc=settings.pvc, namespace=settings.namespace, max_restarts=settings.max_restarts
     )
