@@ -4,7 +4,7 @@
     print(diagnosis.text); sys.exit(diagnosis.exit_code)
 
 Everything that could hang or crash is asked in a process of its own with a limit, so TensorFlow is never imported here.
-It looks at one machine; on a cluster run it on each.
+It looks at one machine; on a cluster run it on each. In a batch job it also asks the scheduler and the other hosts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import psutil
 
 from hvd_train.doctor import rules as rules
+from hvd_train.doctor.job import examine_job
 from hvd_train.doctor.probes import MPI4PY, TENSORFLOW_AND_HOROVOD, output_of, probe, try_two_ranks
 from hvd_train.doctor.rules import Finding
 from hvd_train.processes import cpu_quota, memory_limit
@@ -42,7 +43,7 @@ class Diagnosis:
 
 
 def diagnose(*, trial: bool = True) -> Diagnosis:
-    """Look at everything, in up to a minute; with `trial` also start two ranks under mpirun. One process, not a rank."""
+    """Look at everything, in up to a minute or two; with `trial` also start two ranks under mpirun. One process, not a rank."""
     mpirun = shutil.which("mpirun")
     version = output_of([mpirun, "--version"]) if mpirun else ""
     tensorflow, horovod = probe(TENSORFLOW_AND_HOROVOD, answers=2)
@@ -61,6 +62,7 @@ def diagnose(*, trial: bool = True) -> Diagnosis:
         rules.judge_name(socket.gethostname(), _address(socket.gethostname())),
         rules.judge_interfaces(_interfaces()),
     ]
+    findings += examine_job(os.environ)
     if trial and mpirun and "error" not in mpi4py:
         findings.append(rules.judge_trial(*try_two_ranks(mpirun)))
     return Diagnosis(tuple(finding for finding in findings if finding is not None))

@@ -97,13 +97,17 @@ def judge_cores(cores: int, quota: float | None) -> Finding:
     """`quota` is the cgroup's limit in cores, None without one."""
     if quota is not None and quota < cores:
         way_out = f"Start no more than {max(1, int(quota))} ranks here: threads beyond the quota wait for each other."
-        return Finding("warning", "cores", f"{cores}, of which a container's quota gives {quota:g}", way_out)
+        return Finding(
+            "warning", "cores", f"{cores}, of which the quota of this job or container gives {quota:g}", way_out
+        )
     return Finding("ok", "cores", str(cores))
 
 
 def judge_memory(available_mb: int, limit_mb: int | None) -> Finding:
     usable = available_mb if limit_mb is None else min(available_mb, limit_mb)
-    found = f"{usable} MB available" + (f" (a container's limit is {limit_mb} MB)" if limit_mb is not None else "")
+    found = f"{usable} MB available" + (
+        f" (the limit of this job or container is {limit_mb} MB)" if limit_mb is not None else ""
+    )
     if usable < LEAST_MEMORY_MB:
         return Finding(
             "warning", "memory", found, "A rank takes about 1 GB before it has read a row: start fewer ranks."

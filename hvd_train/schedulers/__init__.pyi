@@ -9,6 +9,7 @@ from .lsf import Lsf as Lsf
 from .manifests import Pods as Pods
 from .pbs import Pbs as Pbs
 from .sge import GridEngine as GridEngine
+from .shares import is_same_host as is_same_host
 from .slurm import Slurm as Slurm
 from .slurm import expand_counts as expand_counts
 from .table import SCHEDULERS as SCHEDULERS
@@ -36,6 +37,7 @@ __all__ = [
     "detect_job",
     "detect_scheduler",
     "expand_counts",
+    "is_same_host",
     "scheduler_named",
     "scheduler_of_job",
     "script",
