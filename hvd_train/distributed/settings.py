@@ -140,7 +140,7 @@ def choose(
         switched_off=tuple(name for name in DistributedConfig().automatic if name not in config.automatic),
         quota=machine.quota,
         granted=machine.granted,
-        notes=notes_on_binding(placement, machine, bound_to, is_bound=bound),
+        notes=notes_on_binding(placement, machine, share, bound_to, is_bound=bound),
     )
 
 
@@ -154,14 +154,14 @@ def default_binding_is_wrong(placement: Placement, machine: Machine, environment
 
 
 def notes_on_binding(
-    placement: Placement, machine: Machine, bound_to: tuple[int, ...], *, is_bound: bool
+    placement: Placement, machine: Machine, share: Share, bound_to: tuple[int, ...], *, is_bound: bool
 ) -> tuple[str, ...]:
     """Where a rank does not run as it was bound, or has less than its batch job gives."""
     if machine.granted is None:
         return ()
     name = placement.launcher
     notes = []
-    if machine.cpus != bound_to:
+    if machine.cpus != bound_to != share.cpus:
         notes.append(
             f"the default binding of {name} to cores {ranges(bound_to)} is undone: the batch job has its own CPUs"
         )

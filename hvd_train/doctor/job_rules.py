@@ -90,13 +90,14 @@ def judge_parts(scheduler: str, ompi_info: str) -> Finding | None:
     ras, plm = parts_of(ompi_info, "ras"), parts_of(ompi_info, "plm")
     if not ras or scheduler not in PARTS:
         return None
-    found = f"allocation: {', '.join(ras)}; start: {', '.join(plm)}"
+    known = [name for name in ras if name != "simulator"]  # which reads a file of made-up hosts
+    found = f"allocation: {', '.join(known)}; start: {', '.join(plm)}"
     if PARTS[scheduler] in ras:
-        return Finding("ok", "mpirun's parts", found)
+        return Finding("ok", "mpirun sees", found)
     way_out = (
         f"It knows no {scheduler}: plain mpirun uses the first host alone, with exit code 0. {SUPERVISE}. {BY_HAND}."
     )
-    return Finding("warning", "mpirun's parts", found, way_out)
+    return Finding("warning", "mpirun sees", found, way_out)
 
 
 def judge_pmix(listed: str, code: int | None, output: str) -> Finding:

@@ -32,7 +32,7 @@ def test_help_answers_without_tensorflow(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert "usage: hvd-train" in done.stdout or arguments == ["--version"]
-    assert time.monotonic() - started < 10  # no measurement: half a second where nothing else runs
+    assert time.monotonic() - started < 25  # no measurement: half a second where nothing else runs
 
 
 @pytest.mark.parametrize("arguments", [["train"], ["ensemble", "--run-dir", "r"], ["evaluate", "r"]])

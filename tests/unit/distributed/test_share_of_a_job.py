@@ -58,6 +58,12 @@ def test_a_job_of_several_cpus_a_rank_has_them_all_under_mpirun() -> None:
         assert "mpirun bound this rank to 1 of the 2 CPUs that the batch job gives it" in kept.describe()
 
 
+def test_a_binding_that_is_the_right_one_is_not_called_undone() -> None:
+    host = Machine((0,), launcher_cpus=(0, 1), granted=2)
+    chosen = settings.choose(placement(), host, LAUNCHER_S)
+    assert (chosen.cores, chosen.num_threads, chosen.notes) == (None, 1, ())
+
+
 def test_without_a_job_or_the_setting_a_binding_stays() -> None:
     for host, config in (
         (Machine((0,), launcher_cpus=ALL), DistributedConfig()),

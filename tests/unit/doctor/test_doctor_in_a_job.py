@@ -98,7 +98,7 @@ def test_a_job_of_slurm(tmp_path: Path, programs: Path) -> None:
     assert "node3 does not see what is written to" in found["files"]
     assert "srun --mpi=pmix works" in found["PMIx"]
     assert "1:59:58 left" in found["time"]
-    assert "allocation: slurm" in found["mpirun's parts"]
+    assert "allocation: slurm" in found["mpirun sees"]
     assert [path.name for path in tmp_path.iterdir()] == ["programs"], "a file was left"
 
 
@@ -111,7 +111,7 @@ def test_a_job_of_grid_engine_is_asked_through_qrsh(tmp_path: Path, programs: Pa
     assert "node2 answers through qrsh" in found["hosts"]
     assert "is one directory on all hosts of the job" in found["files"]
     assert "sends a signal before the limit" in found["time"]
-    assert "It knows no Grid Engine" in found["mpirun's parts"]
+    assert "It knows no Grid Engine" in found["mpirun sees"]
     assert "PMIx" not in found
 
 
