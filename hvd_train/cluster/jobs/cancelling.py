@@ -78,7 +78,8 @@ def _save(live: Sequence[Status], tell: Tell) -> None:
             if end := _ended_since(run, began):
                 tell(f"{run.id} ended its ranks: {end.reason}")
                 warned.remove(run)
-            elif scheduler and not status_of(_again(run), scheduler).is_queued:
+            elif scheduler and not (now := status_of(_again(run), scheduler)).is_queued:
+                tell(f"{run.id} has ended: {now}")
                 warned.remove(run)
     for run in warned:
         tell(f"{run.id} has not saved within {SAVE_LIMIT_S:g} s. The last checkpoint counts")

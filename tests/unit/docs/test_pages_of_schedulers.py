@@ -1,6 +1,6 @@
 """The scripts on the pages of the schedulers are those that `hvd-train submit` makes. Write them again with
 
-    PYTHONPATH=tests python tests/unit/docs/test_pages_of_schedulers.py
+PYTHONPATH=tests python tests/unit/docs/test_pages_of_schedulers.py
 """
 
 from __future__ import annotations
@@ -71,10 +71,14 @@ if __name__ == "__main__":
     for scheduler, name in PAGES.items():
         path = docs_pages.DOCS / "how-to" / name
         made = f"```text\n{script_of(scheduler, path)}```"
-        path.write_text(re.sub(r"```text\n#!/bin/bash\n.*?```", lambda _: made, path.read_text(), flags=re.DOTALL))
+        path.write_text(
+            re.sub(r"```text\n#!/bin/bash\n.*?```", lambda _, made=made: made, path.read_text(), flags=re.DOTALL)
+        )
     clusters = docs_pages.DOCS / "how-to" / "clusters.md"
     for name in ("site.toml", "sweep.toml"):
         text = f"<!-- {name} -->\n\n```text\n{(EXAMPLES / name).read_text()}```"
         clusters.write_text(
-            re.sub(rf"<!-- {name} -->\n\n```text\n.*?```", lambda _: text, clusters.read_text(), flags=re.DOTALL)
+            re.sub(
+                rf"<!-- {name} -->\n\n```text\n.*?```", lambda _, text=text: text, clusters.read_text(), flags=re.DOTALL
+            )
         )
