@@ -29,6 +29,9 @@ class Patience:
     """From SIGTERM for the ranks to their end."""
     begin_s: float = 180.0
     """From the start of the launcher to its first rank here."""
+    deaf_s: float = 5.0
+    """From the first rank here, or the start where none is here, to the first signal: Python needs a moment to listen, and a rank
+    that does not yet listen would die of a warning."""
     linger_s: float = 30.0
     """From the end of the last rank here, or the end of the run, to that of the launcher."""
 
@@ -64,7 +67,8 @@ class RankWatch:
         self._began = world.now()
         self._warned_at = self._stop_at = self._ended_at = self._gone_since = math.inf
         self._stopped_by: int | None = None
-        self._seen_one, self._looked_at = False, -math.inf
+        self._seen_at, self._looked_at = math.inf, -math.inf
+        self._holds_warning = False
         self._hung = ""
 
     def wait(self) -> HowEnded:
@@ -98,15 +102,23 @@ class RankWatch:
             self._pass_warning_on()
 
     def _pass_warning_on(self) -> None:
-        self._ranks.signal(signal.SIGUSR1)
+        self._holds_warning = self._world.now() < self._seen_at + self._patience.deaf_s
+        if not self._holds_warning:
+            self._ranks.signal(signal.SIGUSR1)
 
     def _end(self) -> None:
         if self._ended_at == math.inf:
-            self._ended_at = self._world.now()
+            self._ended_at, self._holds_warning = self._world.now(), False
             self._ranks.signal(signal.SIGTERM)
 
     def _keep_limits(self, now: float) -> None:
         patience = self._patience
+        if looks := now >= self._looked_at + LOOK_S:
+            self._looked_at, seen = now, self._ranks.seen()
+            if seen or seen is None:
+                self._seen_at = min(self._seen_at, self._began if seen is None else now)
+        if self._holds_warning:
+            self._pass_warning_on()
         if now >= self._warn_at:
             self._warn("the time limit is near")
         if now >= self._warned_at + patience.save_s and self._ended_at == math.inf:
@@ -117,19 +129,16 @@ class RankWatch:
         if now >= self._ended_at + patience.end_s:
             self._ranks.kill()
             return
-        self._look_for_hanging(now)
+        if looks:
+            self._look_for_hanging(now, seen)
 
-    def _look_for_hanging(self, now: float) -> None:
-        if now < self._looked_at + LOOK_S:
-            return
-        self._looked_at = now
-        seen, patience = self._ranks.seen(), self._patience
-        self._seen_one = self._seen_one or bool(seen)
-        ended = self._done() or (self._seen_one and seen is False)
+    def _look_for_hanging(self, now: float, seen: bool | None) -> None:
+        patience, seen_one = self._patience, self._seen_at < math.inf
+        ended = self._done() or (seen_one and seen is False)
         self._gone_since = min(self._gone_since, now) if ended else math.inf
         if now >= self._gone_since + patience.linger_s:
             self._hung = f"the launcher did not end within {patience.linger_s:g} s after its ranks"
-        elif seen is False and not self._seen_one and now >= self._began + patience.begin_s:
+        elif seen is False and not seen_one and now >= self._began + patience.begin_s:
             self._hung = f"no rank had begun {patience.begin_s:g} s after the start"
         if self._hung:
             self._tell(f"{self._hung}: it is ended now")

@@ -80,6 +80,14 @@ def test_a_warning_is_passed_on_and_the_run_saved(tmp_path: Path) -> None:
     assert outcome.world.started[0].signals == [signal.SIGUSR1]
 
 
+def test_a_warning_waits_until_the_ranks_can_hear_it(tmp_path: Path) -> None:
+    """Until Python has its handlers, SIGUSR1 kills a rank. Seen under real Slurm."""
+    outcome = supervise(tmp_path, Script(saves=(1, 1)), world={"signals": {1: signal.SIGUSR1}}, allocation=HERE)
+    assert outcome.code == 85
+    assert outcome.world.started[0].signals == [signal.SIGUSR1]
+    assert outcome.world.t - 1000 == pytest.approx(7, abs=1.5)
+
+
 def test_the_timer_warns_before_the_limit(tmp_path: Path) -> None:
     options = Options(time_limit_s=80.0, warn_s=20.0)
     outcome = supervise(tmp_path, Script(saves=(2, 7)), allocation=HERE, options=options)
