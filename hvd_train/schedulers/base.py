@@ -54,6 +54,9 @@ class BatchScheduler(Scheduler):
     """Commands that stand in one folder on PATH where it is installed. The first one submits."""
     cancels_gently: ClassVar[bool] = False
     """Whether `cancel_command` gives the job time for a checkpoint, so that no warning has to come before it."""
+    ends_with: ClassVar[tuple[int, ...]] = ()
+    """Signals before an end for good, such as that of a cancelled job. It warns of the time limit with others, or later than the
+    supervisor's own timer."""
     is_detected: ClassVar[bool] = True
     """Whether these commands mean that the machine belongs to a cluster. `--on` names a scheduler without this."""
     imitates: ClassVar[tuple[str, ...]] = ()

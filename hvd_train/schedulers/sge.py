@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 from collections.abc import Mapping, Sequence
 
@@ -25,6 +26,7 @@ class GridEngine(BatchScheduler):
     programs = ("qsub", "qconf")
     directive = "#$"
     continuation = "chain"
+    ends_with = (signal.SIGUSR2,)  # -notify: before qdel kills the job, and seconds before the limit
     no_such_job = ("do not exist", "does not exist")
     task_variable = "SGE_TASK_ID"
     first_task = 1

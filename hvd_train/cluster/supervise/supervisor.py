@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hvd_train.cluster.supervise.allocation import Allocation, place, rank_count
@@ -131,6 +131,7 @@ class Supervisor:
             warn_at=self._limit.warn_at,
             done=self._task.done,
             tell=self._tell,
+            ends_with=self._ends_with,
         )
         ended = self._judge(watch.wait(), position, ranks, oom_kills)
         self._last_ended = ended
@@ -172,6 +173,12 @@ class Supervisor:
             said=ranks.said,
         )
 
+    @property
+    def _ends_with(self) -> Sequence[int]:
+        """Warnings of this job's scheduler that are no warning: another job must not go on."""
+        scheduler = self._allocation.scheduler
+        return () if scheduler is None else scheduler.ends_with
+
     def _pause(self, seconds: float) -> int | None:
         """Wait before a restart. The signal that keeps it from coming, if there is one."""
         self._tell(f"a restart follows in {seconds:g} s" if seconds else "a restart follows")
@@ -185,7 +192,7 @@ class Supervisor:
 
     def _instead_of_a_restart(self, number: int) -> Decision:
         """A signal came in the pause."""
-        if number in STOPS:
+        if number in (*STOPS, *self._ends_with):
             return Decision("stopped", "stopped by a signal before the restart", "nothing", 128 + number)
         failed = self._last_ended
         rules, can = self._options.rules, self._continuation.possible

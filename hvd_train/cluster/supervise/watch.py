@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hvd_train.cluster.supervise.surroundings import Ranks, Surroundings
@@ -60,10 +60,11 @@ class RankWatch:
         warn_at: float | None,
         done: Callable[[], bool],
         tell: Callable[[str], None],
+        ends_with: Sequence[int] = (),
     ) -> None:
         self._ranks, self._world, self._patience = ranks, world, patience
         self._warn_at = math.inf if warn_at is None else warn_at
-        self._done, self._tell = done, tell
+        self._done, self._tell, self._ends_with = done, tell, ends_with
         self._began = world.now()
         self._warned_at = self._stop_at = self._ended_at = self._gone_since = math.inf
         self._stopped_by: int | None = None
@@ -84,7 +85,7 @@ class RankWatch:
         return max(0.0, min(POLL_S, until - self._world.now()))
 
     def _take(self, number: int) -> None:
-        if number in WARNINGS:
+        if number in WARNINGS and number not in self._ends_with:
             self._warn(f"{signal.Signals(number).name} has come")
         elif self._stopped_by is None:
             self._stopped_by, self._stop_at = number, self._world.now()

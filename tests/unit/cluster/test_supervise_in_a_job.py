@@ -87,6 +87,18 @@ def test_a_job_that_was_not_submitted_by_us_cannot_be_followed_up(tmp_path: Path
     assert outcome.ends == [("saved", "nothing")]
 
 
+def test_a_job_that_grid_engine_deletes_saves_and_is_not_continued(tmp_path: Path) -> None:
+    """-notify has it send SIGUSR2 before it kills a job. Seen with a real qdel, after which a follow-up went on."""
+    spec = tmp_path / "run" / "job" / "job.toml"
+    spec.parent.mkdir(parents=True)
+    spec.touch()
+    world = {"signals": {60: signal.SIGUSR2}}
+    outcome = supervise(tmp_path, SAVED, world=world, allocation=job_of("Grid Engine"), follow_up=lambda *_: "18")
+    assert outcome.code == 128 + signal.SIGUSR2
+    assert outcome.ends == [("stopped", "nothing")]
+    assert outcome.world.started[0].signals == [signal.SIGUSR1]
+
+
 def test_a_refused_follow_up_is_told(tmp_path: Path) -> None:
     def refuse(job_id: str, excluded: Sequence[str]) -> str:
         raise UserError("qsub refused: no more jobs today")
