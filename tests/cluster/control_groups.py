@@ -33,6 +33,9 @@ def make(hosts: Sequence[str]) -> tuple[str, ...]:
             for key in ("cpuset.cpus", "cpuset.mems"):  # empty in a new group, which then takes no process
                 if (place / key).exists():
                     (place / key).write_text((top / key).read_text())
+        if "cpu" in names.split(","):
+            # To Linux the group is one of many sessions, but it holds those of several hosts.
+            (group / "cpu.shares").write_text(str(1024 * len(hosts)))
         made.append(str(group))
     return tuple(made)
 
