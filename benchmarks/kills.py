@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -147,6 +148,7 @@ def measure_at(place: Place, trial: Trial, kinds: dict[Kind, int]) -> dict[str, 
         "steps": steps,
         "checkpoint_every_steps": EVERY,
         "undisturbed_s": round(seconds, 1),
+        "load_average": round(os.getloadavg()[2], 1),
         "differences": differences(stormy, calm),
         "files_left": [*temporary_files(stormy), *own_places(stormy), *(set(place.leftovers()) - set(left_before))],
         **seen,

@@ -121,6 +121,7 @@ def test_the_tables_say_what_was_measured(faults: Any) -> None:
         "ranks": 2,
         "steps": 2000,
         "undisturbed_s": 300.0,
+        "load_average": 2.4,
         "checkpoint_every_steps": 25,
         "differences": [],
         "processes_left": [],
