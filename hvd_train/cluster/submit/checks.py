@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -78,6 +79,16 @@ def require_free(spec: JobSpec) -> None:
         raise UserError(f"{spec.run_dir} is complete: choose another --run-dir.")
     if user := holder(run.path):
         raise UserError(f"{spec.run_dir} is in use by {user}. Wait until it has ended, or choose another --run-dir.")
+
+
+def require_plain_log(spec: JobSpec) -> None:
+    """UserError where a scheduler or bash would replace something in the path of the log besides the id."""
+    found = re.search(r"[%$`\n]", spec.log)
+    if found and not spec.pods:
+        raise UserError(
+            f"The log would be {spec.log!r}, but schedulers replace what begins with {found[0]!r} in such a path. Submit from "
+            "another directory, or give another --run-dir."
+        )
 
 
 def unseen_paths(paths: Mapping[str, Path], mounts: Path = Path("/proc/mounts")) -> list[str]:

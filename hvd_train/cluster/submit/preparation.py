@@ -98,6 +98,7 @@ def prepare_job(settings: Settings, verb: Verb, runs: Sequence[ParsedRun], *, is
             where = f"task {number} ({' '.join(run.task_flags)}) cannot run: " if is_array else ""
             raise type(error)(f"{where}{error}") from None
     checks.require_free(spec)
+    checks.require_plain_log(spec)
     paths = {
         "environment": Path(sys.prefix),
         "run directory": Path(spec.working_directory) / run_dir,

@@ -259,6 +259,16 @@ def test_paths_that_other_machines_do_not_see_are_warned_of(tmp_path: Path) -> N
     assert checks.unseen_paths({"a": Path("/a")}, tmp_path / "none") == []
 
 
+@pytest.mark.parametrize("name", ["a%j", "a$HOME", "a`b"])
+def test_a_directory_that_a_scheduler_would_rename_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(name).mkdir()
+    monkeypatch.chdir(name)
+    monkeypatch.setenv("PWD", str(Path.cwd()))
+    assert "schedulers replace what begins with" in refused(capsys, "--on", "slurm", "--", "train")
+
+
 def test_other_verbs_write_where_the_job_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["submit", "--on", "slurm", "--dry-run", "--", "tune", "--np", "1"]) == 0
     assert "exec hvd-train tune --np 1 --out 'runs/tune-{job}'\n" in capsys.readouterr().out

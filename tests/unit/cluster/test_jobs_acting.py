@@ -22,7 +22,7 @@ from hvd_train.schedulers import scheduler_named
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cancelling, "SAVE_LIMIT_S", 3.0)
-    monkeypatch.setattr(cancelling, "GONE_LIMIT_S", 3.0)
+    monkeypatch.setattr(cancelling, "GONE_LIMIT_S", 60.0)
     monkeypatch.setattr(cancelling, "POLL_S", 0.05)
     monkeypatch.setattr(following, "POLL_S", 0.02)
     monkeypatch.setattr(following, "ASK_EVERY_S", 0.2)
@@ -54,6 +54,7 @@ def test_a_running_job_saves_before_it_is_cancelled(
     flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The supervisor answers the warning, and submits a follow-up, which must not stay."""
+    monkeypatch.setattr(cancelling, "SAVE_LIMIT_S", 60.0)
     cluster = cluster_of(flag, tmp_path, monkeypatch)
     run = submit(flag).runs[0]
     start(run)
@@ -72,7 +73,7 @@ def test_a_running_job_saves_before_it_is_cancelled(
     assert main(["jobs", "cancel", "101"]) == 0
     thread.join(10)
     printed = capsys.readouterr().out
-    assert "asked 101 to save a checkpoint, which may take 3 s\n101 ended its ranks: saved after a warning" in printed
+    assert "asked 101 to save a checkpoint, which may take 60 s\n101 ended its ranks: saved after a warning" in printed
     assert {job: cluster.jobs[job]["state"] for job in cluster.jobs} == {"101": "gone", "102": "gone"}
     assert the_status("102") == "cancelled"
 
