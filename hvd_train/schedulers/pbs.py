@@ -101,12 +101,16 @@ class Pbs(BatchScheduler):
         return [*options, "-r y"]
 
     def opening(self, resources: Resources) -> list[str]:
-        """PBS has no mark for a job's id in `-o`, and by default it copies the log only when the job has ended."""
+        """PBS has no mark for a job's id in `-o`, and by default it copies the log only when the job has ended.
+
+        The PATH of a job is not that of its submission, which has the qsub for a follow-up.
+        """
+        path = 'export PATH="$PATH:$PBS_O_PATH"'
         if not resources.log:
-            return []
+            return [path]
         log = re.sub(r'([\\"`])', r"\\\1", resources.log)
         folder = "" if os.path.isabs(resources.log) else "$PBS_O_WORKDIR/"
-        return [f'exec >>"{folder}{log}" 2>&1']
+        return [f'exec >>"{folder}{log}" 2>&1', path]
 
     def log_marks(self, *, array: bool) -> tuple[str, str]:
         """The script writes its log itself, so that the marks are those of bash."""

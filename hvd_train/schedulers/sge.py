@@ -106,6 +106,10 @@ class GridEngine(BatchScheduler):
         # -notify: a signal some seconds before the kill at the limit, by the queue's setting.
         return [*options, "-notify", "-r y"]
 
+    def opening(self, resources: Resources) -> list[str]:
+        """The PATH of a job is not that of its submission, which has the qsub for a follow-up."""
+        return ['export PATH="$PATH:$SGE_O_PATH"']
+
     def log_marks(self, *, array: bool) -> tuple[str, str]:
         return ("$JOB_ID", "$TASK_ID") if array else ("$JOB_ID", "")
 

@@ -87,9 +87,10 @@ def test_a_scheduler_that_does_not_answer_leaves_the_files(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("HVD_TRAIN_SCHEDULER_LIMIT_S", "0.5")
     run = submit().runs[0]
     start(run)
+    if "seconds" in fault:  # the other commands may be slow on a busy machine
+        monkeypatch.setenv("HVD_TRAIN_SCHEDULER_LIMIT_S", "0.5")
     slurm.misbehave("squeue", **fault)  # type: ignore[arg-type]
     assert main(["jobs", "status", "101"]) == 0
     printed = capsys.readouterr()

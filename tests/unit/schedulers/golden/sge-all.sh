@@ -19,5 +19,6 @@
 #$ --reservation=friday
 #$ --hint=nomultithread
 
+export PATH="$PATH:$SGE_O_PATH"
 cd /data || exit 3
 exec hvd-train supervise -- train

@@ -9,5 +9,6 @@
 #$ -notify
 #$ -r y
 
+export PATH="$PATH:$SGE_O_PATH"
 cd /data || exit 3
 exec hvd-train supervise -- train
