@@ -46,7 +46,7 @@ def ranks(job: Job) -> dict[int, psutil.Process]:
 
 def is_in_an_epoch(job: Job) -> None:
     """Wait until steps of the second epoch run."""
-    job.wait_for("epoch  1/", timeout_s=90)
+    job.wait_for("epoch  1/", timeout_s=240)
     time.sleep(0.4)
 
 
@@ -75,7 +75,7 @@ def saved_in_mid_epoch(finished: Finished, run_dir: RunDir, code: int = TO_BE_CO
 )
 def test_a_warned_job_saves_and_ends_with_its_code(launcher: str, number: signal.Signals, tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "run")
-    with started(train(launcher, run_dir.path, *LONG), timeout_s=150) as job:
+    with started(train(launcher, run_dir.path, *LONG), timeout_s=330) as job:
         is_in_an_epoch(job)
         os.kill(job.pid, number)
         job.wait_for(GO_ON, timeout_s=20)  # under 5 s on a machine that does nothing else
@@ -88,7 +88,7 @@ def test_a_warned_job_saves_and_ends_with_its_code(launcher: str, number: signal
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGXCPU])
 def test_one_rank_is_warned_and_all_save(who: int, number: signal.Signals, tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "run")
-    with started(train("mpirun", run_dir.path, *LONG), timeout_s=150) as job:
+    with started(train("mpirun", run_dir.path, *LONG), timeout_s=330) as job:
         is_in_an_epoch(job)
         ranks(job)[who].send_signal(number)
         finished = job.wait(30)
@@ -99,7 +99,7 @@ def test_one_rank_is_warned_and_all_save(who: int, number: signal.Signals, tmp_p
 def test_warned_over_and_over_while_it_ends(tmp_path: Path) -> None:
     """Signals that come in the save and in the end of the process, too."""
     run_dir = RunDir(tmp_path / "run")
-    with started(train("mpirun", run_dir.path, *LONG), timeout_s=150) as job:
+    with started(train("mpirun", run_dir.path, *LONG), timeout_s=330) as job:
         is_in_an_epoch(job)
         processes = ranks(job).values()
         deadline = time.monotonic() + 20
@@ -119,7 +119,7 @@ def test_warned_over_and_over_while_it_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize("after_s", [0.0, 0.05, 0.3])
 def test_a_warning_that_sigterm_follows(after_s: float, tmp_path: Path) -> None:
     run_dir = RunDir(tmp_path / "run")
-    with started(train("mpirun", run_dir.path, *LONG), timeout_s=150) as job:
+    with started(train("mpirun", run_dir.path, *LONG), timeout_s=330) as job:
         is_in_an_epoch(job)
         for process in ranks(job).values():
             process.send_signal(signal.SIGUSR1)
@@ -140,8 +140,8 @@ def test_a_warning_that_sigterm_follows(after_s: float, tmp_path: Path) -> None:
 def test_a_stop_saves_in_the_middle_of_an_epoch(launcher: str, number: signal.Signals, tmp_path: Path) -> None:
     """Under mpirun within the second that it leaves. Epochs are long here, so the signal comes in one."""
     run_dir = RunDir(tmp_path / "run")
-    with started(train(launcher, run_dir.path, *LONG, "--num-songs", "60000"), timeout_s=200) as job:
-        job.wait_for("epoch  1/", timeout_s=150)
+    with started(train(launcher, run_dir.path, *LONG, "--num-songs", "60000"), timeout_s=330) as job:
+        job.wait_for("epoch  1/", timeout_s=240)
         time.sleep(0.6)
         job.signal(number)
         finished = job.wait(30)
@@ -156,7 +156,7 @@ def test_a_stop_saves_in_the_middle_of_an_epoch(launcher: str, number: signal.Si
 @pytest.mark.parametrize("after_s", [0.6, 2.0, 4.0])
 def test_a_warning_before_anything_is_loaded_ends_it_soon(launcher: str, after_s: float, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    with started(train(launcher, run_dir, *LONG), timeout_s=120) as job:
+    with started(train(launcher, run_dir, *LONG), timeout_s=330) as job:
         deadline = time.monotonic() + 20
         while not (found := ranks(job)):
             assert time.monotonic() < deadline
@@ -173,7 +173,7 @@ def test_a_warning_before_anything_is_loaded_ends_it_soon(launcher: str, after_s
 @pytest.mark.parametrize("launcher", ["alone", "mpirun"])
 def test_a_job_that_is_warned_now_and_then_ends_like_an_undisturbed_one(launcher: str, tmp_path: Path) -> None:
     whole, run_dir = RunDir(tmp_path / "whole"), RunDir(tmp_path / "run")
-    with started(train(launcher, whole.path, *SHORT), timeout_s=200) as job:
+    with started(train(launcher, whole.path, *SHORT), timeout_s=330) as job:
         assert job.wait(200).code == 0, job.output
     sessions = 0
     while not run_dir.done.exists():
@@ -181,7 +181,7 @@ def test_a_job_that_is_warned_now_and_then_ends_like_an_undisturbed_one(launcher
         assert sessions < 12
         flags = [HVD_TRAIN, "train", "--resume", run_dir.path]
         command = LAUNCHERS[launcher](*flags) if run_dir.last.exists() else train(launcher, run_dir.path, *SHORT)
-        with started(command, timeout_s=200) as job:
+        with started(command, timeout_s=330) as job:
             job.wait_for("run       ", timeout_s=100)
             if sessions < 6:
                 time.sleep(3.0)
@@ -204,7 +204,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 @pytest.mark.slow
 def test_an_ensemble_saves_its_member(tmp_path: Path) -> None:
     command = [HVD_TRAIN, "ensemble", "--members", "2", "--recipe", "debug", "--run-dir", str(tmp_path / "e"), *LONG]
-    with started(mpirun(2, *command), timeout_s=150) as job:
+    with started(mpirun(2, *command), timeout_s=330) as job:
         is_in_an_epoch(job)
         os.kill(job.pid, signal.SIGUSR1)
         finished = job.wait(30)
