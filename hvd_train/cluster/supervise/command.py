@@ -26,6 +26,10 @@ PASSED_ON = (
     "OMP_NUM_THREADS",
     "CUDA_VISIBLE_DEVICES",
     "TMPDIR",
+    # The batch job, and what tells its CPUs on a host: pbs_tmrsh and ssh pass nothing on.
+    *("PBS_JOBID", "PBS_ARRAY_INDEX", "NCPUS", "PBS_NODEFILE"),
+    *("JOB_ID", "SGE_TASK_ID", "NSLOTS", "NHOSTS"),
+    *("LSB_JOBID", "LSB_JOBINDEX", "LSB_MCPU_HOSTS", "LSB_AFFINITY_HOSTFILE"),
 )
 PASSED_ON_BEGINNINGS = ("HOROVOD_", "HVD_TRAIN_", "TF_", "NCCL_", "KERAS_", "XLA_")
 

@@ -79,3 +79,14 @@ def test_hosts_of_the_job_on_which_no_rank_runs() -> None:
     assert unused_hosts(job, ["node1", "node2", "node3"]) == ()
     assert unused_hosts({}, ["node1"]) == ()
     assert unused_hosts({"PBS_JOBID": "7.head", "PBS_NODEFILE": "/nothing"}, ["node1"]) == ()
+
+
+def test_supervised_ranks_on_other_hosts_know_their_job() -> None:
+    from hvd_train.cluster.supervise.command import exported
+
+    for job in (
+        {"PBS_JOBID": "7.head", "NCPUS": "2"},
+        {"JOB_ID": "9", "SGE_TASK_ID": "1", "NSLOTS": "4", "NHOSTS": "2"},
+    ):
+        there = {name: job[name] for name in exported(job)}
+        assert cpus_of_job(there, "node2") == 2
