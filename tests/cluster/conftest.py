@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +11,26 @@ from pathlib import Path
 import pytest
 from lab import Lab, why_not
 
+PREFIX = "hvd-lab-"
+
+
+def sweep() -> None:
+    """Remove the files and control groups of a laboratory whose tests were killed; its processes have died with them."""
+    for state in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/lab/state.json"):
+        if not Lab.found(state.parent).lives:
+            Lab.found(state.parent).down()
+            shutil.rmtree(state.parents[1])
+
 
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     sites = request.module.SITES
     if reason := why_not(*sites):
         pytest.skip(reason)
-    with tempfile.TemporaryDirectory(prefix="hvd-lab-") as folder:
+    sweep()
+    # As Ctrl-C: what was set up is torn down.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as folder:
         Path(folder).chmod(0o755)
         lab = Lab.up(Path(folder) / "lab", sites)
         try:

@@ -125,7 +125,8 @@ class Lab:
 
     def _write_state(self) -> None:
         state = {"groups": self.groups, "pids": self.pids, "began": self.began}
-        (self.folder / "state.json").write_text(json.dumps(state))
+        (self.folder / "state.new").write_text(json.dumps(state))
+        (self.folder / "state.new").replace(self.folder / "state.json")
 
     @classmethod
     def found(cls, folder: Path) -> Lab:
@@ -169,11 +170,21 @@ class Lab:
             **gridengine_site.environment(self),
         }
 
+    def _room(self) -> psutil.Process | None:
+        """The room's first process, while it lives."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            room = psutil.Process((self.pids or {}).get("room", 2**31 - 1))  # no such process where it did not start
+            return room if abs(room.create_time() - self.began) < 1 else None
+        return None
+
+    @property
+    def lives(self) -> bool:
+        return self._room() is not None
+
     def down(self) -> None:
         """End everything that lives in it, and remove its files and control groups."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            room = psutil.Process((self.pids or {}).get("room", 2**31 - 1))  # no such process where it did not start
-            if abs(room.create_time() - self.began) < 1:
+            if room := self._room():
                 inside = room.children(recursive=True)
                 room.kill()
                 _, alive = psutil.wait_procs([room, *inside], timeout=10)
