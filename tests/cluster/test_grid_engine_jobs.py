@@ -29,7 +29,7 @@ def test_a_submitted_run_comes_to_its_end(lab: Lab, undisturbed: Run) -> None:
 
 def test_a_run_longer_than_its_time_limit_is_continued_by_a_follow_up(lab: Lab, undisturbed: Run) -> None:
     """A signal to the supervisor is the warning, because Grid Engine has none that could come at a known place of the run."""
-    pace(lab, 90)
+    pace(lab, 15)
     run = submit(lab, "sge", *TWO_BY_TWO, "--time", "0:20:00")
     run.wait_for_epochs()
     for node in ("node1", "node2"):
@@ -49,7 +49,7 @@ def test_a_run_longer_than_its_time_limit_is_continued_by_a_follow_up(lab: Lab, 
 
 
 def test_qdel_ends_every_rank_on_both_hosts(lab: Lab) -> None:
-    pace(lab, 30)
+    pace(lab, 10)
     run = submit(lab, "sge", *TWO_BY_TWO, "--time", "0:20:00")
     run.wait_for_epochs()
     lab.on("head", "qdel", run.id)

@@ -37,7 +37,7 @@ def test_a_submitted_run_comes_to_its_end(lab: Lab, undisturbed: Run) -> None:
 
 
 def test_a_run_longer_than_its_time_limit_is_warned_saved_requeued_and_the_same(lab: Lab, undisturbed: Run) -> None:
-    pace(lab, 30)
+    pace(lab, 10)
     run = submit(lab, "slurm", *TWO_BY_TWO, "--time", "0:30:00", "--warn", str(WARN_MIN * 60))
     run.wait_for_epochs()
     # No time is left before the warning. Slurm looks at it twice a minute.
