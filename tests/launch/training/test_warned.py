@@ -189,7 +189,7 @@ def test_a_job_that_is_warned_now_and_then_ends_like_an_undisturbed_one(launcher
         with started(command, timeout_s=330) as job:
             job.wait_for("run       ", timeout_s=100)
             if sessions < 6:
-                time.sleep(3.0)
+                time.sleep(sessions / 2)  # the first before a step, the later ones at steps or saves
                 if job.process.poll() is None:
                     os.kill(job.pid, signal.SIGUSR1)
             assert job.wait(100).code in (0, TO_BE_CONTINUED), job.output
