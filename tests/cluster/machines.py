@@ -43,7 +43,10 @@ def room(folder: Path, names: list[str]) -> None:
         cable = ["link", "add", f"to-{name}", "type", "veth", "peer", "name", "eth0", "netns", str(process.pid)]
         system("ip", *cable)
         system("ip", "link", "set", f"to-{name}", "master", "lan", "up")
-        (folder / f"address.{name}").write_text(f"{NETWORK}.{number}/24")
+        # Whole or not at all: the host reads it as soon as it is there.
+        draft = folder / f".address.{name}"
+        draft.write_text(f"{NETWORK}.{number}/24")
+        draft.rename(folder / f"address.{name}")
     bury_children()
 
 
