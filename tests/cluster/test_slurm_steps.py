@@ -89,4 +89,4 @@ def test_the_job_names_the_run_directory(lab: Lab) -> None:
         assert slurm_state(lab, run.id) == "COMPLETED", run.text
     made = sorted(path.name for path in (lab.home / "runs").iterdir() if path.is_dir())
     for run in runs:
-        assert sum(run.id in name for name in made) == 1, made
+        assert sum(name.endswith(f"-job{run.id}") for name in made) == 1, made
