@@ -157,7 +157,11 @@ class Supervisor:
             hostfile=None if alone else self._task.run_dir.job.hostfile,
             agent=agent,
         )
-        return self._world.start(command, environment, local_ranks=any(map(is_here, placed)))
+        return self._world.start(command, environment, local_ranks=self._sees_ranks(placed))
+
+    def _sees_ranks(self, placed: Mapping[str, int]) -> bool:
+        """Whether ranks of this host are below the launcher. Those of srun are below a daemon of Slurm."""
+        return self._options.launcher != "srun" and any(map(is_here, placed))
 
     def _judge(self, how: HowEnded, position: tuple[int, int] | None, ranks: Ranks, oom_kills: int | None) -> Ended:
         after = self._world.oom_kills()

@@ -26,6 +26,7 @@ import numpy as np
 
 SECONDS = {
     "save_s": 10.0,
+    "deaf_s": 0.0,
     "stop_s": 5.0,
     "end_s": 2.0,
     "begin_s": float(os.environ.get("BEGIN_S", "60")),
@@ -48,16 +49,19 @@ def launcher(plan: Path, argv: list[str]) -> int:
     if what == "done":
         (run_dir / "DONE").touch()
         return 0
+    program = next(part for part in argv if part.endswith("/hvd-train"))
+    rank = [sys.executable, "-c", "import sys, time; time.sleep(float(sys.argv[2]))", program]
     if what == "save":
-        signal.sigwait({signal.SIGUSR1})
+        with subprocess.Popen([*rank, "1000"]) as process:  # a warning waits until there is a rank
+            signal.sigwait({signal.SIGUSR1})
+            process.kill()
         checkpoint(run_dir, int(numbers[0]), int(numbers[1]))
         return 85
     if what == "deaf":
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if what == "linger":
-        program = next(part for part in argv if part.endswith("/hvd-train"))
-        subprocess.run([sys.executable, "-c", "import time; time.sleep(2.5)", program], check=True)
+        subprocess.run([*rank, "2.5"], check=True)
     time.sleep(1000)
     return 1
 

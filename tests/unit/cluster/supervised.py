@@ -42,8 +42,8 @@ class Script:
 
 
 class FakeRanks:
-    def __init__(self, world: FakeWorld, script: Script, run_dir: RunDir) -> None:
-        self.world, self.script, self.run_dir = world, script, run_dir
+    def __init__(self, world: FakeWorld, script: Script, run_dir: RunDir, *, local_ranks: bool) -> None:
+        self.world, self.script, self.run_dir, self.local_ranks = world, script, run_dir, local_ranks
         self.signals: list[int] = []
         self.killed = False
         self.ends_at, self.code = world.t + script.after_s, script.code
@@ -77,6 +77,8 @@ class FakeRanks:
         self.killed = True
 
     def seen(self) -> bool | None:
+        if not self.local_ranks:
+            return None
         return self.script.begins and self.world.t < self.ends_at
 
     @property
@@ -125,7 +127,7 @@ class FakeWorld:
     def start(self, command: Sequence[str], environment: Mapping[str, str], *, local_ranks: bool) -> FakeRanks:
         assert self.scripts, "one start too many"
         self.launched.append(list(command))
-        self.started.append(FakeRanks(self, self.scripts.pop(0), self.run_dir))
+        self.started.append(FakeRanks(self, self.scripts.pop(0), self.run_dir, local_ranks=local_ranks))
         return self.started[-1]
 
     def ask(self, commands: Mapping[str, Sequence[str]], limit_s: float) -> Mapping[str, Answer]:

@@ -148,6 +148,12 @@ def test_a_start_without_a_rank_is_ended(tmp_path: Path) -> None:
     assert "no rank had begun" in outcome.events[1].reason  # type: ignore[union-attr]
 
 
+def test_the_ranks_of_srun_are_not_below_it(tmp_path: Path) -> None:
+    script = Script(done=True, after_s=900, begins=False)
+    outcome = supervise(tmp_path, script, allocation=HERE, options=Options(launcher="srun"))
+    assert outcome.ends == [("done", "nothing")]
+
+
 def test_a_silent_host_is_left_out_and_comes_back(tmp_path: Path) -> None:
     failed = [Script(4, checkpoint=(n, 0)) for n in (1, 2)]
     outcome = supervise(tmp_path, *failed, DONE, world={"silent": {2: {"lab2"}}}, allocation=LAB)
