@@ -39,6 +39,7 @@ OF_THE_SYSTEM = {
         "cd",
         "cp",
         "docker",
+        "kubectl",
         "tensorboard",
         "git",
         "kill",

@@ -72,7 +72,7 @@ if how != "none" and detect_placement(os.environ).rank == rank:
                 return
             step = 1 if how == "step-1" else 20
             act = {"freeze": freeze, "sleep": sleep}.get(how, fail)
-            once(TrainingLoop, "on_train_batch_end", act, when=lambda loop, *_: loop._step + 1 >= step)
+            once(TrainingLoop, "on_train_batch_end", act, when=lambda loop, *_: loop.step + 1 >= step)
 
         from hvd_train.runs import guard
 
