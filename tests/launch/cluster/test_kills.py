@@ -14,6 +14,7 @@ BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_three_faults_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     kills, places = importlib.import_module("kills"), importlib.import_module("faults.places")
