@@ -101,7 +101,11 @@ def disturbed(place: Place, train: list[str], run_dir: RunDir, faults: list[Faul
                 told(
                     f"  {place.hosts}, fault {fault.number} of {len(faults)}: {fault.kind} at step {injector.steps.done} ({fault.moment})"
                 )
-            injector.next_launcher()
+            try:
+                injector.next_launcher()
+            except Stuck:
+                if job.process.poll() is None:  # else the last fault came after the last step: the run is complete
+                    raise
             finished = job.wait(LAST_STEP_S)
         except (Stuck, AssertionError) as stuck:
             raise SystemExit(f"{stuck}\n{job.output[-20000:]}") from stuck
