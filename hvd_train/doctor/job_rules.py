@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hvd_train.doctor.rules import Finding
 from hvd_train.hostfiles import Host
+from hvd_train.text import clock
 
 # By scheduler: what Open MPI calls its part that reads the allocation.
 PARTS = {"Slurm": "slurm", "PBS": "tm", "LSF": "lsf", "Grid Engine": "gridengine"}
@@ -118,7 +119,7 @@ def judge_pmix(listed: str, code: int | None, output: str) -> Finding:
 
 def judge_time(left_s: float | None, warning: bool | None, scheduler: str) -> Finding:
     """`warning`: whether the scheduler sends a signal before the limit; None where that is not known."""
-    left = "no limit is known" if left_s is None else f"{_clock(left_s)} left"
+    left = "no limit is known" if left_s is None else f"{clock(int(left_s))} left"
     told = {
         True: f"{scheduler} sends a signal before the limit",
         False: f"{scheduler} sends no signal before the limit",
@@ -132,13 +133,3 @@ def judge_time(left_s: float | None, warning: bool | None, scheduler: str) -> Fi
     return Finding(
         "ok" if warning is None else "warning", "time", f"{left}; {told}", way_out if warning is False else ""
     )
-
-
-def _clock(seconds: float) -> str:
-    """H:MM:SS.
-
-    >>> _clock(3700)
-    '1:01:40'
-    """
-    whole = int(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from hvd_train.errors import UserError
+from hvd_train.text import clock as text_clock
 
 # 123, 123_4, 123[4], 123[4].server, 123[] for a whole array. Grid Engine shows 123.4.
 ID = re.compile(
@@ -65,7 +66,7 @@ def clock(seconds: int) -> str:
     >>> clock(90000)
     '25:00:00'
     """
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+    return f"{text_clock(seconds):0>8}"
 
 
 def share(total: int, parts: int) -> int:

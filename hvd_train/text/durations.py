@@ -18,3 +18,12 @@ def seconds_of(text: str) -> int | None:
         return None
     hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return 3600 * hours + 60 * minutes + seconds or None
+
+
+def clock(seconds: int) -> str:
+    """H:MM:SS, as `seconds_of` reads it.
+
+    >>> clock(5400), clock(90000)
+    ('1:30:00', '25:00:00')
+    """
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from hvd_train.cluster.submit import checks, queue
 from hvd_train.cluster.submit.script import OPEN_MPI, SUPERVISED, environment
-from hvd_train.cluster.submit.settings import Settings, clock, megabytes_of, seconds_of
+from hvd_train.cluster.submit.settings import Settings, megabytes_of, seconds_of
 from hvd_train.cluster.submit.spec import JOB, JobSpec, Task, Verb
 from hvd_train.cluster.submit.volume import pods_of, require_in_the_pods, run_directory
 from hvd_train.config import RunConfig
 from hvd_train.errors import UserError
 from hvd_train.schedulers import BatchScheduler, Kubernetes, Resources, detect_scheduler, scheduler_named
+from hvd_train.text import clock
 
 LONGEST_LIMIT_S = 400 * 24 * 3600
 LARGEST = 1_000_000

@@ -120,15 +120,6 @@ def seconds_of(text: str, *, flag: str) -> int:
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
-def clock(seconds: int) -> str:
-    """As `seconds_of` reads it.
-
-    >>> clock(5400)
-    '1:30:00'
-    """
-    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-
-
 def megabytes_of(text: str, *, flag: str) -> int | None:
     """Of 4G, 500M or 1.5GB, or UserError; None of an empty text.
 

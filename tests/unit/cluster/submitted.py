@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from fake_schedulers import FakeCluster
+
 from hvd_train.cluster import JobSpec, jobs
 from hvd_train.cluster.submit import queue
 from hvd_train.cluster.submit.spec import Task
 from hvd_train.runs import RunDir, job_history
 from hvd_train.schedulers import Resources
+
+
+def cluster_of(flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    """Commands that stand for those of a scheduler, alone on PATH."""
+    cluster = FakeCluster(tmp_path / "cluster", flag)
+    monkeypatch.setenv("PATH", cluster.search_path)
+    return cluster
 
 
 def submit(flag: str = "slurm", *, tasks: int = 0) -> queue.Submitted:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fake_schedulers import COMMANDS, FakeCluster
-from submitted import end, start, submit, the_status
+from submitted import cluster_of, end, start, submit, the_status
 
 from hvd_train.cli import main
 from hvd_train.cluster import jobs
@@ -19,17 +19,6 @@ from hvd_train.runs import RunDir
 @pytest.fixture(autouse=True)
 def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-
-
-def cluster_of(flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
-    cluster = FakeCluster(tmp_path / "cluster", flag)
-    monkeypatch.setenv("PATH", cluster.search_path)
-    return cluster
-
-
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
-    return cluster_of("slurm", tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("flag", COMMANDS)
