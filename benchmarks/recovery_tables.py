@@ -17,7 +17,10 @@ def kills(found: dict[str, Any]) -> str:
     parts: dict[str, Any] = result["parts"]
     lines = [
         ("faults", *(str(part["faults"]) for part in parts.values())),
-        ("load average of the machine, over 15 minutes", *(f"{part['load_average']:.0f}" for part in parts.values())),
+        (
+            "load average of the machine, over 15 minutes",
+            *(f"{part['load_average']:.0f}" if "load_average" in part else "not measured" for part in parts.values()),
+        ),
         ("steps of the run, and its seconds without a fault", *(steps(part) for part in parts.values())),
         ("seconds from a fault to the next step: median", *(one(part, "seconds", "median") for part in parts.values())),
         ("95th percentile", *(one(part, "seconds", "p95") for part in parts.values())),
