@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hvd_train.errors import HvdTrainError, MissingEnvironment, UserError
+from hvd_train.processes import signals_wait
 from hvd_train.text import one_line
 
 LIMIT_VARIABLE = "HVD_TRAIN_SCHEDULER_LIMIT_S"
@@ -69,20 +70,22 @@ def answer_of(command: Sequence[str], *, stdin: Path | None = None, cwd: Path | 
     with contextlib.ExitStack() as stack:
         out, errors = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(2))
         given = stack.enter_context(stdin.open("rb")) if stdin else subprocess.DEVNULL
+        process: subprocess.Popen[bytes] | None = None
+        code: int | None = None
         try:
-            process = subprocess.Popen(
-                list(command), stdin=given, stdout=out, stderr=errors, cwd=cwd, start_new_session=True
-            )
+            with signals_wait():
+                process = subprocess.Popen(
+                    list(command), stdin=given, stdout=out, stderr=errors, cwd=cwd, start_new_session=True
+                )
+            code = process.wait(limit_s)
         except OSError as error:
             raise MissingEnvironment(
                 f"{command[0]} cannot be started ({error.strerror}). Run this where the commands of the scheduler are on PATH."
             ) from None
-        try:
-            code: int | None = process.wait(limit_s)
         except subprocess.TimeoutExpired:
-            code = None
+            pass
         finally:
-            if process.poll() is None:
+            if process is not None and process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()

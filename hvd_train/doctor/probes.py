@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from hvd_train.processes import signals_wait
+
 PROBE_LIMIT_S, TRIAL_LIMIT_S = 180.0, 60.0
 
 # Which libmpi a process has loaded, and its version by its own word; MPI allows the question before MPI_Init.
@@ -79,22 +81,25 @@ def run_limited(
     command: Sequence[str], limit_s: float, env: dict[str, str] | None = None
 ) -> tuple[int | None, str, str]:
     """Exit code (None: it took longer and was ended with all its group), standard output, standard error."""
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=env,
-            start_new_session=True,
-        )
-    except OSError as error:
-        return 127, "", str(error)
+    process: subprocess.Popen[bytes] | None = None
     code: int | None = None
     try:
+        with signals_wait():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=env,
+                start_new_session=True,
+            )
         out, err = process.communicate(timeout=limit_s)
         code = process.returncode
     except BaseException as error:
+        if process is None:
+            if isinstance(error, OSError):
+                return 127, "", str(error)
+            raise
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()

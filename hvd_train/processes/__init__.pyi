@@ -23,6 +23,7 @@ from .signals import ALONE_GRACE_S as ALONE_GRACE_S
 from .signals import GRACE_S as GRACE_S
 from .signals import STOP_SIGNALS as STOP_SIGNALS
 from .signals import Stopped as Stopped
+from .signals import signals_wait as signals_wait
 from .signals import stop_handler as stop_handler
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "memory_limit",
     "oom_kills",
     "ran_out",
+    "signals_wait",
     "stop_handler",
     "stop_on",
     "time_limit",

@@ -23,6 +23,7 @@ from pathlib import Path
 import psutil
 
 from hvd_train.errors import HvdTrainError, MissingEnvironment
+from hvd_train.processes.signals import signals_wait
 
 POLL_S = 0.02
 # mpirun gets this long to end its ranks and clear its files away.
@@ -73,7 +74,8 @@ def run(commands: Sequence[Sequence[str]], *, limit_s: float, env: Mapping[str, 
         began = time.monotonic()
         try:
             for command, path in zip(commands, outputs, strict=True):
-                started.append(_start(command, path, environment(env)))
+                with signals_wait():
+                    started.append(_start(command, path, environment(env)))
             ended = _wait(started, outputs, began, limit_s)
         finally:
             for process in started:

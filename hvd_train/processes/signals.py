@@ -31,6 +31,7 @@ GRACE_S = 0.7
 # Where no launcher ends this process, it may take so long to save.
 ALONE_GRACE_S = 10.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PYTHON_SIGNALS = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
 class Stopped(KeyboardInterrupt):
@@ -125,6 +126,31 @@ class StopHandler:
         except Exception as error:
             message = f"stopped by {signal.Signals(number).name} ({error})"
         end_process(message, 128 + number)
+
+
+@contextlib.contextmanager
+def signals_wait() -> Iterator[None]:
+    """In the block no signal's handler runs; those of the signals that came run at its end, once each.
+
+    For starting a process: an exception between its start and the note of its id would leave it behind. Outside the main
+    thread, where handlers never run, it does nothing.
+    """
+    came: list[int] = []
+    previous: dict[int, Callable[[int, FrameType | None], Any]] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in PYTHON_SIGNALS:
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    previous[number] = handler
+                    signal.signal(number, lambda number, _: came.append(number))
+        yield
+    finally:
+        for handled, handler in previous.items():
+            signal.signal(handled, handler)
+    # Called, not raised again: who reads the wake-up descriptor has seen them, and would take them for second ones.
+    for signalled in dict.fromkeys(came):
+        previous[signalled](signalled, None)
 
 
 class NoStopHandler(StopHandler):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import time
 from typing import Any
@@ -13,7 +15,7 @@ from hvd_train.bench import figures, session
 from hvd_train.bench.rank_program import Solo, Spec
 from hvd_train.bench.session import for_size, with_batch
 from hvd_train.config import RunConfig
-from hvd_train.processes import jobs
+from hvd_train.processes import WARNING_SIGNALS, Stopped, jobs, stop_handler
 from hvd_train.processes.jobs import TrialFailed
 
 
@@ -116,6 +118,24 @@ def test_what_a_job_has_started_ends_with_it() -> None:
         if "61.25" in (p.info["cmdline"] or []) and p.info["status"] != psutil.STATUS_ZOMBIE
     ]  # fmt: skip
     assert not living
+
+
+def test_a_signal_in_the_middle_of_a_start_leaves_no_process_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any) -> subprocess.Popen[bytes]:
+        started.append(whole_start(*arguments))
+        signal.raise_signal(signal.SIGUSR1)
+        return started[-1]
+
+    whole_start = jobs._start
+    monkeypatch.setattr(jobs, "_start", start)
+    with (
+        pytest.raises(Stopped, match="SIGUSR1"),
+        stop_handler(lambda: "stopped", grace_s=30.0, signals=WARNING_SIGNALS),
+    ):
+        jobs.run([python("import time; time.sleep(60)")], limit_s=20.0)
+    assert started[0].returncode == -signal.SIGTERM
 
 
 def test_jobs_side_by_side_end_together() -> None:
