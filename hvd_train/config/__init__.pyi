@@ -1,6 +1,7 @@
 from . import recipes as recipes
 from . import toml as toml
 from .distributed import DistributedConfig as DistributedConfig
+from .distributed import Engine as Engine
 from .evaluation import EvaluationConfig as EvaluationConfig
 from .layout import parse_layout as parse_layout
 from .model import ModelConfig as ModelConfig
@@ -44,6 +45,7 @@ __all__ = [
     "DeepCnnConfig",
     "DenseStackConfig",
     "DistributedConfig",
+    "Engine",
     "EvaluationConfig",
     "ExpansiveCnnConfig",
     "InputConfig",

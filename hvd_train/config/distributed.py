@@ -20,6 +20,7 @@ Automatic = Literal[
     "launch",
     "quiet",
 ]
+Engine = Literal["auto", "horovod", "tensorflow", "solo"]
 AUTOMATIC: tuple[Automatic, ...] = get_args(Automatic)
 
 
@@ -27,6 +28,8 @@ AUTOMATIC: tuple[Automatic, ...] = get_args(Automatic)
 class DistributedConfig(Section):
     """How ranks share a machine and exchange gradients. A variable of the environment takes precedence over a field here."""
 
+    engine: Engine = "auto"
+    """What joins the ranks: Horovod with MPI, TensorFlow's own collectives, or nothing (solo, one rank). auto follows what started them."""
     automatic: tuple[Automatic, ...] = AUTOMATIC
     """Settings that are chosen automatically. With nothing after the flag, none is. docs/how-to/performance.md describes each."""
     threads_per_rank: int | None = None

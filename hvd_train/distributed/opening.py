@@ -1,4 +1,4 @@
-"""How a process joins its ranks: settings first, then TensorFlow, then Horovod where there are several."""
+"""How a process joins its ranks: settings first, then TensorFlow, then the engine of several ranks."""
 
 from __future__ import annotations
 
@@ -47,20 +47,22 @@ def open_world(
     Call it before anything imports TensorFlow or Keras: cores and threads are set when they load. A rank that does not
     come ends the job after about `watchdog_s` seconds. With `lean`, Keras is imported without what its optional parts
     need (`lean_import`): for a program of ours, not for one of the user. Raises MissingEnvironment where Horovod or its
-    MPI is missing, and UnusableLauncher where MPI cannot join ranks that were started so.
+    MPI is missing, and UnusableLauncher where the engine cannot join ranks that were started so.
     """
     environment = os.environ if environment is None else environment
     placement = detect_placement(environment)
     warn_if_late(placement)
     prefix = sys.prefix if (Path(sys.prefix) / "lib" / "libmpi.so.40").exists() else ""
-    if placement.size > 1 and (refusal := launcher_of(placement).refusal(environment, prefix)):
+    config = config or DistributedConfig()
+    engine = choose_engine(placement, config.engine)
+    if placement.launcher and (refusal := launcher_of(placement).refusal(environment, prefix, engine)):
         raise UnusableLauncher(refusal)
     if placement.launcher and placement.local_rank == 0:
         watch_horovodrun()
     # Before numpy: its BLAS starts its threads on import, and those poll for work on this rank's core.
-    added = added_variables() if placement.size > 1 else frozenset()
+    added = added_variables() if engine == "horovod" else frozenset()
     machine = read_machine(granted=cpus_of_job(environment, placement.host))
-    chosen = settings.choose(placement, machine, environment, prefix=prefix, added=added, config=config)
+    chosen = settings.choose(placement, machine, environment, prefix=prefix, added=added, config=config, engine=engine)
     settings.apply(chosen)
     # The layers here are TensorFlow's, whatever the user's other projects run on; goes before ~/.keras/keras.json.
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -75,7 +77,7 @@ def open_world(
         tf.config.threading.set_inter_op_parallelism_threads(1)
     # Its warnings are for authors of graphs: an ensemble traces one for each of its members, and means to.
     tf.get_logger().setLevel("ERROR")
-    world = load_engine(choose_engine(placement))(placement, chosen, watchdog_s=watchdog_s)
+    world = load_engine(engine)(placement, chosen, watchdog_s=watchdog_s)
     world.gpu = own_gpu.name if own_gpu is not None else None
     world.import_seconds = time.monotonic() - started
     return world

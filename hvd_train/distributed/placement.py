@@ -6,6 +6,34 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """Where each rank of a run listens, for an engine whose ranks find each other by addresses."""
+
+    addresses: tuple[str, ...]
+    """"host:port" by rank."""
+    rank: int
+
+    @property
+    def port(self) -> int:
+        """That of this rank."""
+        return int(self.addresses[self.rank].rpartition(":")[2])
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host of each rank, as its address names it."""
+        return tuple(host_of(address) for address in self.addresses)
+
+
+def host_of(address: str) -> str:
+    """The host in "host:port".
+
+    >>> host_of("lab1:2222"), host_of("[fe80::1]:2222")
+    ('lab1', 'fe80::1')
+    """
+    return address.rpartition(":")[0].strip("[]")
+
+
+@dataclass(frozen=True)
 class Placement:
     """One process among the ranks of a run."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from hvd_train.distributed.launchers import JOB_VARIABLES, launcher_of
+from hvd_train.distributed.launchers import job_of, launcher_of
 from hvd_train.distributed.placement import Placement
 from hvd_train.errors import RankFailure
 from hvd_train.processes import end_process
@@ -148,7 +148,7 @@ def _watch(placement: Placement, stage: str, look: Look, done: threading.Event, 
 
 def job_key(environment: Mapping[str, str]) -> str:
     """A word that the ranks of one job share and no other job has; empty where the launcher gives none. Pure."""
-    known = [f"{name}={environment[name]}" for name in JOB_VARIABLES if environment.get(name)]
+    known = sorted(job_of(environment))
     return hashlib.sha256("\0".join(known).encode()).hexdigest()[:24] if known else ""
 
 
@@ -228,13 +228,12 @@ class Look:
 
 def processes_by_rank(placement: Placement, environment: Mapping[str, str]) -> dict[int, list[psutil.Process]]:
     """This host's processes of the same job by rank, as far as this user may see them."""
-    rank_variable = launcher_of(placement).rank_variable
-    job = {name: environment[name] for name in JOB_VARIABLES if environment.get(name)}
+    launcher, job = launcher_of(placement), job_of(environment)
     found: dict[int, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             theirs = process.environ()
-            rank = theirs.get(rank_variable, "")
-            if rank.isdecimal() and all(theirs.get(name) == value for name, value in job.items()):
+            rank = launcher.rank_in(theirs)
+            if rank.isdecimal() and job <= job_of(theirs):
                 found.setdefault(int(rank), []).append(process)
     return found

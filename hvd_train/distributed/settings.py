@@ -97,11 +97,13 @@ def choose(
     prefix: str = "",
     added: Collection[str] = ADDED_VARIABLES,
     config: DistributedConfig | None = None,
+    engine: str = "horovod",
 ) -> Settings:
     """Settings for the rank at `placement` on `machine`.
 
     `prefix` is the environment's root where it holds Open MPI itself; ranks that were started over ssh or from Spark
-    die in MPI_Init unless OPAL_PREFIX names it. `added` are those of ADDED_VARIABLES that Horovod reads.
+    die in MPI_Init unless OPAL_PREFIX names it. `added` are those of ADDED_VARIABLES that Horovod reads. Only where
+    Horovod is the engine of several ranks its variables are set.
     """
     config = config or DistributedConfig()
     if "HOROVOD_AUTOTUNE" in environment:
@@ -125,8 +127,9 @@ def choose(
     else:
         assigned = assign_cores(machine, placement.local_rank, placement.local_size)
         share = Share(machine.cpus, assigned.num_threads, assigned.oversubscribed)
-    wanted = wanted_variables(placement, share, automatic, config, prefix)
-    told = (*wanted, *(TOLD if placement.size > 1 else ()))
+    has_horovod = placement.size > 1 and engine == "horovod"
+    wanted = wanted_variables(placement, share, automatic, config, prefix, has_horovod=has_horovod)
+    told = (*wanted, *(TOLD if has_horovod else ()))
     found = {key: environment[key] for key in told if key in environment}
     if bound and "affinity" in automatic:
         found[AFFINITY] = f"cores {ranges(machine.cpus)}"
@@ -183,11 +186,17 @@ def notes_on_binding(
 
 
 def wanted_variables(
-    placement: Placement, share: Share, automatic: set[str], config: DistributedConfig, prefix: str
+    placement: Placement,
+    share: Share,
+    automatic: set[str],
+    config: DistributedConfig,
+    prefix: str,
+    *,
+    has_horovod: bool,
 ) -> dict[str, str]:
     """All variables to set if the user had set none: the automatic ones, then those that the config asks for."""
     wanted = tensorflow_variables(share, automatic, config)
-    if placement.size == 1:
+    if not has_horovod:
         return wanted
     if config.autotune:
         automatic = automatic - {"cycle-time", "wake", "fusion"}  # autotuning does not search what is set

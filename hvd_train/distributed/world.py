@@ -109,6 +109,10 @@ class World(ABC):
     def gather_state(self, optimizer: Any) -> None:
         """Give every rank the whole state of an optimizer from `distribute`, before it is saved. All ranks."""
 
+    def has_lost_ranks(self, error: BaseException) -> bool:
+        """Whether the engine says by this error that another rank has ended or cannot be reached."""
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Leave in good order. All ranks, at the end of a run that went well. A second call does nothing."""

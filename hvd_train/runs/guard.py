@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 from hvd_train.distributed import Placement, World, gathering, launcher_of
-from hvd_train.errors import ToBeContinued
+from hvd_train.errors import RankFailure, ToBeContinued
 from hvd_train.events import Watch
 from hvd_train.processes import GRACE_S, STOP_SIGNALS, WARNING_SIGNALS, Stopped, early_end, ran_out, stop_handler
 from hvd_train.runs.directory import RunDir
 from hvd_train.watchdog import Address, Limits, Watchdog
+
+# The watchdog names a rank that has died within a second or two, and one that fell silent within its limit.
+TELLING_S = 15.0
 
 
 def last_checkpoint_line(run_dir: RunDir, *, on_root: bool = True) -> str:
@@ -26,6 +30,11 @@ def how_stopped(stopped: Stopped, placement: Placement) -> str:
     passed_on = str(stopped) == launcher.ctrl_c_signal != "SIGINT"
     sender = f" from {launcher.name}, which sends it on Ctrl-C, too" if passed_on else ""
     return f"stopped by {stopped}{sender}" + (f", {stopped.saved}" if stopped.saved else "")
+
+
+def wait_to_be_ended(limits: Limits) -> None:
+    """Leave the last word to the watchdog, which knows which rank was lost, and where."""
+    time.sleep((limits.watchdog_s or 0.0) + TELLING_S)
 
 
 @contextlib.contextmanager
@@ -85,6 +94,11 @@ def guarded(
                 # A library may have made another exception of it on the way here. A stopped rank has no failure to report.
                 stop.release()
                 raise stop.stopped from None
+            if world.has_lost_ranks(error):
+                wait_to_be_ended(limits)
+                raise RankFailure(
+                    f"{world.placement} lost the connection to another rank, which has ended or cannot be reached."
+                ) from None
             watchdog.failed(ran_out(error) or f"{type(error).__name__}: {error}")
             raise
         finally:

@@ -12,6 +12,7 @@ from .sge import GridEngine as GridEngine
 from .shares import is_same_host as is_same_host
 from .slurm import Slurm as Slurm
 from .slurm import expand_counts as expand_counts
+from .slurm import expand_hosts as expand_hosts
 from .table import SCHEDULERS as SCHEDULERS
 from .table import cpus_of_job as cpus_of_job
 from .table import detect_job as detect_job
@@ -37,6 +38,7 @@ __all__ = [
     "detect_job",
     "detect_scheduler",
     "expand_counts",
+    "expand_hosts",
     "is_same_host",
     "scheduler_named",
     "scheduler_of_job",

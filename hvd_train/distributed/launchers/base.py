@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from hvd_train.distributed.placement import Placement
+from hvd_train.distributed.placement import Cluster, Placement
+from hvd_train.errors import UnusableLauncher
 
 
 class Launcher(ABC):
@@ -23,12 +24,22 @@ class Launcher(ABC):
     """The variable that holds the rank in the environment of each of its processes."""
     job_variables: ClassVar[tuple[str, ...]] = ()
     """Variables with one value in all ranks of a job, and another in other jobs."""
+    engines: ClassVar[tuple[str, ...]] = ("horovod",)
+    """The engines that can join its ranks. The first is the default."""
     ctrl_c_signal: ClassVar[str] = "SIGINT"
     """The signal that its ranks get when the user presses Ctrl-C."""
 
     @abstractmethod
     def detect(self, environment: Mapping[str, str], host: str) -> Placement | None:
         """The placement of a rank with this environment, or None where another launcher or nothing started it."""
+
+    def rank_in(self, environment: Mapping[str, str]) -> str:
+        """The rank of a process with this environment, as text; empty where it is none of its ranks."""
+        return environment.get(self.rank_variable, "")
+
+    def cluster(self, environment: Mapping[str, str]) -> Cluster:
+        """Where each rank listens, for engines that need to know it. Raises UserError where that is wrong or not known."""
+        raise UnusableLauncher(f"{self.name} does not tell its ranks where the others listen.")
 
     def has_bound_cores(self, environment: Mapping[str, str]) -> bool:
         """Whether it has bound this rank to cores, which then stay as they are."""
@@ -38,8 +49,8 @@ class Launcher(ABC):
         """Whether it has bound this rank although nobody asked for that."""
         return False
 
-    def refusal(self, environment: Mapping[str, str], prefix: str) -> str | None:
-        """Why MPI cannot join several ranks that it started so, with the way out. None where nothing is wrong."""
+    def refusal(self, environment: Mapping[str, str], prefix: str, engine: str) -> str | None:
+        """Why the engine cannot join several ranks that it started so, with the way out. None where nothing is wrong."""
         return None
 
     def variables(self, prefix: str) -> dict[str, str]:

@@ -105,7 +105,7 @@ def test_each_knows_whether_it_has_bound_the_rank(environment: dict[str, str], b
 def test_srun_without_pmix_is_refused_before_mpi_starts(
     environment: dict[str, str], prefix: str, refused: bool
 ) -> None:
-    said = launcher_of(detect_placement(environment)).refusal(environment, prefix)
+    said = launcher_of(detect_placement(environment)).refusal(environment, prefix, "horovod")
     assert (said is not None) == refused
     assert said is None or "srun --mpi=pmix" in said
 
@@ -127,7 +127,7 @@ def test_names_are_unique_and_every_rank_variable_is_one_that_detect_reads() -> 
     assert len({launcher.name for launcher in LAUNCHERS}) == len(LAUNCHERS)
     for environment in (MPIRUN, GLOO, SRUN, MPIEXEC, JSRUN):
         assert launcher_of(detect_placement(environment)).rank_variable in environment
-    assert len(set(JOB_VARIABLES)) == len(JOB_VARIABLES) == 9
+    assert len(set(JOB_VARIABLES)) == len(JOB_VARIABLES) == 10
 
 
 class Flux(Launcher):

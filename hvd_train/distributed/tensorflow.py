@@ -1,0 +1,111 @@
+"""The engine of several ranks, joined by TensorFlow's own collectives. It needs neither MPI nor Horovod.
+
+Each rank runs TensorFlow's server, and gradients go around a ring over gRPC. That is what MultiWorkerMirroredStrategy
+does, whose other half Keras 3 cannot use (docs/how-to/tensorflow-engine.md). Where each rank listens comes from the
+launcher: TF_CONFIG, or the variables of srun.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import tensorflow as tf
+
+from hvd_train.config import DistributedConfig
+from hvd_train.distributed import settings, tf_optimizer
+from hvd_train.distributed.launchers import launcher_of
+from hvd_train.distributed.placement import Placement
+from hvd_train.distributed.rendezvous import gathering
+from hvd_train.distributed.tf_collectives import Collectives, is_loss_of_ranks
+from hvd_train.distributed.tf_meeting import meet, require_free_port
+from hvd_train.distributed.timeouts import time_limit
+from hvd_train.distributed.world import World
+from hvd_train.errors import MissingEnvironment, RankFailure
+
+if TYPE_CHECKING:
+    import numpy as np
+
+T = TypeVar("T")
+
+END_TIMEOUT_S = 60.0
+
+
+class TensorFlowWorld(World):
+    """The ranks that TF_CONFIG or srun describe."""
+
+    def __init__(self, placement: Placement, chosen: settings.Settings, *, watchdog_s: float = 0.0) -> None:
+        super().__init__(placement, chosen, watchdog_s=watchdog_s)
+        cluster = launcher_of(placement).cluster(os.environ)
+        self._closed = False
+        require_free_port(cluster)
+        started = time.monotonic()
+        self._collectives = Collectives(cluster)
+        meet(cluster, placement, watchdog_s=watchdog_s)
+        with gathering(placement, "start", limit_s=watchdog_s):
+            versions = self.allgather(tf.__version__)
+        self.init_seconds = time.monotonic() - started
+        if len(set(versions)) > 1:
+            told = ", ".join(f"{version} on rank {rank}" for rank, version in enumerate(versions))
+            raise MissingEnvironment(
+                f"The ranks have different versions of TensorFlow: {told}. Install one of them on all hosts."
+            )
+
+    def allreduce_sum(self, array: np.ndarray, *, name: str = "sum") -> np.ndarray:
+        with self._others():
+            return self._collectives.sum(array.astype("float64"))
+
+    def allgather(self, item: T) -> list[T]:
+        with self._others():
+            return self._collectives.gather_objects(item)
+
+    def broadcast(self, item: T) -> T:
+        with self._others():
+            received: T = self._collectives.broadcast_object(item)
+        return received
+
+    def broadcast_variables(self, variables: list[Any]) -> None:
+        values = self.broadcast([variable.numpy() for variable in variables] if self.is_root else [])
+        if not self.is_root:
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+    def distribute(self, optimizer: Any, config: DistributedConfig | None = None) -> Any:
+        return tf_optimizer.distribute(optimizer, config or DistributedConfig(), self._collectives)
+
+    def gather_state(self, optimizer: Any) -> None:
+        pass  # every rank has all of it
+
+    def has_lost_ranks(self, error: BaseException) -> bool:
+        return is_loss_of_ranks(error)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with time_limit(END_TIMEOUT_S, "the other ranks to end", who=str(self.placement)):
+            self._collectives.leave()
+
+    def _others(self) -> _Others:
+        return _Others(self.placement)
+
+
+class _Others:
+    """A block that waits for the other ranks: where one has gone, the error says so."""
+
+    def __init__(self, placement: Placement) -> None:
+        self._placement = placement
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and is_loss_of_ranks(error):
+            raise RankFailure(
+                f"{self._placement} lost the connection to another rank, which has ended or cannot be reached."
+            ) from None
