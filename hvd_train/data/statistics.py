@@ -94,6 +94,15 @@ class RunningStatistics:
             self._minimum = np.fmin(self._minimum, np.fmin.reduce(features, 0))
             self._maximum = np.fmax(self._maximum, np.fmax.reduce(features, 0))
 
+    def merge(self, later: RunningStatistics) -> None:
+        """Add the rows of one block, which `later` alone has seen: the same bits as by `add`."""
+        if later._num_rows == 0:
+            return
+        self._merge(later._count, later._mean, later._sum_squares)
+        self._num_rows += later._num_rows
+        self._minimum = np.fmin(self._minimum, later._minimum)
+        self._maximum = np.fmax(self._maximum, later._maximum)
+
     def _merge(self, count: NDArray[np.int64], mean: NDArray[np.float64], sum_squares: NDArray[np.float64]) -> None:
         total = self._count + count
         share = count / np.maximum(total, 1)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import hvd_train
 from hvd_train.config import SPLITS, SplitConfig, TableConfig
@@ -23,7 +25,7 @@ from hvd_train.data.conversion.spill import NO_KEY, ShowProgress, Spill, read_in
 from hvd_train.data.conversion.splits import SplitInput, assign_splits, chosen_method
 from hvd_train.data.conversion.writing import OTHER_PLACE, new_directory, write_metadata
 from hvd_train.data.dataset import CONVERSION_VERSION, FORMAT, Dataset
-from hvd_train.data.schema import Schema, choose_columns, choose_layout
+from hvd_train.data.schema import Columns, Schema, choose_columns, choose_layout
 from hvd_train.data.sharding import default_num_virtual_shards
 from hvd_train.data.sources import Table, TableFormat, open_table
 from hvd_train.data.statistics import RunningStatistics
@@ -74,26 +76,10 @@ def convert_table(
         spill = read_into_spill(table, columns, config, directory, progress)
         if table.stamp() != before:
             raise DataError(f"{table.path}: the file was changed while it was read. Convert it again.")
-        schema = Schema(
-            feature_names=columns.feature_names,
-            label_name=table.columns[spill.label_column],
-            label_kind=spill.labels.kind,
-            label_values=spill.labels.values,
-            layout=layout,
-            source_columns=table.columns,
-            is_songs=spill.is_songs,
-            feature_kinds=table.feature_kinds(columns),
-        )
+        schema = schema_of(spill, columns, layout)
         metadata = write_dataset(directory, spill, schema, split)
-        metadata["source"] = {
-            "name": table.path.name,
-            "bytes": before[0],
-            "seconds": round(time.perf_counter() - started, 3),
-            "hvd_train": hvd_train.__version__,
-            # Outside the checksum: the same rows are the same data however they were written down.
-            "table_format": table.table_format.to_json(),
-            "remarks": [*table.remarks, *columns.remarks, *_header_remarks(spill)],
-        }
+        remarks = [*table.remarks, *columns.remarks, *_header_remarks(spill)]
+        metadata["source"] = source_of(table, before[0], time.perf_counter() - started, remarks)
         spill.remove()
         unfinished = Dataset(directory, metadata | {"checksum": ""})
         metadata |= table.facts(unfinished.features_and_labels)
@@ -102,6 +88,33 @@ def convert_table(
         for line in notes(metadata):
             report(line)
     return out
+
+
+def schema_of(spill: Spill, columns: Columns, layout: tuple[int, int]) -> Schema:
+    """What the columns of the spilled rows mean."""
+    table = spill.table
+    return Schema(
+        feature_names=columns.feature_names,
+        label_name=table.columns[spill.label_column],
+        label_kind=spill.labels.kind,
+        label_values=spill.labels.values,
+        layout=layout,
+        source_columns=table.columns,
+        is_songs=spill.is_songs,
+        feature_kinds=table.feature_kinds(columns),
+    )
+
+
+def source_of(table: Table, num_bytes: int, seconds: float, remarks: list[str]) -> dict[str, Any]:
+    """Where the rows came from: outside the checksum, since the same rows are the same data however they were written."""
+    return {
+        "name": table.path.name,
+        "bytes": num_bytes,
+        "seconds": round(seconds, 3),
+        "hvd_train": hvd_train.__version__,
+        "table_format": table.table_format.to_json(),
+        "remarks": remarks,
+    }
 
 
 def _header_remarks(spill: Spill) -> list[str]:
@@ -115,8 +128,18 @@ def _header_remarks(spill: Spill) -> list[str]:
     return [f"the class {name!r} is in the first row alone: if that is a header, say so by --header yes"]
 
 
-def write_dataset(directory: Path, spill: Spill, schema: Schema, split: SplitConfig) -> dict[str, Any]:
-    """Assign the spilled rows to the virtual shards; the metadata, without source and checksum."""
+@dataclass(frozen=True, eq=False)
+class Assigned:
+    """Which split each row belongs to, and the number of virtual shards."""
+
+    method: str
+    splits: NDArray[np.uint8]
+    counts: NDArray[np.int64]
+    num_shards: int
+
+
+def assign(spill: Spill, split: SplitConfig) -> Assigned:
+    """Assign the spilled rows to the splits. Raises DataError where they cannot be."""
     given = SplitInput(
         path=spill.table.path,
         num_rows=spill.num_rows,
@@ -136,7 +159,14 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, split: SplitCon
             f"{spill.table.path}: {counts[0]} train rows cannot fill {num_shards} virtual shards. "
             "Give a smaller --num-virtual-shards or, where it was made for the batch, a smaller --global-batch-size."
         )
-    shards = ShardFiles(directory, schema, counts, num_shards, split.seed)
+    return Assigned(chosen_method(split, given), splits, counts, num_shards)
+
+
+def write_dataset(directory: Path, spill: Spill, schema: Schema, split: SplitConfig) -> dict[str, Any]:
+    """Assign the spilled rows to the virtual shards; the metadata, without source and checksum."""
+    assigned = assign(spill, split)
+    splits = assigned.splits
+    shards = ShardFiles(directory, schema, assigned.counts, assigned.num_shards, split.seed)
     statistics = RunningStatistics(schema.num_features)
     start = 0
     for features, raw in spill.blocks():
@@ -145,20 +175,24 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, split: SplitCon
         shards.add(features, spill.labels.encode(raw), block_splits, rows)
         statistics.add(features[block_splits == 0] if block_splits.any() else features)
         start += len(features)
+    return facts_of(spill, schema, assigned, statistics) | shards.finish()
+
+
+def facts_of(spill: Spill, schema: Schema, assigned: Assigned, statistics: RunningStatistics) -> dict[str, Any]:
+    """What metadata.json says beside the files and the source. Raises DataError where a label is not held."""
     values = None
     if schema.label_kind == "values":  # as they are stored, which is what a model is trained on
         raw_labels = spill.raw_labels()
         require_held(spill.table.path, (schema.label_name,), extremes_of(raw_labels[:, None]), what="label")
-        values = raw_labels[splits == 0].astype(np.float32).astype(np.float64)
+        values = raw_labels[assigned.splits == 0].astype(np.float32).astype(np.float64)
     return {
         "format": FORMAT,
         "conversion_version": CONVERSION_VERSION,
         "schema": schema.to_json(),
-        "num_virtual_shards": num_shards,
-        "split": chosen_method(split, given),
+        "num_virtual_shards": assigned.num_shards,
+        "split": assigned.method,
         "num_unlabelled": len(spill.unlabelled),
         "num_ungrouped": int((spill.keys() == NO_KEY).sum()),
         "row_numbers": [schema.feature_names[i] for i in spill.row_numbers],
         "statistics": statistics.result(values).to_json(),
-        **shards.finish(),
     }

@@ -19,10 +19,13 @@ class RowNumbers:
     def __init__(self, num_features: int) -> None:
         self._rising = np.arange(num_features)
         self._last = np.full((1, num_features), -np.inf, np.float32)
+        self._first: NDArray[np.float32] | None = None
         self._num_rows = 0
 
     def add(self, features: NDArray[np.float32]) -> None:
         """Add rows (n, F)."""
+        if self._first is None and len(features):
+            self._first = features[0].copy()
         for rows in (features[:_FIRST_ROWS], features[_FIRST_ROWS:]):
             if len(rows) and len(self._rising):
                 cells = rows[:, self._rising]
@@ -31,6 +34,24 @@ class RowNumbers:
                 keep = (rises & (cells == np.floor(cells)) & np.isfinite(cells)).all(0)
                 self._rising, self._last = self._rising[keep], cells[-1:, keep]
         self._num_rows += len(features)
+
+    def append(self, later: RowNumbers) -> None:
+        """Add the rows that `later` has seen, which come next."""
+        if later._first is None:
+            return
+        if self._first is None:
+            self._first, self._rising, self._last, self._num_rows = (
+                later._first,
+                later._rising,
+                later._last,
+                later._num_rows,
+            )
+            return
+        shared, here, there = np.intersect1d(self._rising, later._rising, return_indices=True)
+        last, first = self._last[0, here], later._first[shared]
+        keep = (first > last) | ((first == last) & (first >= _EXACT))
+        self._rising, self._last = shared[keep], later._last[:, there[keep]]
+        self._num_rows += later._num_rows
 
     def result(self) -> tuple[int, ...]:
         """The features that rose through all rows."""
