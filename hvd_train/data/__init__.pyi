@@ -19,6 +19,13 @@ from .description import save_histogram as save_histogram
 from .download import fetch as fetch
 from .new_rows import NewRows as NewRows
 from .new_rows import read_table_for_prediction as read_table_for_prediction
+from .parts.converter import Workers as Workers
+from .parts.converter import convert_in_parts as convert_in_parts
+from .parts.rows import Part as Part
+from .parts.rows import PartSpec as PartSpec
+from .parts.rows import write_part as write_part
+from .parts.store import Store as Store
+from .parts.store import is_url as is_url
 from .plan import EpochPlan as EpochPlan
 from .schema import NUM_OFFICIAL_TRAIN_SONGS as NUM_OFFICIAL_TRAIN_SONGS
 from .schema import NUM_SONG_TIMBRES as NUM_SONG_TIMBRES
@@ -33,6 +40,7 @@ from .sharding import own_shards as own_shards
 from .sources import Chunk as Chunk
 from .sources import Table as Table
 from .sources import TableFormat as TableFormat
+from .sources.arrow import ArrowTable as ArrowTable
 from .standardization import Standard as Standard
 from .statistics import Statistics as Statistics
 from .targets import make_target_table as make_target_table
@@ -41,6 +49,7 @@ __all__ = [
     "NUM_OFFICIAL_TRAIN_SONGS",
     "NUM_SONGS",
     "NUM_SONG_TIMBRES",
+    "ArrowTable",
     "Augmentation",
     "Chunk",
     "Columns",
@@ -48,22 +57,28 @@ __all__ = [
     "EpochPlan",
     "Mixup",
     "NewRows",
+    "Part",
+    "PartSpec",
     "Rows",
     "Schema",
     "ShowProgress",
     "Standard",
     "Statistics",
+    "Store",
     "Table",
     "TableFormat",
     "Tell",
+    "Workers",
     "augments",
     "convert",
+    "convert_in_parts",
     "default_num_virtual_shards",
     "describe",
     "fetch",
     "file_sha256",
     "in_cache",
     "in_words",
+    "is_url",
     "loss_weights",
     "make_plan",
     "make_target_table",
@@ -76,4 +91,5 @@ __all__ = [
     "save_histogram",
     "user_cache_dir",
     "write_error",
+    "write_part",
 ]

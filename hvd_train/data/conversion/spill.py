@@ -111,7 +111,7 @@ def read_into_spill(
             numbers.add(features)
             label_file.write(raw.tobytes())
             if chunk.keys is not None:
-                key_file.write(_key_codes(table, picked(chunk.keys, present), keys).tobytes())
+                key_file.write(key_codes(table, picked(chunk.keys, present), keys).tobytes())
             if not whole:
                 unlabelled.append(np.flatnonzero(~present) + num_read)
             if chunk.extremes is not None:
@@ -138,7 +138,8 @@ def read_into_spill(
     )
 
 
-def _key_codes(table: Table, cells: Any, known: dict[str, int]) -> NDArray[np.int32]:
+def key_codes(table: Table, cells: Any, known: dict[str, int]) -> NDArray[np.int32]:
+    """The code of each cell of the split's column; names that are new get the next ones."""
     missing = missing_cells(cells, table.missing)
     codes = np.full(len(missing), NO_KEY, np.int32)
     of_present, names = named(picked(cells, ~missing))

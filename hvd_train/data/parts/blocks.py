@@ -1,0 +1,148 @@
+"""From the spilled parts to virtual shards, by workers: each block of rows is sorted by shard, then each shard is joined."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hvd_train.config import SPLITS
+from hvd_train.data.conversion.row_numbers import RowNumbers
+from hvd_train.data.conversion.writing import as_bytes, npy_header
+from hvd_train.data.dataset import record_dtype, shard_file
+from hvd_train.data.parts.rows import SPILL
+from hvd_train.data.parts.store import Store, attempt
+from hvd_train.data.statistics import RunningStatistics
+
+ROWS = f"{SPILL}/rows"
+ROW = np.dtype([("target", "<i4"), ("label", "<i4")])
+"""What is decided about each row: the number of its shard, over all splits, or -1; and the bits of its label."""
+LEFT_OUT = -1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the rows lie and what becomes of them. It travels by pickle."""
+
+    root: str
+    num_features: int
+    label_kind: str
+    num_shards: int
+    num_outputs: int
+    """0 for values."""
+    parts: tuple[tuple[str, int], ...]
+    """The stem and the number of rows of each part, in order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Consecutive rows of the table, sorted by shard in a file of their own."""
+
+    index: int
+    name: str
+    counts: NDArray[np.int64]
+    """(splits * V,) its rows of each shard."""
+    statistics: RunningStatistics
+    """Of its train rows."""
+    row_numbers: RowNumbers
+
+
+def write_block(layout: Layout, index: int, start: int, stop: int) -> Block:
+    """Sort the rows start .. stop - 1 of the table by their shard, and add them up."""
+    store = Store(layout.root)
+    features = _features(store, layout, start, stop)
+    rows = np.frombuffer(store.read(ROWS, start * ROW.itemsize, (stop - start) * ROW.itemsize), ROW)
+    keep = np.flatnonzero(rows["target"] != LEFT_OUT)
+    if len(keep) < len(rows):
+        features, rows = features[keep], rows[keep]
+    dtype = record_dtype(layout.num_features, layout.label_kind)
+    target = rows["target"]
+    order = np.argsort(target, kind="stable")
+    records = np.empty(len(rows), dtype)
+    records["features"] = features[order]
+    records["label"] = rows["label"].view(dtype["label"])[order]
+    records["row_id"] = (keep + start)[order]
+    name = f"{SPILL}/block-{index:06d}-{attempt()}"
+    with store.write(name) as file:
+        file.write(as_bytes(records))
+    statistics, numbers = RunningStatistics(layout.num_features), RowNumbers(layout.num_features)
+    statistics.add(features[target < layout.num_shards])
+    numbers.add(features)
+    counts = np.bincount(target, minlength=len(SPLITS) * layout.num_shards)
+    return Block(index, name, counts, statistics, numbers)
+
+
+def _features(store: Store, layout: Layout, start: int, stop: int) -> NDArray[np.float32]:
+    width = 4 * layout.num_features
+    found, begin = [], 0
+    for stem, num_rows in layout.parts:
+        first, last = max(start, begin), min(stop, begin + num_rows)
+        if first < last:
+            data = store.read(f"{stem}.features", (first - begin) * width, (last - first) * width)
+            found.append(np.frombuffer(data, np.float32))
+        begin += num_rows
+    whole = found[0] if len(found) == 1 else np.concatenate(found)
+    return whole.reshape(stop - start, layout.num_features)
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """A file of a virtual shard that was written."""
+
+    target: int
+    num_rows: int
+    facts: dict[str, Any]
+    label_counts: NDArray[np.int64]
+
+
+def join_shards(layout: Layout, blocks: Sequence[tuple[str, NDArray[np.int64]]], first: int, last: int) -> list[Shard]:
+    """Write the shards first .. last - 1 (counted over all splits) from the blocks: their names and counts, in order."""
+    store = Store(layout.root)
+    dtype = record_dtype(layout.num_features, layout.label_kind)
+    counts = np.stack([block_counts for _, block_counts in blocks])
+    begins = np.cumsum(counts, axis=1) - counts
+    wanted = range(first, last)
+    names = [shard_file(SPLITS[target // layout.num_shards], target % layout.num_shards) for target in wanted]
+    temporary = [f"{SPILL}/shard-{target:06d}-{attempt()}" for target in wanted]
+    digests = [hashlib.sha256() for _ in wanted]
+    sizes = [0 for _ in wanted]
+    labels = np.zeros((len(wanted), layout.num_outputs), np.int64)
+    with ExitStack() as stack:
+        files = [stack.enter_context(store.write(name)) for name in temporary]
+
+        def write(position: int, data: Any) -> None:
+            files[position].write(data)
+            digests[position].update(data)
+            sizes[position] += len(data)
+
+        for position, target in enumerate(wanted):
+            write(position, npy_header(dtype, int(counts[:, target].sum())))
+        for row, (name, _) in enumerate(blocks):
+            number = int(counts[row, first:last].sum())
+            if not number:
+                continue
+            data = store.read(name, int(begins[row, first]) * dtype.itemsize, number * dtype.itemsize)
+            records, begin = np.frombuffer(data, dtype), 0
+            for position, target in enumerate(wanted):
+                own = records[begin : begin + counts[row, target]]
+                begin += len(own)
+                if len(own):
+                    write(position, as_bytes(own))
+                    if layout.num_outputs:
+                        labels[position] += np.bincount(own["label"], minlength=layout.num_outputs)
+    for name, final in zip(temporary, names, strict=True):
+        store.move(name, final)
+    return [
+        Shard(
+            target,
+            int(counts[:, target].sum()),
+            {"bytes": sizes[i], "sha256": digests[i].hexdigest()},
+            labels[i],
+        )
+        for i, target in enumerate(wanted)
+    ]
