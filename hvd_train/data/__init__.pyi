@@ -23,6 +23,7 @@ from .parts.converter import Workers as Workers
 from .parts.converter import convert_in_parts as convert_in_parts
 from .parts.rows import Part as Part
 from .parts.rows import PartSpec as PartSpec
+from .parts.rows import flat_batch as flat_batch
 from .parts.rows import write_part as write_part
 from .parts.store import Store as Store
 from .parts.store import is_url as is_url
@@ -76,6 +77,7 @@ __all__ = [
     "describe",
     "fetch",
     "file_sha256",
+    "flat_batch",
     "in_cache",
     "in_words",
     "is_url",

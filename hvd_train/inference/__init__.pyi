@@ -1,4 +1,6 @@
 from . import custom_objects as custom_objects
+from .batches import batch_predictor as batch_predictor
+from .batches import prediction_fields as prediction_fields
 from .evaluate import directory_of as directory_of
 from .evaluate import evaluate_run as evaluate_run
 from .evaluate import evaluate_split as evaluate_split
@@ -13,6 +15,7 @@ from .predict import predict_table as predict_table
 
 __all__ = [
     "Trained",
+    "batch_predictor",
     "custom_objects",
     "decoded",
     "deployed",
@@ -23,5 +26,6 @@ __all__ = [
     "metrics_of_run",
     "predict_columns",
     "predict_table",
+    "prediction_fields",
     "save_model",
 ]

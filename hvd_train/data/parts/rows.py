@@ -138,3 +138,25 @@ def read_cells(store: Store, name: str) -> Iterable[Any]:
             for batch in pa.ipc.open_stream(file):
                 cells = batch.column(0)
                 yield cells if pa.types.is_string(cells.type) or cells.null_count else as_numpy(cells)
+
+
+def flat_batch(batch: Any, name: str) -> Any:
+    """A record batch of unknown rows with a column for each value of an array, as many as its first row has.
+
+    Raises DataError, which names the table, where another row has another number.
+    """
+    widths: list[tuple[str, int | None]] = []
+    fields: list[tuple[str, Any]] = []
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if not pa.types.is_list(field.type):
+            widths.append((field.name, None))
+            fields.append((field.name, field.type))
+            continue
+        width = int(pc.max(pc.list_value_length(column)).as_py() or 1)
+        widths.append((field.name, width))
+        fields += [(f"{field.name}_{i + 1}", field.type.value_type) for i in range(width)]
+    table = PartTable(Path(name), TableFormat(), pa.schema(fields))
+    try:
+        return flattened(table, batch, tuple(widths), 0)
+    except RowProblem as error:
+        raise DataError(f"{name}: {error}") from None

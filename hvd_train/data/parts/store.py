@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -46,6 +46,8 @@ class Store:
     """Files below a folder, by their names. Each worker opens its own."""
 
     root: str
+    system: Any = field(init=False, repr=False, compare=False)
+    path: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         system, path = open_file_system(self.root)
@@ -53,18 +55,18 @@ class Store:
         object.__setattr__(self, "path", path.rstrip("/"))
 
     def at(self, name: str) -> str:
-        return f"{self.path}/{name}"  # type: ignore[attr-defined]
+        return f"{self.path}/{name}"
 
     def make_folder(self, name: str) -> None:
-        self.system.create_dir(self.at(name), recursive=True)  # type: ignore[attr-defined]
+        self.system.create_dir(self.at(name), recursive=True)
 
     def write(self, name: str) -> Any:
         """A stream into a new file, for `with`."""
-        return self.system.open_output_stream(self.at(name))  # type: ignore[attr-defined]
+        return self.system.open_output_stream(self.at(name))
 
     def open(self, name: str) -> Any:
         """A file to read, for `with`."""
-        return self.system.open_input_file(self.at(name))  # type: ignore[attr-defined]
+        return self.system.open_input_file(self.at(name))
 
     def read(self, name: str, start: int, size: int) -> Any:
         """`size` bytes of a file from `start` on. Raises DataError where the file is shorter."""
@@ -75,15 +77,15 @@ class Store:
         return found
 
     def move(self, name: str, to: str) -> None:
-        self.system.move(self.at(name), self.at(to))  # type: ignore[attr-defined]
+        self.system.move(self.at(name), self.at(to))
 
     def has(self, name: str) -> bool:
-        kind = self.system.get_file_info(self.at(name)).type  # type: ignore[attr-defined]
+        kind = self.system.get_file_info(self.at(name)).type
         return bool(kind != pyarrow.fs.FileType.NotFound)
 
     def remove_folder(self, name: str) -> None:
         with suppress(FileNotFoundError):
-            self.system.delete_dir(self.at(name))  # type: ignore[attr-defined]
+            self.system.delete_dir(self.at(name))
 
 
 def attempt() -> str:
