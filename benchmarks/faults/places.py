@@ -1,4 +1,4 @@
-"""Where a supervised run is: this machine, or two hosts between network namespaces (tests/two_hosts.py, as root)."""
+"""Where a supervised run is: this machine, or two hosts between network namespaces (tests/namespaces.py, as root)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 import psutil
+from namespaces import OWN_PLACES, Lab, hosts_in
 from processes import BIN, Job, started
-from two_hosts import NAMES, OWN_PLACES, Lab, two_hosts
 
 from hvd_train.processes import is_launcher_command
 
@@ -97,13 +97,13 @@ class TwoHosts:
 
     @property
     def options(self) -> list[str]:
-        hosts = ",".join(f"{name}:{self._ranks_per_host}" for name in NAMES)
+        hosts = ",".join(f"{name}:{self._ranks_per_host}" for name in self._lab.names)
         return ["--hosts", hosts, "--np", str(self.size), "--min-ranks", str(self.size)]
 
     @property
     def mpirun(self) -> list[str]:
         hostfile = self.root / "hostfile"
-        hostfile.write_text("".join(f"{name} slots={self._ranks_per_host}\n" for name in NAMES))
+        hostfile.write_text("".join(f"{name} slots={self._ranks_per_host}\n" for name in self._lab.names))
         return [str(BIN / "mpirun"), "-np", str(self.size), "--hostfile", str(hostfile), "--bind-to", "none"]
 
     @contextlib.contextmanager
@@ -136,7 +136,7 @@ def one_host(size: int) -> Iterator[OneHost]:
 
 @contextlib.contextmanager
 def both_hosts(ranks_per_host: int) -> Iterator[TwoHosts]:
-    with tempfile.TemporaryDirectory(prefix="hvd_train-kills-") as root, two_hosts(Path(root)) as lab:
+    with tempfile.TemporaryDirectory(prefix="hvd_train-kills-") as root, hosts_in(Path(root)) as lab:
         yield TwoHosts(lab, ranks_per_host)
 
 

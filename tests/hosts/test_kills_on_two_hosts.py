@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 
 import pytest
-from two_hosts import why_not
+from namespaces import why_not
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

@@ -1,4 +1,4 @@
-"""Training on two hosts (tests/two_hosts.py): a root that moves, and a link that is cut. Skipped, with the reason, where there are none."""
+"""Training on two hosts (tests/namespaces.py): a root that moves, and a link that is cut. Skipped, with the reason, where there are none."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from namespaces import Lab, hosts_in, why_not
 from processes import BIN, Finished
-from two_hosts import Lab, two_hosts, why_not
 
 ENDS_WITHIN_S = 30.0
 # Four ranks that start on two cores which others use too.
@@ -23,7 +23,7 @@ SLOW_S = 180.0
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     if reason := why_not():
         pytest.skip(reason)
-    with two_hosts(tmp_path_factory.mktemp("lab")) as lab:
+    with hosts_in(tmp_path_factory.mktemp("lab")) as lab:
         yield lab
 
 
