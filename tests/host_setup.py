@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PORT = 2200
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 # A link with a rate lets this pass at once after a pause: what it carries in BURST_S, and one packet of veth (64 KiB) in any case.
-BURST_S = 50e-6
+BURST_S = 200e-6
 LEAST_BURST_BYTES = 66_000
 # Packets wait in the link's queue and are never dropped: what a pair of sockets has under way at most.
 QUEUE_BYTES = 32_000_000

@@ -1,0 +1,80 @@
+"""From what rounds measured to the figures of a table: pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hvd_train.bench.figures import spread
+from wire.rates import mbit_per_s
+
+# Of an Ethernet frame of 1,514 bytes TCP carries 1,448.
+HEADERS = 1514 / 1448
+HEADS = ("hosts x ranks, recipe, program", "Mbit/s", "ms a step", "without exchange", "MB sent", "least", "limit, ms",
+         "of no exchange", "of the limit")  # fmt: skip
+
+
+def least_bytes(gradient_bytes: float, num_hosts: int) -> float:
+    """What each host must send to add up all gradients: 2 (H - 1) / H of them."""
+    return 2 * (num_hosts - 1) / num_hosts * gradient_bytes
+
+
+def wire_ms(num_bytes: float, rate: str) -> float:
+    """The time that a link needs for so many bytes of gradients."""
+    limit = mbit_per_s(rate)
+    return 0.0 if limit is None else num_bytes * HEADERS * 8 / limit / 1e3
+
+
+def rows(result: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """By row and rate of the links. A peer has no steps without exchange: what it is compared with is its ratio to ours."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for row, by_rate in result["measured"].items():
+        if " " in row and "x" in row.split()[0]:
+            found[row] = {rate: of_rounds(row, rate, rounds, result) for rate, rounds in by_rate.items()}
+        else:
+            found[row] = {rate: {name: spread([one[name] for one in rounds]) for name in ("ms", "cpu_ms")}
+                          for rate, rounds in by_rate.items()}  # fmt: skip
+    return found
+
+
+def of_rounds(row: str, rate: str, rounds: list[dict[str, float]], result: Mapping[str, Any]) -> dict[str, Any]:
+    about = result["about rows"].get(row)
+    figures: dict[str, Any] = {name: spread([one[name] for one in rounds]) for name in ("step_ms", "sent_bytes")}
+    if about is None:
+        return figures
+    layout, _, system = row.split()
+    least = least_bytes(about["gradient_bytes"], int(layout.split("x")[0])) / (2 if system == "bfloat16" else 1)
+    limits = [max(one["alone_ms"], wire_ms(least, rate)) for one in rounds]
+    return figures | {
+        "alone_ms": spread([one["alone_ms"] for one in rounds]),
+        "cpu_ms": spread([one["cpu_ms"] for one in rounds]),
+        "least_bytes": least,
+        "limit_ms": spread(limits),
+        "of_alone": spread([one["alone_ms"] / one["step_ms"] for one in rounds]),
+        "of_limit": spread([limit / one["step_ms"] for limit, one in zip(limits, rounds, strict=True)]),
+    }
+
+
+def lines(rows: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """Of each row and rate a line of HEADS."""
+    for row, by_rate in rows.items():
+        *where, system = row.split() if "x" in row.split()[0] else (row,)
+        title = ", ".join([*where, names.get(system, system)])
+        for rate, one in by_rate.items():
+            if "ms" in one:
+                yield title, rate, of(one["ms"]), "", "", "", "", "", ""
+                continue
+            own = [of(one[name]) for name in ("limit_ms", "of_alone", "of_limit")] if "alone_ms" in one else [""] * 3
+            yield (
+                title,
+                rate,
+                of(one["step_ms"]),
+                of(one["alone_ms"]) if "alone_ms" in one else "",
+                f"{one['sent_bytes']['median'] / 1e6:.2f}",
+                f"{one['least_bytes'] / 1e6:.2f}" if "least_bytes" in one else "",
+                *own,
+            )
+
+
+def of(figures: Mapping[str, float]) -> str:
+    return f"{figures['median']:.2f} ({figures['min']:.2f} to {figures['max']:.2f})"
