@@ -154,6 +154,12 @@ def supervise(argv: Sequence[str], placement: Placement) -> int:
     return supervise(argv, placement)
 
 
+def launch(argv: Sequence[str], placement: Placement) -> int:
+    from hvd_train.cli.cluster.launch_verb import launch
+
+    return launch(argv, placement)
+
+
 def doctor(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli.arguments import DoctorArguments
     from hvd_train.doctor import diagnose
@@ -165,6 +171,7 @@ def doctor(argv: Sequence[str], placement: Placement) -> int:
 
 VERBS: dict[str, tuple[str, Callable[[Sequence[str], Placement], int]]] = {
     "train": ("train a model, alone or on all the ranks that a launcher started", train),
+    "launch": ("start a training on several ranks without MPI", launch),
     "supervise": ("start a training, and start it again where that can help", supervise),
     "ensemble": ("train several models by seeds, or join runs, and average their predictions", ensemble),
     "evaluate": ("score the model of a run, and compare it with trivial baselines", evaluate),

@@ -1,4 +1,5 @@
 from . import jobs as jobs
+from . import launch as launch
 from . import supervise as supervise
 from .submit.preparation import ParsedRun as ParsedRun
 from .submit.preparation import Ready as Ready
@@ -23,6 +24,7 @@ __all__ = [
     "Verb",
     "follow_up",
     "jobs",
+    "launch",
     "of_site",
     "prepare_job",
     "read_sweep",
