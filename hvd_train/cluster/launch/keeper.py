@@ -66,7 +66,8 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     holder = free_port()
-    print(GREETING, holder.getsockname()[1], flush=True)
+    sys.stdout.write(f"{GREETING} {holder.getsockname()[1]}\n")
+    sys.stdout.flush()
     order = sys.stdin.readline()
     if not order.strip():
         return 1  # the launcher is gone
