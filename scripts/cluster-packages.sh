@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs Debian's packages of Slurm and Grid Engine, which tests/cluster needs. None of their services is started.
+# Installs Debian's packages of Slurm and Grid Engine, which tests/cluster needs, or the packages that are named. None of
+# their services is started.
 set -euo pipefail
-packages="slurm-wlm munge libpmix2 libpmix-dev gridengine-master gridengine-exec gridengine-client"
+packages=${*:-"slurm-wlm munge libpmix2 libpmix-dev gridengine-master gridengine-exec gridengine-client"}
 # shellcheck disable=SC2086 # a word is a package
 if dpkg --status $packages >/dev/null 2>&1; then exit 0; fi
 

@@ -20,6 +20,7 @@ from hvd_train.cluster import supervise as supervising
 from hvd_train.config import RunConfig, toml
 from hvd_train.distributed import Placement
 from hvd_train.errors import HvdTrainError, UserError
+from hvd_train.processes import time_limit
 from hvd_train.runs import RunDir, named_after_job, new_run_dir
 from hvd_train.schedulers import Job
 from hvd_train.text import printable
@@ -124,23 +125,14 @@ def options_of(
         launcher=arguments.launcher,
         warn_s=arguments.warn,
         patience=patience,
-        time_limit_s=seconds_of(limit, "--time") if limit else None,
+        time_limit_s=time_limit(limit, "--time") if limit else None,
         rules=supervising.Rules(
             max_restarts=arguments.max_restarts if repeatable else 0,
             restart_delay_s=arguments.restart_delay,
             max_requeues=arguments.max_requeues,
-            max_total_time_s=seconds_of(total, "--max-total-time") if total else None,
+            max_total_time_s=time_limit(total, "--max-total-time") if total else None,
         ),
     )
-
-
-def seconds_of(text: str, flag: str) -> int:
-    """The seconds of H:MM or H:MM:SS, or UserError."""
-    parts = text.split(":")
-    if len(parts) not in (2, 3) or not all(part.isdecimal() for part in parts):
-        raise UserError(f"{flag} {text}: a time is written H:MM or H:MM:SS, such as 2:00:00.")
-    hours, minutes, seconds = (*map(int, parts), 0)[:3]
-    return (hours * 60 + minutes) * 60 + seconds
 
 
 def task_of(

@@ -14,6 +14,7 @@ from hvd_train.schedulers.base import BatchScheduler, LaunchAgent, State, get, w
 from hvd_train.schedulers.forms import clock, job_name, quoted, split_id, with_brackets, with_underscore
 from hvd_train.schedulers.job import Job, Resources
 from hvd_train.schedulers.shares import CPUS_PER_RANK, cpus_of_pbs
+from hvd_train.text import seconds_of
 
 # B is an array with tasks that have begun. E is exiting, F finished, X an expired task of an array.
 STATES: Mapping[str, State] = {
@@ -152,14 +153,14 @@ class Pbs(BatchScheduler):
 
     def time_left_s(self, output: str, job_id: str, now: float | None = None) -> float | None:
         found = _attributes(output)
-        limit = _seconds(found.get("Resource_List.walltime", ""))
+        limit = seconds_of(found.get("Resource_List.walltime", ""))
         if limit is None:
             return None
         try:
             # qstat writes it in the time zone of this process.
             started = time.mktime(time.strptime(found.get("stime", ""), "%a %b %d %H:%M:%S %Y"))
         except (ValueError, OverflowError):
-            used = _seconds(found.get("resources_used.walltime", "")) or 0.0  # as old as the last report of the host
+            used = seconds_of(found.get("resources_used.walltime", "")) or 0.0  # as old as the last report of the host
             return max(limit - used, 0.0)
         return max(started + limit - (time.time() if now is None else now), 0.0)
 
@@ -169,8 +170,3 @@ def _attributes(output: str) -> dict[str, str]:
     joined = output.replace("\n\t", "")
     pairs = re.findall(r"^    ([\w.]+) = (.*)$", joined, re.MULTILINE)
     return {name: value.strip() for name, value in reversed(pairs)}  # of an array and its tasks, the first
-
-
-def _seconds(text: str) -> float | None:
-    found = re.fullmatch(r"(\d{1,9}):(\d{1,2}):(\d{1,2})", text, re.ASCII)
-    return float(int(found[1]) * 3600 + int(found[2]) * 60 + int(found[3])) if found else None

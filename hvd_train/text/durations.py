@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 
-_DURATION = re.compile(r"(\d+):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
+_DURATION = re.compile(r"(?:(\d{1,4})-)?(\d{1,9}):([0-5]\d)(?::([0-5]\d))?", re.ASCII)
 
 
 def seconds_of(text: str) -> int | None:
-    """The seconds of "H:MM" or "H:MM:SS", None where it is neither or is 0.
+    """The seconds of "H:MM" or "H:MM:SS", which may follow a number of days, as "D-HH:MM:SS". None where it is neither or is 0.
 
-    >>> seconds_of("1:30"), seconds_of("0:00:45"), seconds_of("48:00"), seconds_of("90")
-    (5400, 45, 172800, None)
+    >>> seconds_of("1:30"), seconds_of("0:00:45"), seconds_of("1-00:00:00"), seconds_of("90")
+    (5400, 45, 86400, None)
     """
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         return None
-    hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return 3600 * hours + 60 * minutes + seconds or None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds or None
 
 
 def clock(seconds: int) -> str:

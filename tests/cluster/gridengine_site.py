@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from lab import Lab
 
 PROGRAMS = ("sge_qmaster", "sge_execd", "qsub", "qconf")
-PACKAGES = ("gridengine-master", "gridengine-exec", "gridengine-client")
+INSTALL = "Debian: gridengine-master gridengine-exec gridengine-client"
+FOLDERS = ()
 NODES = ("node1", "node2")
 SHARE = Path("/usr/share/gridengine")
 PROGRAM_FOLDER = Path("/usr/lib/gridengine")

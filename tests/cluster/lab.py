@@ -1,6 +1,7 @@
-"""A laboratory: three hosts on this machine, with a user, a shared file system, and real Slurm and Grid Engine on them.
+"""A laboratory: three hosts on this machine, with a user, a shared file system, and real schedulers on them.
 
-    tests/cluster/lab.py up [slurm] [gridengine]      start it, in seconds (default: both)
+    tests/cluster/lab.py up [slurm] [gridengine]      start it, in seconds (default: these two)
+    tests/cluster/lab.py up openpbs                   its qsub is another one: better in a laboratory of its own
     tests/cluster/lab.py on head -- squeue            a command as the user alice, in her home
     tests/cluster/lab.py on --root node1 -- ps aux    ... as root
     tests/cluster/lab.py down                         end everything and leave nothing
@@ -9,7 +10,7 @@
 one process, in a folder of /tmp that has the name of this checkout. They see this checkout and its environment, and
 share alice's home, which has the same path outside of the laboratory. `up` prints it. In tests: the fixtures of conftest.py.
 
-Debian's packages: slurm-wlm munge libpmix2 libpmix-dev gridengine-master gridengine-exec gridengine-client.
+Debian has Slurm and Grid Engine: scripts/cluster-packages.sh. scripts/openpbs.sh builds OpenPBS.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pathlib import Path
 
 import control_groups
 import gridengine_site
+import openpbs_site
 import psutil
 import slurm_site
 from machines import FIRST_ADDRESS, NETWORK
@@ -37,7 +39,7 @@ from waits import wait_until
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOSTS = ("head", "node1", "node2")
 USER, USER_ID = "alice", 2001
-SITES = {"slurm": slurm_site, "gridengine": gridengine_site}
+SITES = {"slurm": slurm_site, "gridengine": gridengine_site, "openpbs": openpbs_site}
 NAMESPACES = ("--net", "--uts", "--ipc", "--mount", "--pid", "--cgroup")
 PROGRAMS = ("ip", "mount", "nsenter", "setpriv", "unshare")
 
@@ -47,11 +49,10 @@ def why_not(*sites: str) -> str:
     if sys.platform != "linux" or os.geteuid() != 0:
         return "only root on Linux can make hosts out of namespaces"
     wanted = [*PROGRAMS, *(program for site in sites for program in SITES[site].PROGRAMS)]
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    path = search_path(sites, os.environ.get("PATH", ""), "/usr/sbin", "/sbin")
     missing = [program for program in wanted if shutil.which(program, path=path) is None]
     if missing:
-        packages = " ".join(package for site in sites for package in SITES[site].PACKAGES)
-        return f"not installed here: {', '.join(missing)} (Debian: {packages})"
+        return f"not installed here: {', '.join(missing)} ({'; '.join(SITES[site].INSTALL for site in sites)})"
     refused = subprocess.run(
         ["unshare", *NAMESPACES, "--fork", "mount", "-t", "tmpfs", "-", "/mnt"],
         capture_output=True,
@@ -67,6 +68,8 @@ class Lab:
     """All files of the laboratory."""
     groups: tuple[str, ...] = ()
     """Its control groups, one in each hierarchy."""
+    sites: Sequence[str] = ()
+    """Its schedulers."""
     pids: Mapping[str, int] | None = None
     """The first process of the room, and of each host."""
     began: float = 0.0
@@ -82,7 +85,7 @@ class Lab:
     def up(cls, folder: Path, sites: Sequence[str], *, stays: bool = False) -> Lab:
         """Start it. Without `stays` it ends with this process, even when this process is killed."""
         folder.mkdir(mode=0o755)
-        lab = cls(folder, control_groups.make(HOSTS))
+        lab = cls(folder, control_groups.make(HOSTS), sites)
         try:
             lab._start_hosts(stays)
             for site in sites:
@@ -124,7 +127,7 @@ class Lab:
         return all((self.folder / f"ready.{name}").exists() for name in HOSTS)
 
     def _write_state(self) -> None:
-        state = {"groups": self.groups, "pids": self.pids, "began": self.began}
+        state = {"groups": self.groups, "sites": self.sites, "pids": self.pids, "began": self.began}
         (self.folder / "state.new").write_text(json.dumps(state))
         (self.folder / "state.new").replace(self.folder / "state.json")
 
@@ -166,8 +169,8 @@ class Lab:
     def environment(self) -> dict[str, str]:
         """What daemons and root are started with."""
         return {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            **gridengine_site.environment(self),
+            "PATH": search_path(self.sites, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            **of_sites(self),
         }
 
     def _room(self) -> psutil.Process | None:
@@ -195,6 +198,15 @@ class Lab:
         shutil.rmtree(self.folder)
 
 
+def search_path(sites: Sequence[str], *folders: str) -> str:
+    return os.pathsep.join([*(str(folder) for site in sites for folder in SITES[site].FOLDERS), *folders])
+
+
+def of_sites(lab: Lab) -> dict[str, str]:
+    """Variables that the commands of its schedulers need."""
+    return {name: value for site in lab.sites for name, value in SITES[site].environment(lab).items()}
+
+
 def as_user(lab: Lab) -> list[str]:
     """The beginning of a command that the user gives: her shell has this checkout's environment activated."""
     variables = {
@@ -203,8 +215,8 @@ def as_user(lab: Lab) -> list[str]:
         "LOGNAME": USER,
         "SHELL": "/bin/bash",
         "LANG": "C.UTF-8",
-        "PATH": f"{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin",
-        **gridengine_site.environment(lab),
+        "PATH": search_path(lab.sites, f"{sys.prefix}/bin", "/usr/local/bin", "/usr/bin", "/bin"),
+        **of_sites(lab),
     }
     user = ["setpriv", f"--reuid={USER_ID}", f"--regid={USER_ID}", "--clear-groups"]
     given = [f"{name}={value}" for name, value in variables.items()]
@@ -227,6 +239,7 @@ def write_files(lab: Lab) -> None:
         others = "" if name == "hosts" else Path("/etc", name).read_text()
         (lab.folder / "etc" / name).write_text(others + text)
     visible = [lab.folder, REPOSITORY, Path(sys.prefix), Path(sys.base_prefix)]
+    visible += [folder.parent for site in lab.sites for folder in SITES[site].FOLDERS[:1]]
     (lab.folder / "visible").write_text("\n".join(dict.fromkeys(map(str, visible))))
     (lab.folder / "groups").write_text("\n".join(lab.groups))
 
@@ -243,7 +256,7 @@ def main() -> None:
     on.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args()
     if given.verb == "up":
-        sites = given.sites or list(SITES)
+        sites = given.sites or ["slurm", "gridengine"]
         if reason := why_not(*sites):
             sys.exit(reason)
         if given.dir.exists():

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from lab import Lab
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun")
-PACKAGES = ("slurm-wlm", "munge", "libpmix2", "libpmix-dev")
+INSTALL = "Debian: slurm-wlm munge libpmix2 libpmix-dev"
+FOLDERS = ()
 NODES = ("node1", "node2")
 MEMORY_MB = 9000
 
@@ -58,6 +59,11 @@ ConstrainCores={cores}
 ConstrainRAMSpace=yes
 ConstrainSwapSpace=no
 """
+
+
+def environment(lab: Lab) -> dict[str, str]:
+    """What every command of Slurm needs: nothing, since /etc/slurm has it."""
+    return {}
 
 
 def has_groups(lab: Lab) -> bool:

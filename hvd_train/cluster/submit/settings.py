@@ -17,6 +17,7 @@ import tyro.conf
 
 from hvd_train.config import toml
 from hvd_train.errors import ConfigError, UserError
+from hvd_train.text import seconds_of as text_seconds_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -113,11 +114,11 @@ def seconds_of(text: str, *, flag: str) -> int:
     >>> seconds_of("1:30:00", flag="--time"), seconds_of("1-00:00:00", flag="--time")
     (5400, 86400)
     """
-    found = re.fullmatch(r"(?:(\d{1,4})-)?(\d{1,5}):([0-5]?\d):([0-5]?\d)", text.strip(), re.ASCII)
-    if not found:
+    seconds = text_seconds_of(text)
+    # Slurm reads 2:00 as two minutes, LSF as two hours.
+    if seconds is None or text.count(":") != 2:
         raise UserError(f"{flag} {text}: a time is written H:MM:SS, such as 2:00:00.")
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    return seconds
 
 
 def megabytes_of(text: str, *, flag: str) -> int | None:

@@ -10,7 +10,8 @@ from hvd_train.text import seconds_of
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("1:30", 5400), ("0:00:05", 5), (" 100:00 ", 360_000), ("0:59:59", 3599)]
+    ("text", "seconds"),
+    [("1:30", 5400), ("0:00:05", 5), (" 100:00 ", 360_000), ("0:59:59", 3599), ("2-01:00", 176_400)],
 )
 def test_a_duration(text: str, seconds: int) -> None:
     assert seconds_of(text) == time_limit(text, "--stop-after") == seconds
