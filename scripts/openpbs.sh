@@ -52,6 +52,8 @@ build >"$folder/log" 2>&1 </dev/null || {
     tail -n 40 "$folder/log" >&2
     fail "its build failed. The last lines are above."
 }
+# As its own installation does: with it a command of a user proves who that is.
+chmod 4755 "$folder/installed$prefix/sbin/pbs_iff"
 mkdir -p "$(dirname "$prefix")"
 rm -rf "$prefix.new"
 mv "$folder/installed$prefix" "$prefix.new"

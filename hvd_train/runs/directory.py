@@ -19,6 +19,7 @@ DONE                 there when the run is complete
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,14 @@ class JobDir:
     def cancelled(self) -> Path:
         """Made when somebody cancels the newest job."""
         return self.path / "cancelled"
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether somebody cancelled the newest job with hvd-train jobs cancel. A job that was submitted later is another one."""
+        with contextlib.suppress(OSError):
+            submitted = self.ids.stat().st_mtime if self.ids.exists() else 0.0
+            return self.cancelled.stat().st_mtime >= submitted
+        return False
 
     @property
     def hostfile(self) -> Path:

@@ -21,6 +21,7 @@ INSTALL = "scripts/openpbs.sh builds OpenPBS"
 FOLDERS = (PREFIX / "bin", PREFIX / "sbin")
 NODES = ("node1", "node2")
 SLOTS = 2
+TRIES = 5
 CONFIGURATION = Path("/run/pbs.conf")
 HOME = Path("/run/pbs")
 # What the installation makes in PBS_HOME. It would write below /etc and /opt, too.
@@ -55,7 +56,7 @@ def environment(lab: Lab) -> dict[str, str]:
 def start(lab: Lab) -> None:
     for host in ("head", *NODES):
         write_files(lab, host)
-    lab.on("head", PREFIX / "libexec" / "pbs_habitat", root=True, timeout_s=120)
+    make_database(lab)
     for daemon in ("pbs_comm", "pbs_server", "pbs_sched"):
         lab.on("head", daemon, root=True, timeout_s=60)
     wait_until(lambda: lab.on("head", "qstat", "-B", root=True, ok=False).returncode == 0, "the server of PBS")
@@ -64,6 +65,16 @@ def start(lab: Lab) -> None:
     for node in NODES:
         lab.on(node, "pbs_mom", root=True)
     wait_until(lambda: idle(lab), "the hosts of PBS", timeout_s=60)
+
+
+def make_database(lab: Lab) -> None:
+    """With a queue in it. The program goes on as soon as the database has a process, which may not answer yet."""
+    for attempt in range(1, TRIES + 1):
+        done = lab.on("head", PREFIX / "libexec" / "pbs_habitat", root=True, ok=attempt == TRIES, timeout_s=120)
+        if done.returncode == 0:
+            return
+        lab.on("head", "sh", "-c", f"pkill -KILL -x postgres; rm -rf {HOME}", root=True)
+        write_files(lab, "head")
 
 
 def write_files(lab: Lab, host: str) -> None:
@@ -93,6 +104,7 @@ def write_files(lab: Lab, host: str) -> None:
         lines.append(f"install -m {'600' if file.name == 'db_user' else '644'} {draft} {file}")
     for source, name in SCHEDULER_FILES.items():
         lines.append(f"install -m 644 {PREFIX / 'etc' / source} {HOME / 'sched_priv' / name}")
+    lines.append("install -d -o postgres -m 2775 /run/postgresql")  # the socket of its database
     hooks = next(PREFIX.glob("lib*/python/altair/pbs_hooks"))
     lines.append(f"cp {hooks}/* {HOME / 'server_priv' / 'hooks'}")
     lines.append(f"rm -f {HOME}/server_priv/hooks/PBS_xeon_phi_provision.*")

@@ -1,76 +1,73 @@
-"""PBS: a run to its end, and over its walltime by a chain of jobs.
+"""OpenPBS: a run of two hosts to its end, over its walltime by a chain of jobs, and deleted.
 
-OpenPBS is no package of Debian, so the laboratory has none. These tests use the PBS of this machine, as this user, where
-PBS_EXEC is set to its prefix, and the home directory has to be shared with its hosts.
+PBS sends no warning before its walltime: the supervisor's own timer does, by the limit that `qstat -f` tells.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from batch import pace, submit
-from processes import BIN
+from batch import Run, pace, submit
+from lab import Lab
 
-PREFIX = os.environ.get("PBS_EXEC", "")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
-
-class Site:
-    """This machine, with the interface of a laboratory that `batch` needs."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-
-    def on(
-        self, _host: str, *command: str | Path, ok: bool = True, timeout_s: float = 30.0
-    ) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join([str(BIN), f"{PREFIX}/bin", os.environ["PATH"]])
-        done = subprocess.run(
-            [str(word) for word in command],
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-            cwd=self.home,
-            env={**os.environ, "PATH": path},
-        )
-        assert not ok or done.returncode == 0, f"{command}: code {done.returncode}\n{done.stdout}{done.stderr}"
-        return done
+SITES = ("openpbs",)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+TWO_BY_TWO = ("--nodes", "2", "--ranks-per-node", "2")
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
-    if not PREFIX:
-        pytest.skip("PBS_EXEC is not set: OpenPBS is no package of Debian, so it is tested where a PBS is installed")
-    with tempfile.TemporaryDirectory(prefix="hvd-pbs-", dir=Path.home()) as home:
-        site = Site(Path(home))
-        if refused := site.on("", "qstat", "-B", ok=False).stderr.strip():
-            pytest.skip(f"PBS does not answer: {refused}")
-        yield site
+def undisturbed(lab: Lab) -> Run:
+    pace(lab, 0)
+    run = submit(lab, "pbs", *TWO_BY_TWO, "--time", "0:20:00")
+    run.wait_for(lambda: is_gone(lab, run.id), "the end")
+    return run
 
 
-def lists(site: Site, job: str) -> bool:
-    return site.on("", "qstat", job, ok=False).returncode == 0
+def test_a_submitted_run_comes_to_its_end(lab: Lab, undisturbed: Run) -> None:
+    run = undisturbed
+    assert run.done, run.text
+    assert run.report["size"] == 4
+    (start, end) = run.history
+    assert (start["hosts"], start["job"], end["outcome"]) == ({"node1": 2, "node2": 2}, run.id, "done")
 
 
-def test_a_run_that_is_over_its_walltime_ends_as_an_undisturbed_one(site: Site) -> None:
-    pace(site, 0)  # type: ignore[arg-type]
-    options = ("--nodes", "2", "--ranks-per-node", "2", "--time", "0:20:00")
-    undisturbed = submit(site, "pbs", *options)  # type: ignore[arg-type]
-    undisturbed.wait_for(lambda: not lists(site, undisturbed.id), "the end")
-    assert undisturbed.done, undisturbed.text
-
-    pace(site, 90)  # type: ignore[arg-type]
-    run = submit(site, "pbs", *options, "--warn", "1110")  # type: ignore[arg-type]
-    run.wait_for_text("a checkpoint and end")
-    pace(site, 0)  # type: ignore[arg-type]
+def test_a_run_that_is_over_its_walltime_ends_as_an_undisturbed_one(lab: Lab, undisturbed: Run) -> None:
+    """The warning is due three minutes after the start of a job: in the first one the second validation still runs then."""
+    pace(lab, 5)
+    run = submit(lab, "pbs", *TWO_BY_TWO, "--time", "0:05:00", "--warn", "120")
+    run.wait_for_epochs()
+    pace(lab, 240)
+    run.wait_for_text("the time limit is near: the ranks save a checkpoint and end")
+    pace(lab, 0)
     run.wait_for(lambda: len(run.history) >= 2, "the end of the first start")
     saved = run.history[1]
     assert (saved["code"], saved["outcome"], saved["next"]) == (85, "saved", "continue"), run.text
-    run.wait_for(lambda: run.done, "DONE")
+    run.wait_for(lambda: len((run.path / "job" / "id").read_text().split()) == 2, "the follow-up")
+    first, second = (run.path / "job" / "id").read_text().split()
+    run.wait_for(lambda: is_gone(lab, first), "the end of the first job")
+    run.wait_for(lambda: is_gone(lab, second), "the end of the follow-up")
+    assert run.done, run.text
+    assert (run.history[2]["epoch"], run.history[2]["step"]) == (saved["epoch"], saved["step"]) != (0, 0)
+    assert run.history[2]["job"] == second
     assert run.weights() == undisturbed.weights()
+
+
+def test_qdel_ends_every_rank_on_both_hosts(lab: Lab) -> None:
+    pace(lab, 10)
+    run = submit(lab, "pbs", *TWO_BY_TWO, "--time", "0:20:00")
+    run.wait_for_epochs()
+    lab.on("head", "qdel", run.id)
+    run.wait_for(lambda: is_gone(lab, run.id), "the end")
+    assert not run.done, run.text
+    assert len((run.path / "job" / "id").read_text().split()) == 1, "a job that was deleted was continued"
+    assert (run.path / "checkpoints" / "last.npz").exists()
+    for node in ("node1", "node2"):
+        run.wait_for(lambda node=node: not ranks_on(lab, node), f"the end of the ranks on {node}", 30)  # type: ignore[misc]
+
+
+def is_gone(lab: Lab, job: str) -> bool:
+    """Without -x PBS shows no job that has ended."""
+    return lab.on("head", "qstat", job, ok=False).returncode != 0
+
+
+def ranks_on(lab: Lab, node: str) -> str:
+    return lab.on(node, "pgrep", "-a", "-f", "hvd-train train", root=True, ok=False).stdout

@@ -75,9 +75,7 @@ class JobRun:
     @property
     def was_cancelled(self) -> bool:
         """Whether somebody cancelled its newest job with hvd-train jobs cancel."""
-        with contextlib.suppress(OSError):
-            return self.run_dir.job.cancelled.stat().st_mtime >= self.submitted_at
-        return False
+        return self.run_dir.job.was_cancelled
 
     def mark_cancelled(self) -> None:
         with contextlib.suppress(OSError):

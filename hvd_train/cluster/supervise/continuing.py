@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from hvd_train.cluster.supervise.allocation import Allocation
 from hvd_train.cluster.supervise.surroundings import Surroundings
 from hvd_train.cluster.supervise.watch import STOPS
 from hvd_train.errors import TO_BE_CONTINUED, HvdTrainError
+from hvd_train.runs import JobDir
 from hvd_train.schedulers import Job
 
 COMMAND_S = 60.0
@@ -16,6 +16,8 @@ TRIES = 3
 BETWEEN_S = 5.0
 # A scheduler that took `requeue` ends this job within seconds.
 ENDED_WITHIN_S = 120.0
+# `jobs cancel` cancels a job within a second after it has saved.
+CANCELLED_WITHIN_S = 30.0
 
 FollowUp = Callable[[str, Sequence[str]], str]
 """Submits a job that begins when the job of this id has ended, off these hosts. Returns its id. Raises HvdTrainError."""
@@ -29,20 +31,20 @@ class Continuation:
         allocation: Allocation,
         world: Surroundings,
         *,
-        spec: Path,
+        job_dir: JobDir,
         follow_up: FollowUp | None,
         tell: Callable[[str], None],
     ) -> None:
         self._allocation, self._world, self._follow_up, self._tell = allocation, world, follow_up, tell
-        self._spec = spec
+        self._job_dir = job_dir
 
     @property
     def possible(self) -> bool:
         """Whether this is a job that can be continued. A follow-up needs the job.toml, which may come while the job runs."""
         scheduler, job = self._allocation.scheduler, self._allocation.job
-        if scheduler is None or job is None:
+        if scheduler is None or job is None or self._job_dir.was_cancelled:
             return False
-        return scheduler.continuation != "chain" or (self._follow_up is not None and self._spec.exists())
+        return scheduler.continuation != "chain" or (self._follow_up is not None and self._job_dir.spec.exists())
 
     def go_on(self, excluded: Sequence[str]) -> int:
         """Have the run continued. Returns the exit code to end with; may be ended by the scheduler meanwhile."""
@@ -66,6 +68,10 @@ class Continuation:
     def final(self, code: int) -> int:
         """The exit code with which nothing goes on. Some schedulers would queue a job again that ends with 85."""
         scheduler = self._allocation.scheduler
+        if scheduler is not None and self._job_dir.was_cancelled and code == TO_BE_CONTINUED:
+            # A job that ends by itself now would count as failed.
+            self._tell("this job was cancelled by hvd-train jobs: it waits for the scheduler to end it")
+            self._wait_for_the_end(CANCELLED_WITHIN_S)
         goes_on_by_code = scheduler is not None and scheduler.continuation == "exit-code"
         return 1 if goes_on_by_code and code == TO_BE_CONTINUED else code
 
@@ -97,10 +103,10 @@ class Continuation:
         self._tell("this run is not continued by itself. The same command goes on from the last checkpoint")
         return False
 
-    def _wait_for_the_end(self) -> None:
+    def _wait_for_the_end(self, limit_s: float = ENDED_WITHIN_S) -> None:
         """Slurm ends a job that it queues again. One that ended by itself before would count as complete."""
-        deadline = self._world.now() + ENDED_WITHIN_S
+        deadline = self._world.now() + limit_s
         while (left := deadline - self._world.now()) > 0:
             if any(number in STOPS for number in self._world.wait(left)):
                 return
-        self._tell(f"the scheduler did not end this job within {ENDED_WITHIN_S:g} s")
+        self._tell(f"the scheduler did not end this job within {limit_s:g} s")

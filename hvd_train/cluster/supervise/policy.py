@@ -20,6 +20,8 @@ LOST_HOST = 205
 LONGEST_DELAY_S = 60.0
 # With less time than this before the warning a restart would not get beyond its start.
 SHORTEST_TRAINING_S = 30.0
+# Jobs in a row that may end without a new checkpoint and be continued all the same: one can have lost its time at a slow start.
+MAX_FRUITLESS_JOBS = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +100,19 @@ def decide(
     return _after_failure(ended, past, rules, continues, time_left_s)
 
 
+def fruitless_jobs(past: Sequence[job_history.Event]) -> int:
+    """How many jobs before this one, in a row, were continued without a new checkpoint."""
+    count = 0
+    for start, end in reversed(_pairs(past)):
+        if (end.epoch, end.step) != (start.epoch, start.step) or end.next in ("give-up", "nothing"):
+            break
+        count += end.next == "continue"
+    return count
+
+
 def _after_saving(ended: Ended, past: Sequence[job_history.Event], rules: Rules, continues: bool) -> Decision:
-    saved, code = "a checkpoint was saved after a warning", TO_BE_CONTINUED
+    saved = "a checkpoint was saved after a warning" if ended.new_checkpoint else "a warning came before the first step"
+    code = TO_BE_CONTINUED
     if not continues:
         return Decision("saved", saved, "nothing", code)
     if hindrance := why_not_continue(ended, past, rules):
@@ -109,9 +122,9 @@ def _after_saving(ended: Ended, past: Sequence[job_history.Event], rules: Rules,
 
 def why_not_continue(ended: Ended, past: Sequence[job_history.Event], rules: Rules) -> str:
     """Why no other job may go on with this run, in words; empty where one may."""
-    if not ended.new_checkpoint:
+    if not ended.new_checkpoint and fruitless_jobs(past) >= MAX_FRUITLESS_JOBS:
         return (
-            "there is no new checkpoint since the last start, so another job with the same limit would come no further"
+            "there is no new checkpoint since the job before, so another job with the same limit would come no further"
         )
     requeues = sum(isinstance(event, job_history.End) and event.next == "continue" for event in past)
     if requeues >= rules.max_requeues:
@@ -125,7 +138,9 @@ def _after_failure(
     reason = describe_failure(ended)
     code = ended.code or 1
     if ended.warned:
-        return Decision("failed", f"{reason} after a warning, without a new checkpoint", "give-up", code)
+        goes_on = continues and not why_not_continue(ended, past, rules)
+        text = f"{reason} after a warning, without a new checkpoint"
+        return Decision("failed", text, "continue" if goes_on else "give-up", code)
     failures = failures_in_a_row(ended, past)
     if failed_alike(ended, past):
         text = f"{reason}; the same happened at the start before, and nothing was gained in between"

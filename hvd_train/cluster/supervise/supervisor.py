@@ -51,7 +51,7 @@ class Supervisor:
         self._task, self._allocation, self._options, self._world, self._tell = task, allocation, options, world, tell
         self._environment = environment
         self._record = Record(task.run_dir, allocation)
-        self._continuation = Continuation(allocation, world, spec=task.run_dir.job.spec, follow_up=follow_up, tell=tell)
+        self._continuation = Continuation(allocation, world, job_dir=task.run_dir.job, follow_up=follow_up, tell=tell)
 
     def run(self) -> int:
         """Train to the end, as far as that can be had. UserError where another supervisor has this run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from hvd_train.cluster.supervise.supervisor import Options
 from hvd_train.cluster.supervise.surroundings import Answer
 from hvd_train.errors import UserError
 from hvd_train.hostfiles import Host
+from hvd_train.runs import RunDir
 from hvd_train.schedulers import SCHEDULERS, BatchScheduler, Job
 
 HOSTS = (Host("node1", 2), Host("node2", 2))
@@ -120,18 +122,51 @@ def test_the_scheduler_tells_the_limit(tmp_path: Path) -> None:
     assert 480 <= outcome.world.t - 1000 < 500
 
 
-def test_nothing_gained_is_not_continued(tmp_path: Path) -> None:
-    outcome = supervise(tmp_path, Script(saves=None), world=warned_after(60), allocation=job_of("Slurm"))
-    assert outcome.code == 138
-    assert outcome.ends == [("failed", "give-up")]
+def test_nothing_gained_is_continued_once(tmp_path: Path) -> None:
+    """A warning that comes while Python still starts kills ranks, or finds no step to save."""
+    for killed in (True, False):
+        script = Script(saves=None) if killed else Script(code=85, saves=None)
+        world = warned_after(60, answers={"scontrol": Answer(0, "")}) if killed else None
+        outcome = supervise(tmp_path, script, world=world, allocation=job_of("Slurm"))
+    assert outcome.code == 85
+    assert outcome.ends == [("failed", "continue"), ("saved", "give-up")]
+    assert "would come no further" in outcome.told[-1]
 
 
 @pytest.mark.parametrize(("name", "code"), [("LSF", 1), ("Slurm", 85)])
 def test_a_job_that_gives_up_is_not_queued_again_for_its_exit_code(name: str, code: int, tmp_path: Path) -> None:
     """bsub -Q 85 goes by the code alone, and so does a Job of Kubernetes."""
-    outcome = supervise(tmp_path, Script(code=85, saves=None), allocation=job_of(name))
-    assert outcome.ends == [("saved", "give-up")]
+    for _ in range(2):
+        outcome = supervise(tmp_path, Script(code=85, saves=None), allocation=job_of(name))
+    assert outcome.ends == [("saved", "continue"), ("saved", "give-up")]
     assert outcome.code == code
+
+
+@pytest.mark.parametrize("name", ["Slurm", "PBS"])
+def test_a_job_that_is_being_cancelled_saves_and_is_not_queued_again(tmp_path: Path, name: str) -> None:
+    """Seen with a real Slurm: the job was in the queue again until `jobs cancel` came to cancel it."""
+    job = RunDir(tmp_path / "run").job
+    job.path.mkdir(parents=True)
+    for file in (job.spec, job.ids, job.cancelled):
+        file.touch()
+    world = warned_after(60, answers={"scontrol": Answer(0, "")})
+    world["signals"][70.0] = signal.SIGTERM  # type: ignore[index]
+    outcome = supervise(tmp_path, SAVED, world=world, allocation=job_of(name), follow_up=lambda *_: "18")
+    assert outcome.ends == [("saved", "nothing")]
+    assert outcome.code == 85
+    assert ["scontrol", "requeue", "17"] not in outcome.world.commands
+    assert outcome.world.t - 1000 == pytest.approx(70, abs=1), "the scheduler would call it failed, not cancelled"
+
+
+def test_a_job_that_was_submitted_after_the_cancelled_one_is_continued(tmp_path: Path) -> None:
+    job = RunDir(tmp_path / "run").job
+    job.path.mkdir(parents=True)
+    job.cancelled.touch()
+    os.utime(job.cancelled, (1, 1))
+    job.ids.touch()
+    world = warned_after(60, answers={"scontrol": Answer(0, "")})
+    outcome = supervise(tmp_path, SAVED, world=world, allocation=job_of("Slurm"))
+    assert outcome.ends == [("saved", "continue")]
 
 
 def test_a_hostlist_takes_precedence_over_the_job(tmp_path: Path) -> None:

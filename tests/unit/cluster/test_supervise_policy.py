@@ -91,6 +91,7 @@ def test_decisions_outside_of_a_job(end: Ended, history: list[Event], outcome: s
 
 
 SAVED = ended(code=85, reached=AT_3)
+FRUITLESS = ("saved", (0, 0), (0, 0), "continue")
 
 
 @pytest.mark.parametrize(
@@ -99,12 +100,26 @@ SAVED = ended(code=85, reached=AT_3)
         (SAVED, past(), 0.0, "saved", "continue"),
         (SAVED, past(*[("saved", (0, 0), (1, 0), "continue")] * 20), 0.0, "saved", "give-up"),
         (SAVED, past(*[("saved", (0, 0), (1, 0), "continue")] * 19), 0.0, "saved", "continue"),
-        # Nothing was gained in this job: the next one would gain nothing either.
-        (ended(code=85, started_from=AT_3, reached=AT_3), past(now_from=AT_3), 0.0, "saved", "give-up"),
-        (ended(code=85), past(), 0.0, "saved", "give-up"),
+        # Nothing was gained in this job, which can be a slow start. Nothing in two jobs: the next one would gain nothing either.
+        (ended(code=85, started_from=AT_3, reached=AT_3), past(now_from=AT_3), 0.0, "saved", "continue"),
+        (ended(code=85), past(), 0.0, "saved", "continue"),
+        (ended(code=138, warned=True), past(), 0.0, "failed", "continue"),
+        (ended(code=85), past(FRUITLESS), 0.0, "saved", "give-up"),
+        (ended(code=138, warned=True), past(FRUITLESS), 0.0, "failed", "give-up"),
+        (ended(code=85), past(FRUITLESS, FAILED), 0.0, "saved", "give-up"),
+        # A new checkpoint in between, or a user that started it again after it was given up.
+        (
+            ended(code=85, started_from=AT_3, reached=AT_3),
+            past(FRUITLESS, ("saved", (0, 0), AT_3, "continue"), now_from=AT_3),
+            0.0,
+            "saved",
+            "continue",
+        ),
+        (ended(code=85), past(FRUITLESS, ("saved", (0, 0), (0, 0), "give-up")), 0.0, "saved", "continue"),
         # A failure near the limit.
         (ended(code=4, reached=AT_3), past(), 20.0, "failed", "continue"),
-        (ended(code=4), past(), 20.0, "failed", "give-up"),
+        (ended(code=4), past(), 20.0, "failed", "continue"),
+        (ended(code=4), past(FRUITLESS), 20.0, "failed", "give-up"),
         (ended(code=4, reached=AT_3), past(), 300.0, "failed", "restart"),
         (ended(code=2), past(), 300.0, "mistake", "give-up"),
         (ended(code=85, stopped_by=15, reached=AT_3), past(), 300.0, "stopped", "nothing"),
