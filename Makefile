@@ -70,7 +70,8 @@ hosts: setup ## two hosts between network namespaces, which root can make; skipp
 cluster-smoke: setup ## batch jobs under real Slurm and Grid Engine, as root, where Debian's packages are installed (six minutes)
 	@$(WITH_ENV) $(PYTEST) -rs -m "$(SELECT)" tests/cluster
 
-cluster: setup ## the same, and the long trials
+cluster: setup ## the same, OpenPBS too, which is built from its source the first time, and the long trials
+	@scripts/openpbs.sh >/dev/null || echo "The tests of PBS will be skipped." >&2
 	@$(MAKE) --no-print-directory cluster-smoke SELECT=
 
 bench: setup ## measure everything in docs/reference/performance-log.md (half an hour; nothing else should run)

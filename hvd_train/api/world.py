@@ -47,17 +47,21 @@ def open_world(config: DistributedConfig | None = None, *, watchdog_s: float | N
     _opened.append(world)
     if world.size > 1:
         atexit.register(world.close)
-        _end_the_job_on_errors(world)
+    _end_the_job_on_errors(world)
     return world
 
 
 def _end_the_job_on_errors(world: World) -> None:
-    """An error that nobody catches ends all ranks. Otherwise the others would wait for this one in a collective."""
+    """An error that nobody catches ends all ranks. Otherwise the others would wait for this one in a collective.
+
+    `ToBeContinued` is no defect: its message and its code end one rank, too. Not at a prompt, which goes on after errors.
+    """
     shown = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(error, ToBeContinued) and not world.is_closed:
-            end_continued(world.placement, error, world.close)
+        if isinstance(error, ToBeContinued) and not world.is_closed and not hasattr(sys, "ps1"):
+            # With several ranks it does not return.
+            raise SystemExit(end_continued(world.placement, error, world.close))
         ending = ending_of(error, world.placement)
         if ending.code and not world.is_closed:
             end_block(world.placement, ending)

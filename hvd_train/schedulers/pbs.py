@@ -104,9 +104,10 @@ class Pbs(BatchScheduler):
     def opening(self, resources: Resources) -> list[str]:
         """PBS has no mark for a job's id in `-o`, and by default it copies the log only when the job has ended.
 
-        The PATH of a job is not that of its submission, which has the qsub for a follow-up.
+        The PATH of a job is not that of its submission, which has the qsub for a follow-up. It comes first, because Grid Engine
+        has a qsub, too.
         """
-        path = 'export PATH="$PATH:$PBS_O_PATH"'
+        path = 'export PATH="$PBS_O_PATH:$PATH"'
         if not resources.log:
             return [path]
         log = re.sub(r'([\\"`])', r"\\\1", resources.log)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from processes import Finished, horovodrun, run, started
 
+from hvd_train.errors import TO_BE_CONTINUED
+
 TRAIN = """
 import hvd_train
 config = hvd_train.recipe("debug").replace(training={"num_epochs": %d, "watchdog_s": 20.0})
@@ -66,3 +68,13 @@ def test_a_world_that_was_closed_cannot_be_opened_again(tmp_path: Path) -> None:
     )
     assert finished.code != 0
     assert "were closed before" in finished.output, str(finished)
+
+
+def test_a_run_to_be_continued_ends_a_program_of_one_rank_with_its_message_and_code(tmp_path: Path) -> None:
+    text = "import atexit, hvd_train\natexit.register(print, 'left in good order')\n" + TRAIN % (400, "")
+    (tmp_path / "program.py").write_text(text.replace("run_dir=", "stop_after=0.1, run_dir="))
+    finished = run([sys.executable, tmp_path / "program.py"], timeout_s=110, cwd=tmp_path, ok=False)
+    assert finished.code == TO_BE_CONTINUED, str(finished)
+    assert "stopped by --stop-after before the first step" in finished.stderr
+    assert "Traceback" not in finished.output
+    assert "left in good order" in finished.stdout

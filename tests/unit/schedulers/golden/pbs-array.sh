@@ -10,6 +10,6 @@
 #PBS -r y
 
 exec >>"/data/runs/songs-${PBS_JOBID%%[.[]*}_$PBS_ARRAY_INDEX.log" 2>&1
-export PATH="$PATH:$PBS_O_PATH"
+export PATH="$PBS_O_PATH:$PATH"
 cd /data || exit 3
 exec hvd-train supervise -- train
