@@ -26,6 +26,7 @@ def test_a_submitted_run_comes_to_its_end(lab: Lab, undisturbed: Run) -> None:
     run = undisturbed
     assert run.done, run.text
     assert run.report["size"] == 4
+    assert len(run.history) == 2, run.text
     (start, end) = run.history
     assert (start["hosts"], start["job"], end["outcome"]) == ({"node1": 2, "node2": 2}, run.id, "done")
 

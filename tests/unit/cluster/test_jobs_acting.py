@@ -42,7 +42,7 @@ def test_a_pending_job_is_cancelled_at_once(flag: str, tmp_path: Path, monkeypat
 def test_a_running_job_saves_before_it_is_cancelled(
     flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The supervisor answers the warning, and submits a follow-up, which must not stay."""
+    """The supervisor answers the warning. It had just submitted a follow-up, which must not stay."""
     monkeypatch.setattr(cancelling, "SAVE_LIMIT_S", 60.0)
     cluster = cluster_of(flag, tmp_path, monkeypatch)
     run = submit(flag).runs[0]
@@ -54,8 +54,8 @@ def test_a_running_job_saves_before_it_is_cancelled(
     def supervisor() -> None:
         while not [call for call in cluster.calls(warn[0]) if call.arguments == warn[1:]]:
             time.sleep(0.02)
-        end(run, "saved", "continue", "saved after a warning")
         queue.follow_up(run, "101")
+        end(run, "saved", "continue", "saved after a warning")
 
     thread = threading.Thread(target=supervisor)
     thread.start()
