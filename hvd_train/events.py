@@ -6,7 +6,8 @@ The console (`hvd_train.cli`), the trackers (`hvd_train.runs.trackers`) and a us
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,30 @@ class Observers(Observer):
         self._pass_on("close")
 
 
+class Notes(Observer):
+    """Keeps the messages of a run."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def on_message(self, text: str) -> None:
+        self.texts.append(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankState:
+    """A rank as it last reported itself."""
+
+    rank: int
+    host: str
+    phase: str
+    """Where it is, in words."""
+    step: int
+    """Steps since the beginning of the run."""
+    cpu_s: float
+    """CPU time of its process since that began."""
+
+
 class Watch:
     """Receives where this rank is. This base class watches nothing."""
 
@@ -95,6 +120,10 @@ class Watch:
 
     def progress(self, step: int) -> None:
         """A step was finished; `step` counts from the beginning of the run."""
+
+    def ranks(self) -> Sequence[RankState]:
+        """On the root: how the ranks last reported themselves, about a second ago. Elsewhere, and without a watch: none."""
+        return ()
 
     def close(self) -> None:
         """This rank has ended in good order."""

@@ -10,6 +10,7 @@ import docs_pages
 
 from hvd_train.cli import arguments, data_verbs, supervise_verb, verbs, which_run
 from hvd_train.cli.cluster import jobs_verb, submit_verb
+from hvd_train.cli.runs import report_verb, runs_verb, watch_verb
 from hvd_train.cli.terminal import parse
 from hvd_train.config import recipes
 from hvd_train.distributed.launchers import detect_placement
@@ -22,6 +23,9 @@ KINDS = {
     "predict": arguments.PredictArguments,
     "bench": arguments.BenchArguments,
     "tune": arguments.TuneArguments,
+    "runs": runs_verb.RunsArguments,
+    "watch": watch_verb.WatchArguments,
+    "report": report_verb.ReportArguments,
     "submit": submit_verb.SubmitArguments,
     **{f"jobs {name}": kind for name, kind in jobs_verb.KINDS.items()},
     "doctor": arguments.DoctorArguments,

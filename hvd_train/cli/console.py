@@ -99,9 +99,7 @@ class ConsoleObserver(Observer):
         self._line(
             f"{report.samples_per_s:,.0f} samples/s over all ranks; trained {report.train_seconds:.1f} s, in total {report.wall_seconds:.1f} s"
         )
-        self._line(
-            f"Written to {self.run_dir.path}: report.json, learning-curve.png, model.keras, metrics.csv, checkpoints/"
-        )
+        self._line(f"Written to {self.run_dir.path}: report.html, report.json, model.keras, metrics.csv, checkpoints/")
 
     def close(self) -> None:
         """Take the bar away, also when the run ends in its middle."""

@@ -121,6 +121,24 @@ def jobs(argv: Sequence[str], placement: Placement) -> int:
     return run_jobs(argv, placement)
 
 
+def runs(argv: Sequence[str], placement: Placement) -> int:
+    from hvd_train.cli.runs.runs_verb import runs
+
+    return runs(argv, placement)
+
+
+def watch(argv: Sequence[str], placement: Placement) -> int:
+    from hvd_train.cli.runs.watch_verb import watch
+
+    return watch(argv, placement)
+
+
+def report(argv: Sequence[str], placement: Placement) -> int:
+    from hvd_train.cli.runs.report_verb import report
+
+    return report(argv, placement)
+
+
 def data(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli import data_verbs
     from hvd_train.cli.live_terminal import data_progress
@@ -176,6 +194,9 @@ VERBS: dict[str, tuple[str, Callable[[Sequence[str], Placement], int]]] = {
     "ensemble": ("train several models by seeds, or join runs, and average their predictions", ensemble),
     "evaluate": ("score the model of a run, and compare it with trivial baselines", evaluate),
     "predict": ("predict every row of a table", predict),
+    "runs": ("list runs: state, epoch, figures, time", runs),
+    "watch": ("follow a run from another terminal", watch),
+    "report": ("write the page of a run again, or compare several runs on one", report),
     "submit": ("put a run into the queue of Slurm, PBS, Grid Engine, LSF or Kubernetes", submit),
     "jobs": ("list, follow, cancel and resume what was submitted", jobs),
     "data": ("fetch, convert, check and describe tables", data),

@@ -16,6 +16,7 @@ import numpy as np
 from hvd_train.evaluation.baseline import TrainLabels
 from hvd_train.evaluation.calibration import CONFIDENCE_BINS, calibration_error, confidence_sums
 from hvd_train.evaluation.class_metrics import ClassTally
+from hvd_train.evaluation.joint import JointCounts
 from hvd_train.evaluation.output_spec import OutputSpec
 from hvd_train.evaluation.predictions import Predictions
 from hvd_train.evaluation.ranks import Ranks
@@ -35,6 +36,7 @@ class Breakdown:
         self.spec, self.train = spec, train
         self._sums = np.zeros((len(spec.values) + CONFIDENCE_BINS, len(COLUMNS)))
         self._tally = ClassTally(len(spec.values)) if spec.kind == "classes" else None
+        self._joint = JointCounts(spec, train) if spec.kind != "classes" else None
 
     def add(self, predictions: Predictions) -> None:
         """A batch of this rank's rows. This rank alone."""
@@ -42,12 +44,16 @@ class Breakdown:
             self._sums += sums_by_label(predictions)
         if self._tally is not None:
             self._tally.add(predictions.outputs, predictions.targets)
+        if self._joint is not None:
+            self._joint.add(predictions)
 
     def result(self, ranks: Ranks) -> dict[str, Any]:
-        """Tables over all ranks' rows, ready for JSON; empty for real values. All ranks; there is at least one row."""
-        if self.spec.kind == "values":
-            return {}
-        result = describe(self.spec, ranks.allreduce_sum(self._sums), self.train.counts)
+        """Tables over all ranks' rows, ready for JSON. All ranks; there is at least one row."""
+        result: dict[str, Any] = {}
+        if self.spec.kind != "values":
+            result |= describe(self.spec, ranks.allreduce_sum(self._sums), self.train.counts)
+        if self._joint is not None:
+            result["predicted_against_true"] = self._joint.result(ranks)
         if self._tally is not None:
             result |= self._tally.result(ranks, self.train.counts, self.train.names)
         return result

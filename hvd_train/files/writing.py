@@ -21,8 +21,11 @@ def new_file(path: Path, *, suffix: str = "") -> tuple[int, Path]:
     return os.open(temporary, flags, 0o666), temporary
 
 
-def write_atomically(path: Path, write: Any) -> None:
-    """Call `write(file)` on a temporary file beside `path`, sync it, and rename it over `path`."""
+def write_atomically(path: Path, write: Any, *, sync: bool = True) -> None:
+    """Call `write(file)` on a temporary file beside `path`, sync it, and rename it over `path`.
+
+    Without `sync` the machine may lose the new file when its power fails: for files that are written often.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor, temporary = new_file(path)
@@ -32,7 +35,8 @@ def write_atomically(path: Path, write: Any) -> None:
         with os.fdopen(descriptor, "wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
@@ -40,6 +44,8 @@ def write_atomically(path: Path, write: Any) -> None:
         if isinstance(error, OSError):  # a full disk does not say which file it was
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+    if not sync:
+        return
     # The rename itself is only safe once the directory is on disk.
     directory = os.open(path.parent, os.O_RDONLY)
     try:
@@ -48,14 +54,14 @@ def write_atomically(path: Path, write: Any) -> None:
         os.close(directory)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, *, sync: bool = True) -> None:
     """A whole file or the one before."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_atomically(path, lambda file: file.write(text.encode()), sync=sync)
 
 
-def write_json(path: Path, document: dict[str, Any]) -> None:
+def write_json(path: Path, document: dict[str, Any], *, sync: bool = True) -> None:
     """A whole JSON file or the one before. NaN becomes null, so that any reader takes it."""
-    write_text(path, json.dumps(without_nan(document), indent=2, allow_nan=False, default=os.fspath) + "\n")
+    write_text(path, json.dumps(without_nan(document), indent=2, allow_nan=False, default=os.fspath) + "\n", sync=sync)
 
 
 def without_nan(value: Any) -> Any:

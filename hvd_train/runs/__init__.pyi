@@ -15,12 +15,21 @@ from .directory_lock import lock_directory as lock_directory
 from .guard import guarded as guarded
 from .guard import how_stopped as how_stopped
 from .guard import last_checkpoint_line as last_checkpoint_line
+from .overview import RunSummary as RunSummary
+from .overview import summaries as summaries
+from .overview import summary_of as summary_of
+from .page import comparison_page as comparison_page
+from .progress import Progress as Progress
+from .progress import ProgressFile as ProgressFile
+from .progress import read_progress as read_progress
 from .provenance import git_state as git_state
 from .provenance import job_state as job_state
 from .provenance import versions as versions
 from .report import EVALUATED_SPLITS as EVALUATED_SPLITS
 from .report import Report as Report
 from .report import read_report as read_report
+from .report import write_history as write_history
+from .report import write_page as write_page
 from .report import write_report as write_report
 from .run_lock import lock_run_dir as lock_run_dir
 from .trackers import Tracker as Tracker
@@ -33,12 +42,16 @@ __all__ = [
     "JOB_MARK",
     "Checkpoint",
     "JobDir",
+    "Progress",
+    "ProgressFile",
     "Report",
     "RunDir",
+    "RunSummary",
     "Stage",
     "Tracker",
     "TrainingState",
     "checkpoint",
+    "comparison_page",
     "git_state",
     "guarded",
     "holder",
@@ -52,10 +65,15 @@ __all__ = [
     "make_trackers",
     "named_after_job",
     "new_run_dir",
+    "read_progress",
     "read_report",
     "require_trackers",
     "stage_of",
+    "summaries",
+    "summary_of",
     "user_code",
     "versions",
+    "write_history",
+    "write_page",
     "write_report",
 ]

@@ -12,7 +12,9 @@ tensorboard/         event files, with --trackers tensorboard
 by-decade.png        errors by decade, and the calibration of the probabilities; for years and integers
 confusion.csv        test rows by true and predicted class, and confusion.png as a picture; for classes
 report.json          everything about the run in one file
+report.html          the same to look at
 job/                 what the supervisor and the batch job of the run keep; see `JobDir`. Mostly not there
+progress.json        how far the run has come, while it goes on; see `progress`
 .lock                held by the program that writes here
 DONE                 there when the run is complete
 """
@@ -156,6 +158,14 @@ class RunDir:
     @property
     def report(self) -> Path:
         return self.path / "report.json"
+
+    @property
+    def progress(self) -> Path:
+        return self.path / "progress.json"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
 
     @property
     def done(self) -> Path:

@@ -1,10 +1,11 @@
-"""report.json, metrics.csv and learning-curve.png: a run that explains itself. Only the root writes."""
+"""report.json, report.html, metrics.csv and the pictures: a run that explains itself. Only the root writes."""
 
 from __future__ import annotations
 
 import csv
 import io
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from hvd_train.config import Split
@@ -12,6 +13,7 @@ from hvd_train.errors import UserError
 from hvd_train.files import strict, write_json, write_text
 from hvd_train.runs.confusion import write_confusion
 from hvd_train.runs.directory import RunDir
+from hvd_train.runs.page import run_page
 from hvd_train.runs.plots import errors_by_decade, learning_curve
 
 EVALUATED_SPLITS: tuple[Split, ...] = ("val", "test")
@@ -31,7 +33,7 @@ class Report:
     optimum: dict[str, dict[str, float]]
     """What no model can beat on average, by split and name; only where the data's true posterior is known."""
     details: dict[str, dict[str, Any]]
-    """By split: where the model errs, see `hvd_train.evaluation.breakdown`; empty for real values."""
+    """By split: where the model errs, see `hvd_train.evaluation.breakdown`."""
     temperature: float
     """What the logits are divided by, fitted on the validation split."""
     verdict: str
@@ -64,6 +66,14 @@ class Report:
     """The batch job that ended the run: "scheduler", "id", and "restarts", its number of requeues. Empty outside of one."""
     starts: list[dict[str, Any]] = field(default_factory=list)
     """Each start of the ranks under `hvd-train supervise`, and how it ended; see `job_history.story`. Empty without."""
+    notes: list[str] = field(default_factory=list)
+    """What the run reported while it went on, such as a smaller learning rate, by the process that ended it."""
+    ranks: list[dict[str, Any]] = field(default_factory=list)
+    """Of each: "rank", "host", "peak_memory_bytes" (resident) and "cpu_seconds", of the process that ended the run."""
+    steps: int = 0
+    """Of all epochs."""
+    gradient_bytes: int = 0
+    """That each rank averages with the others in a step; 0 on one rank."""
 
     def as_json(self) -> dict[str, Any]:
         """The content of report.json, where the facts have the key "found"."""
@@ -78,7 +88,13 @@ def write_report(report: Report, run_dir: RunDir) -> None:
         errors_by_decade(report.details["test"], run_dir.by_decade, title=report.facts["model"])
     write_confusion(report.details["test"], run_dir, title=report.facts["model"])
     write_json(run_dir.report, report.as_json())
+    write_page(report, run_dir)
     write_text(run_dir.done, report.date + "\n")
+
+
+def write_page(report: Report, run_dir: RunDir, *, out: Path | None = None) -> None:
+    """report.html, or `out`. Root only."""
+    write_text(out or run_dir.page, run_page(report, run_dir.path.resolve().name))
 
 
 def read_report(run_dir: RunDir) -> Report:
@@ -97,11 +113,11 @@ def read_report(run_dir: RunDir) -> Report:
 
 
 def write_history(history: list[dict[str, float]], run_dir: RunDir) -> None:
-    """metrics.csv, a line an epoch. Root only."""
+    """metrics.csv, a line an epoch. Root only, after each epoch: the checkpoint has the same rows, so it need not be synced."""
     if not history:
         return
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
-    write_text(run_dir.metrics, text.getvalue())
+    write_text(run_dir.metrics, text.getvalue(), sync=False)

@@ -1,3 +1,4 @@
+from .durations import ago as ago
 from .durations import clock as clock
 from .durations import seconds_of as seconds_of
 from .encoding import take_any_text as take_any_text
@@ -7,4 +8,14 @@ from .escaping import printable as printable
 from .escaping import without_formulas as without_formulas
 from .numbers import shown as shown
 
-__all__ = ["clock", "is_formula", "one_line", "printable", "seconds_of", "shown", "take_any_text", "without_formulas"]
+__all__ = [
+    "ago",
+    "clock",
+    "is_formula",
+    "one_line",
+    "printable",
+    "seconds_of",
+    "shown",
+    "take_any_text",
+    "without_formulas",
+]

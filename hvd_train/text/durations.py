@@ -27,3 +27,16 @@ def clock(seconds: int) -> str:
     ('1:30:00', '25:00:00')
     """
     return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def ago(seconds: float) -> str:
+    """How long ago something was, in the largest unit of which there are two.
+
+    >>> ago(5), ago(150), ago(86400 * 3)
+    ('5 s ago', '2 min ago', '3 days ago')
+    """
+    whole = max(0, int(seconds))
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if whole >= 2 * size:
+            return f"{whole // size} {unit} ago"
+    return f"{whole} s ago"

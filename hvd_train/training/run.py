@@ -13,11 +13,12 @@ from typing import Any
 
 from hvd_train.config import RunConfig, is_reference, toml
 from hvd_train.distributed import Agreement, World
-from hvd_train.events import Observer, Observers, Watch
+from hvd_train.events import Notes, Observer, Observers, Watch
 from hvd_train.files import write_text
 from hvd_train.inference import deployed, save_model
 from hvd_train.processes import GRACE_S, early_end
 from hvd_train.runs import (
+    ProgressFile,
     Report,
     RunDir,
     TrainingState,
@@ -27,6 +28,7 @@ from hvd_train.runs import (
     lock_run_dir,
     make_trackers,
     user_code,
+    write_history,
     write_report,
 )
 from hvd_train.training.callbacks import part_callbacks
@@ -95,10 +97,11 @@ def train_and_evaluate(
     observers, keras_callbacks = part_callbacks(callbacks, world)
     # On the root alone: the other hosts may lack what a tracker imports.
     world.together(lambda: observers.extend(make_trackers(config.training.trackers)), on="root")
-    observer, watch = Observers(observers if world.is_root else []), watch or Watch()
+    watch, notes = watch or Watch(), Notes()
+    observer = Observers([*observers, notes, ProgressFile(watch.ranks)] if world.is_root else [])
     try:
         with lock_run_dir(run_dir, world, new=not resume, notify=observer.on_message):
-            return _train_and_evaluate(config, world, run_dir, resume, observer, keras_callbacks, watch)
+            return _train_and_evaluate(config, world, run_dir, resume, observer, keras_callbacks, watch, notes)
     finally:
         observer.close()
 
@@ -111,6 +114,7 @@ def _train_and_evaluate(
     observer: Observer,
     keras_callbacks: list[Any],
     watch: Watch,
+    notes: Notes,
 ) -> Report:
     started = time.monotonic()
 
@@ -138,7 +142,9 @@ def _train_and_evaluate(
     watch.phase("the final evaluation", waits_for_others=True)
     model = best_model(experiment, world, run_dir)
     evaluations, temperature = evaluate_final(experiment, world, model)
-    report = make_report(experiment, world, loop, facts, evaluations, temperature, started=started, run_dir=run_dir)
+    report = make_report(
+        experiment, world, loop, facts, evaluations, temperature, started=started, run_dir=run_dir, notes=notes.texts
+    )
 
     def write() -> None:
         whole = deployed(model, experiment.head, experiment.metrics.spec, temperature)
@@ -198,9 +204,12 @@ def train(
         paths = [run_dir.best] * best + [run_dir.last] * last
         world.gather_state(experiment.trained.optimizer)
         checksum = experiment.dataset.checksum
-        world.together(
-            lambda: writer.save(paths, experiment.variables, loop.state, config=text, data_checksum=checksum), on="root"
-        )
+
+        def write() -> None:
+            writer.save(paths, experiment.variables, loop.state, config=text, data_checksum=checksum)
+            write_history(loop.state.history, run_dir)
+
+        world.together(write, on="root")
 
     loop = TrainingLoop(
         world=world,

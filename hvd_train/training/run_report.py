@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
+import resource
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -29,8 +32,9 @@ def make_report(
     *,
     started: float,
     run_dir: RunDir,
+    notes: list[str],
 ) -> Report:
-    """The report of a run that began at `started` by the monotonic clock. All ranks (gathers the names of hosts)."""
+    """The report of a run that began at `started` by the monotonic clock. All ranks; the root's `notes` count."""
     dataset, schema = experiment.dataset, experiment.dataset.schema
     rows: dict[str, int] = {split: dataset.num_rows(split) for split in SPLITS}
     return Report(
@@ -58,8 +62,28 @@ def make_report(
         git=git_state(),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         job=world.broadcast(job_state(os.environ)),
+        notes=world.broadcast(notes),
+        ranks=world.allgather(use_of_rank(world)),
+        steps=loop.num_steps * loop.state.epoch,
+        gradient_bytes=bytes_of(experiment.model.trainable_weights) if world.size > 1 else 0,
         starts=world.broadcast(job_history.story(job_history.read(run_dir.job.history)) if world.is_root else []),
     )
+
+
+def use_of_rank(world: World) -> dict[str, Any]:
+    """Memory and time that this process has used, as `Report.ranks` has them. This rank alone."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "rank": world.rank,
+        "host": world.placement.host,
+        "peak_memory_bytes": used.ru_maxrss * 1024,
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
+    }
+
+
+def bytes_of(weights: Iterable[Any]) -> int:
+    """Of their gradients. Pure."""
+    return sum(math.prod(weight.shape) * np.dtype(weight.dtype).itemsize for weight in weights)
 
 
 def of_training(loop: TrainingLoop, started: float) -> dict[str, Any]:

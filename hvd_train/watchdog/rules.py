@@ -27,6 +27,7 @@ BEAT: dict[str, Any] = {
     "step": int,
     "pulse": int,
     "idle_s": (int, float),
+    "cpu_s": (int, float),
 }
 UNKNOWN_CAUSE = "killed, out of memory, or a crash in native code"
 # At most so many ranks are named in a message.
@@ -65,6 +66,8 @@ class Beat:
     step: int = 0
     pulse: int = 0
     idle_s: float = 0.0
+    cpu_s: float = 0.0
+    """CPU time of the process."""
 
     def to_message(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -136,6 +139,10 @@ class Judge:
         if beat.pulse != known.beat.pulse:
             self._moved_at = now
         known.beat, known.heard_at = beat, now
+
+    def beats(self) -> dict[int, Beat]:
+        """The last report of each rank that reported. Any thread."""
+        return {rank: seen.beat for rank, seen in list(self._seen.items())}
 
     def lost(self, rank: int) -> None:
         """The connection to a rank was closed."""

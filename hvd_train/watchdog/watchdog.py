@@ -21,10 +21,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hvd_train.errors import RankFailure
-from hvd_train.events import Watch
+from hvd_train.events import RankState, Watch
 from hvd_train.processes import KILLED, PATIENCE_S, OomWatch, end_launcher, end_process, leave
 from hvd_train.text import printable
 from hvd_train.watchdog.loop import How, Loop
@@ -141,6 +141,16 @@ class Watchdog(Watch):
         self._place = (where, waits, step, time.monotonic())
         self._pulse += 1
 
+    def ranks(self) -> Sequence[RankState]:
+        """On rank 0 each rank that has reported itself, by rank; elsewhere none. Any thread."""
+        if self.rank != 0:
+            return ()
+        beats = self._loop.judge.beats() if self._loop is not None else {0: self.beat()}
+        return [
+            RankState(rank=rank, host=beat.host, phase=beat.phase, step=beat.step, cpu_s=beat.cpu_s)
+            for rank, beat in sorted(beats.items())
+        ]
+
     def close(self) -> None:
         """This rank has ended in good order. Any order of ranks, any number of times."""
         self._say("finished")
@@ -172,6 +182,7 @@ class Watchdog(Watch):
             step=step,
             pulse=self._pulse,
             idle_s=round(time.monotonic() - since, 1),
+            cpu_s=round(time.process_time(), 3),
         )
 
     def cause(self) -> str:

@@ -1,45 +1,16 @@
-"""How jobs are shown: a table on a terminal, plain lines in a pipe."""
+"""How jobs are shown: what stands in each row."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-from rich.table import Table
 
 from hvd_train.cli.cluster.submit_verb import near
-from hvd_train.cli.live_terminal import plain_or_live
+from hvd_train.cli.runs.listing import Listing
 from hvd_train.cluster.jobs import JobRun, Status
-from hvd_train.text import printable, shown
+from hvd_train.text import ago, shown
 
 MOST_METRICS = 3
-STYLES = {"running": "green", "complete": "green", "failed": "red", "lost": "red", "unknown": "yellow"}
-
-
-@dataclass(frozen=True)
-class Listing:
-    """Headings and rows. The second column of each row is a state."""
-
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def show(listing: Listing) -> None:
-    """Print it on the root's output."""
-    console = plain_or_live()
-    if not console.is_terminal:
-        widths = [max(map(len, column)) for column in zip(listing.headings, *listing.rows, strict=True)]
-        for row in (listing.headings, *listing.rows):
-            cells = (printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
-            print("  ".join(cells).rstrip(), flush=True)
-        return
-    table = Table()
-    for heading in listing.headings:
-        table.add_column(heading, overflow="fold")
-    for row in listing.rows:
-        table.add_row(*row, style=STYLES.get(row[1].partition(":")[0]))
-    console.print(table)
 
 
 def list_table(found: Sequence[Status], now: float) -> Listing:
@@ -97,11 +68,7 @@ def age(run: JobRun, now: float) -> str:
     """How long ago the last checkpoint was written."""
     if run.checkpoint_at is None:
         return ""
-    seconds = max(0, int(now - run.checkpoint_at))
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+    return ago(now - run.checkpoint_at)
 
 
 def metrics_of(run: JobRun) -> dict[str, float]:

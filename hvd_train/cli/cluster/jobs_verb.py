@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from hvd_train.cli.cluster.job_tables import list_table, show, status_lines, tasks_table
+from hvd_train.cli.cluster.job_tables import list_table, status_lines, tasks_table
 from hvd_train.cli.cluster.submit_verb import near
+from hvd_train.cli.runs.listing import show
 from hvd_train.cli.terminal import chosen, parse, tell
 from hvd_train.cluster import jobs
 from hvd_train.distributed import Placement

@@ -1,0 +1,128 @@
+"""progress.json, and the summaries of runs: what `hvd-train watch` and `hvd-train runs` read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from made_up_reports import report
+
+from hvd_train.config import RunConfig, toml
+from hvd_train.events import Observers, RankState
+from hvd_train.runs import ProgressFile, RunDir, lock_directory, read_progress, summaries, summary_of
+from hvd_train.runs.report import write_history
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def state(rank: int, step: int, cpu_s: float) -> RankState:
+    return RankState(rank=rank, host=f"node{rank}", phase=f"step {step}", step=step, cpu_s=cpu_s)
+
+
+def begun(path: Path) -> RunDir:
+    run = RunDir(path)
+    run.create()
+    run.config.write_text(toml.dumps(RunConfig()))
+    return run
+
+
+def test_the_file_has_the_place_the_rates_and_each_rank(tmp_path: Path) -> None:
+    run, clock, ranks = begun(tmp_path), Clock(), [state(0, 0, 5.0), state(1, 0, 5.0)]
+    writer = ProgressFile(lambda: ranks, clock)
+    writer.on_start({}, {}, run.path)
+    writer.on_epoch_begin(1, 3, 100)
+    first = read_progress(run)
+    assert first is not None
+    assert (first.epoch, first.num_epochs, first.step, first.num_steps) == (1, 3, 0, 100)
+    assert (first.loss, first.samples_per_s, first.seconds_left) == (None, None, None)
+
+    clock.now, ranks[:] = 1000.5, [state(0, 40, 5.4), state(1, 40, 5.8)]
+    writer.on_steps(40, 100, 500.0, 2.5)
+    assert read_progress(run) == first, "written at most once a second"
+    clock.now = 1002.0
+    writer.on_steps(50, 100, 500.0, 2.5)
+    second = read_progress(run)
+    assert second is not None
+    assert (second.step, second.loss, second.samples_per_s, second.time, second.started) == (
+        50,
+        2.5,
+        500.0,
+        1002.0,
+        1000.0,
+    )
+    assert [one.cpu_s_per_step for one in second.ranks] == pytest.approx([0.01, 0.02])
+    assert [(one.host, one.step) for one in second.ranks] == [("node0", 40), ("node1", 40)]
+
+    writer.on_epoch_end({"epoch": 1, "seconds": 8.0, "samples_per_s": 500.0, "loss": 2.0}, best=True)
+    writer.on_epoch_begin(2, 3, 100)
+    third = read_progress(run)
+    assert third is not None
+    assert (third.seconds_left, third.best_epoch) == (16.0, 1)
+    writer.on_epoch_end({"epoch": 2, "seconds": 4.0, "samples_per_s": 500.0, "loss": 2.0}, best=False)
+    fourth = read_progress(run)
+    assert fourth is not None
+    assert (fourth.seconds_left, fourth.best_epoch) == (4.0, 1), "the first epoch includes the tracing of the graph"
+
+
+def test_a_directory_that_is_gone_does_not_stop_the_run(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Told(ProgressFile):
+        def on_message(self, text: str) -> None:
+            told.append(text)
+
+    writer = ProgressFile()
+    observers = Observers([writer, Told()])
+    (tmp_path / "file").write_text("")
+    observers.on_start({}, {}, tmp_path / "file" / "run")
+    observers.on_epoch_begin(1, 1, 1)
+    observers.on_epoch_end({"epoch": 1, "seconds": 1.0, "samples_per_s": 1.0, "loss": 1.0}, best=True)
+    assert any("The run goes on without it" in text for text in told) or told == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"epoch": "one"}'])
+def test_a_file_of_another_program_is_no_progress(tmp_path: Path, text: str) -> None:
+    RunDir(tmp_path).progress.write_text(text)
+    assert read_progress(RunDir(tmp_path)) is None
+
+
+def test_a_run_is_empty_running_stopped_or_complete(tmp_path: Path) -> None:
+    run = begun(tmp_path / "one")
+    assert summary_of(run.path).state == "empty"
+    run.last.touch()
+    assert summary_of(run.path).state == "stopped"
+    with lock_directory(run.path, what="The run directory", flag="--run-dir"):
+        assert summary_of(run.path).state == "running"
+    one = report()
+    write_history(one.history, run)
+    run.report.write_text(json.dumps(one.as_json()))
+    run.done.touch()
+    found = summary_of(run.path)
+    assert (found.state, found.epoch, found.num_epochs) == ("complete", 3, RunConfig().training.num_epochs)
+    assert (found.metric, found.value, found.val_loss) == ("rmse", 4.0, pytest.approx(4.0 / 3))
+    assert (found.seconds, found.size, found.host, found.model) == (6.0, 2, "node1", RunConfig().model.name)
+
+
+def test_damaged_files_leave_their_figures_out(tmp_path: Path) -> None:
+    run = begun(tmp_path / "one")
+    for path in (run.config, run.report, run.metrics, run.done):
+        path.write_text("\x00{")
+    found = summary_of(run.path)
+    assert (found.state, found.value, found.val_loss, found.num_epochs) == ("complete", None, None, None)
+
+
+def test_only_runs_are_listed_the_newest_last(tmp_path: Path) -> None:
+    (tmp_path / "no-run").mkdir()
+    (tmp_path / "file").touch()
+    for name in ("b", "a"):
+        begun(tmp_path / name)
+    import os
+
+    os.utime(tmp_path / "a" / "config.toml", (1, 1))
+    assert [run.path.name for run in summaries(tmp_path)] == ["a", "b"]
