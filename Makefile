@@ -22,7 +22,7 @@ NO_RECOMPILING := unset PYTHONDONTWRITEBYTECODE;
 PYTEST := $(NO_RECOMPILING) python -m pytest -q --durations=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-rest unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench kills check lint format typecheck lock horovod-source horovod-patches clean distclean
+.PHONY: help setup train test test-all test-rest spark unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench kills check lint format typecheck lock horovod-source horovod-patches clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,11 @@ cluster-smoke: setup ## batch jobs under real Slurm and Grid Engine, as root, wh
 cluster: setup ## the same, OpenPBS too, which is built from its source the first time, and the long trials
 	@scripts/openpbs.sh >/dev/null || echo "The tests of PBS will be skipped." >&2
 	@$(MAKE) --no-print-directory cluster-smoke SELECT=
+
+# PySpark is no part of the environment that trains, so it comes when it is asked for. Java is the machine's.
+spark: setup ## training on a real cluster of Spark, a master and two workers on this machine; skipped without Java (six minutes)
+	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; uv pip install --quiet --require-hashes -r requirements/spark.txt && \
+	$(PYTEST) -rs -m "$(SELECT)" tests/spark
 
 bench: setup ## measure everything in docs/reference/performance-log.md (half an hour; nothing else should run)
 	@$(WITH_ENV) benchmarks/performance.sh

@@ -22,6 +22,7 @@ PAGES = (
     DOCS / "reference" / "dataset-directory.md",
     DOCS / "concepts" / "synthetic-songs.md",
     DOCS / "concepts" / "failures.md",
+    DOCS / "how-to" / "spark.md",
 )
 
 
@@ -240,11 +241,27 @@ def data_convert(found: dict[str, Any]) -> str:
     return table((f"measured {date_of(result)[:10]}", ""), lines)
 
 
+def spark_convert(found: dict[str, Any]) -> str:
+    result = found["spark-convert"]
+    lines = [
+        ("rows and features", f"{result['rows']:,} x {result['features']}"),
+        (
+            "memory of the driver, and of each of two executors",
+            f"{result['driver_memory']}, {result['executor_memory']}",
+        ),
+        ("seconds to the whole dataset directory", f"{result['seconds']:.0f}"),
+        ("size of the dataset directory, MiB", f"{result['dataset_mib']:,}"),
+        ("largest resident memory of the driver's Python, MiB", f"{result['driver_python_mib']:,}"),
+        ("largest resident memory of the driver's Java, MiB", f"{result['driver_java_mib']:,}"),
+    ]
+    return table((f"PySpark {result['pyspark']}", ""), lines) + source(result)
+
+
 TABLES = {
     f.__name__: f
     for f in (
         *(peers, settings, shares, threads, timeline, operations, replacements, start, targets, scaling, allreduce),
-        *(synthetic_songs, data_convert, kills, faults, recovery),
+        *(synthetic_songs, data_convert, kills, faults, recovery, spark_convert),
     )
 }
 
