@@ -52,6 +52,8 @@ def prepared(frame: Any, config: RunConfig, order_by: Sequence[str]) -> Frame:
     import pyspark.sql.functions as F
     from pyspark.ml.functions import vector_to_array
 
+    if not frame.columns:
+        raise DataError(f"{NAME}: it has no columns.")
     unknown = [name for name in order_by if name not in frame.columns]
     if unknown:
         raise ConfigError(
@@ -59,8 +61,6 @@ def prepared(frame: Any, config: RunConfig, order_by: Sequence[str]) -> Frame:
         )
     if len(set(frame.columns)) < len(frame.columns):
         raise DataError(f"{NAME}: two columns have the same name. Rename one of them.")
-    if not frame.columns:
-        raise DataError(f"{NAME}: it has no columns.")
     wanted = {config.table.label, *config.table.features, config.split.method.partition(":")[2]}
     names = [name for name in frame.columns if name not in order_by or name in wanted]
     columns = []
@@ -92,7 +92,10 @@ def _arrow_type(rows: Any, name: str) -> Any:
 
     kind = rows.schema[name].dataType
     try:
-        return to_arrow_type(kind)
+        try:
+            return to_arrow_type(kind, timezone="UTC")
+        except TypeError:  # PySpark 3.5 asks for none
+            return to_arrow_type(kind)
     except Exception:  # each version raises another
         raise DataError(
             f"{NAME}, column {name!r}: its type is {kind.simpleString()}, not a number. Leave it out of the DataFrame."
