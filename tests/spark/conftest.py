@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from bad_inputs import table, write
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[spark_cluster.Cluster]:
     if reason := spark_cluster.why_not():
         pytest.skip(reason)
+    # As Ctrl-C: what was set up is torn down.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with spark_cluster.cluster(tmp_path_factory.mktemp("spark")) as found:
         yield found
 
