@@ -13,11 +13,13 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
+from link_tables import cost_model, local_steps, slow_links
 from pages import DOCS, NotMeasured, cpu_of, date_of, machine_of, newest, results, table
 from recovery_tables import faults, kills, recovery
 
 PAGES = (
     DOCS / "how-to" / "performance.md",
+    DOCS / "how-to" / "slow-links.md",
     DOCS / "reference" / "performance-log.md",
     DOCS / "reference" / "dataset-directory.md",
     DOCS / "concepts" / "synthetic-songs.md",
@@ -262,6 +264,7 @@ TABLES = {
     for f in (
         *(peers, settings, shares, threads, timeline, operations, replacements, start, targets, scaling, allreduce),
         *(synthetic_songs, data_convert, kills, faults, recovery, spark_convert),
+        *(local_steps, slow_links, cost_model),
     )
 }
 

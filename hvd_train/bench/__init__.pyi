@@ -1,4 +1,5 @@
 from . import presentation as presentation
+from .hosts.measure import require_hosts as require_hosts
 from .presentation import new_table as new_table
 from .rank_program import run_as_rank as run_as_rank
 from .rank_program import stepper as stepper
@@ -14,6 +15,7 @@ __all__ = [
     "default_sizes",
     "new_table",
     "presentation",
+    "require_hosts",
     "run_as_rank",
     "stepper",
     "train_batches",

@@ -19,6 +19,10 @@ def tables(result: dict[str, Any]) -> list[Table]:
         found.append(_scaling(result["scaling"]))
     if "allreduce" in result:
         found += [_allreduce(one) for one in result["allreduce"]]
+    if "hosts" in result:
+        from hvd_train.bench.hosts import presentation
+
+        found += presentation.tables(result["hosts"])
     return found
 
 
@@ -92,12 +96,16 @@ def _bytes(size: float) -> str:
 
 
 def pictures(result: dict[str, Any], folder: Path) -> list[Path]:
-    """scaling.png and allreduce.png, where those were measured."""
+    """scaling.png, allreduce.png and hosts.png, where those were measured."""
     written = []
     if "scaling" in result:
         written.append(_picture_of_scaling(result["scaling"], folder / "scaling.png", result["about"]["machine"]))
     if result.get("allreduce"):
         written.append(_picture_of_allreduce(result["allreduce"], folder / "allreduce.png", result["about"]["machine"]))
+    if "hosts" in result:
+        from hvd_train.bench.hosts import presentation
+
+        written.append(presentation.picture(result["hosts"], folder / "hosts.png", result["about"]["machine"]))
     return written
 
 

@@ -11,6 +11,7 @@ Alone (`solo`), it is one of several independent processes, which start together
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -128,6 +129,7 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
         "local_batch_size": batches.local_batch_size,
         "steps_per_execution": steps,
         "precision": config.training.precision,
+        "gradient_bytes": sum(4 * math.prod(v.shape) for v in experiment.trained.trainable_variables),
         "start": {name: at - spec.started for name, at in marks.items()},
         "kinds": times,
     }

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hvd_train.bench import figures
+from hvd_train.bench.hosts.measure import measure_hosts
 from hvd_train.bench.rank_program import Solo, Spec
 from hvd_train.config import RunConfig, toml
 from hvd_train.distributed import assign_cores, cpu_name, read_machine
@@ -42,6 +43,8 @@ class BenchSettings:
     seconds: float
     num_repeats: int
     hostfile: Path | None = None
+    sizes_given: bool = False
+    """Whether the user named the sizes."""
 
 
 def default_sizes() -> tuple[int, ...]:
@@ -69,7 +72,7 @@ class Session:
     """Runs jobs one after the other; `told` hears of each."""
 
     def __init__(self, settings: BenchSettings, told: Told) -> None:
-        self.settings, self.told = settings, told
+        self.settings, self.told, self.python = settings, told, sys.executable
         self.scratch = tempfile.TemporaryDirectory(prefix="hvd_train-bench-")
 
     def __enter__(self) -> Session:
@@ -226,6 +229,7 @@ def bench(
             "efficiency": lambda: [session.efficiency(size) for size in several],
             "scaling": session.scaling,
             "allreduce": lambda: [session.allreduce(size) for size in several],
+            "hosts": lambda: measure_hosts(session),
         }
         for name, measure in ways.items():
             if name in measures:

@@ -142,6 +142,8 @@ class BenchArguments(RecipeArguments):
         hvd-train bench --np 2 --measure throughput --recipe leaves --data leaf.csv
 
         hvd-train bench --np 1 2 4 --measure scaling --local-batch-size 64
+
+        hvd-train bench --hosts --hostfile hosts
     """
 
     measure: tuple[Literal["throughput", "efficiency", "scaling", "allreduce"], ...] = (
@@ -161,6 +163,8 @@ class BenchArguments(RecipeArguments):
     """Directory for bench.json and the pictures."""
     hostfile: Path | None = None
     """The hosts, for mpirun. By default this one. Independent processes run on this one alone."""
+    hosts: bool = False
+    """Measure latency and bandwidth between the hosts of the hostfile, and a step there, instead of --measure. Predict the efficiency on 2 to 1,024 hosts at other link rates."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from hvd_train.cli.arguments import BenchArguments, TuneArguments
+from hvd_train.config import RunConfig
 from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
 from hvd_train.files import write_json
@@ -59,6 +60,11 @@ def bench(arguments: BenchArguments, placement: Placement, console: Console) -> 
         raise UserError(
             "--precision auto would be decided again by every job: give float32 or bfloat16 to hvd-train bench."
         )
+    require_steps_alike(arguments.run, "bench")
+    if arguments.hosts:
+        from hvd_train.bench import require_hosts
+
+        require_hosts(arguments.hostfile)
     with results_in(arguments.out):
         return _bench(arguments, console)
 
@@ -73,16 +79,18 @@ def _bench(arguments: BenchArguments, console: Console) -> int:
         seconds=arguments.seconds,
         num_repeats=arguments.repeats,
         hostfile=arguments.hostfile,
+        sizes_given=bool(arguments.np),
     )
+    measures = ("hosts",) if arguments.hosts else arguments.measure
     path = arguments.out / "bench.json"
     known: list[str] = []
 
     def keep(result: dict[str, Any]) -> None:
         write_json(path, result)
-        known[:] = [name for name in arguments.measure if name in result]
+        known[:] = [name for name in measures if name in result]
 
     try:
-        result = stoppable(lambda: measured(settings, arguments.measure, console.print, keep=keep))
+        result = stoppable(lambda: measured(settings, measures, console.print, keep=keep))
     except Stopped as stopped:
         written = f"{path} has what was measured: {', '.join(known)}" if known else "nothing was written"
         console.print(f"stopped by {stopped}; {written}.")
@@ -98,6 +106,7 @@ def tune(arguments: TuneArguments, placement: Placement, console: Console) -> in
     """Search, show the table, write tuned.toml, tune.json and the picture; also of what is known when it is interrupted."""
     refuse_under_a_launcher(placement, "tune")
     require_positive(arguments.np, arguments.seconds, arguments.rungs)
+    require_steps_alike(arguments.run, "tune")
     out = named_after_job(arguments.out, detect_job(os.environ), flag="--out")
     arguments = dataclasses.replace(arguments, out=out)
     with results_in(arguments.out):
@@ -141,3 +150,12 @@ def require_positive(sizes: tuple[int, ...], seconds: float, repeats: int) -> No
         raise UserError(f"--seconds {seconds:g} is not possible: a measurement takes some time, and comes to an end.")
     if repeats < 1:
         raise UserError(f"--repeats {repeats} is not possible: it is at least 1.")
+
+
+def require_steps_alike(config: RunConfig, verb: str) -> None:
+    """UserError where some steps exchange and others do not: a time by step then means nothing."""
+    if config.distributed.local_steps > 1:
+        raise UserError(
+            f"--local-steps {config.distributed.local_steps} cannot be measured by hvd-train {verb}, which times single steps: "
+            "leave it out. hvd-train train shows its samples a second, and bench --hosts predicts it."
+        )

@@ -48,11 +48,28 @@ class DistributedConfig(Section):
     """fp16 rounds gradients to 16 bits, which halves what is sent."""
     backward_passes_per_step: int = 1
     """Steps whose gradients are averaged into one update and sent once. The global batch size of an update is this many times larger."""
+    local_steps: int = 1
+    """Steps that each virtual worker takes from common weights before the weights are averaged, for slow links between hosts. 1 averages gradients in every step."""
+    virtual_workers: int | None = None
+    """For local_steps above 1: the number of workers. The number of ranks must divide it, and it must divide the number of virtual shards. By default 4."""
 
     def check(self) -> None:
+        self._check_local_steps()
         for key in ("threads_per_rank", "gradient_groups", "backward_passes_per_step"):
             value = getattr(self, key)
             require(value is None or value >= 1, key, value, "it is at least 1")
         cycle, fusion = self.cycle_time_ms, self.fusion_threshold_mb
         require(cycle is None or cycle > 0, "cycle_time_ms", cycle, "a time is positive")
         require(fusion is None or fusion >= 0, "fusion_threshold_mb", fusion, "it is not negative; 0 sends each alone")
+
+    def _check_local_steps(self) -> None:
+        steps, workers = self.local_steps, self.virtual_workers
+        require(steps >= 1, "local_steps", steps, "it is at least 1, which averages gradients in every step")
+        require(workers is None or workers >= 1, "virtual_workers", workers, "it is at least 1")
+        if steps == 1:
+            require(workers is None, "virtual_workers", workers, "it is for --local-steps above 1")
+            return
+        rule = f"with local_steps = {steps} weights are averaged, and no gradients are sent"
+        for key in ("gradient_groups", "backward_passes_per_step"):
+            require(getattr(self, key) == 1, key, getattr(self, key), rule)
+        require(self.compression == "none", "compression", self.compression, rule)

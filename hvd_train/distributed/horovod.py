@@ -48,8 +48,8 @@ class HorovodWorld(World):
             )
         self._hvd = hvd
 
-    def allreduce_sum(self, array: np.ndarray, *, name: str = "sum") -> np.ndarray:
-        total = self._hvd.allreduce(array.astype("float64"), op=self._hvd.Sum, name=f"hvd_train.{name}")
+    def allreduce_sum(self, array: np.ndarray, *, name: str = "sum", dtype: str = "float64") -> np.ndarray:
+        total = self._hvd.allreduce(array.astype(dtype), op=self._hvd.Sum, name=f"hvd_train.{name}")
         return cast("np.ndarray", total.numpy())
 
     def allgather(self, item: T) -> list[T]:

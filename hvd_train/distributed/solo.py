@@ -17,8 +17,8 @@ T = TypeVar("T")
 class SoloWorld(World):
     """One rank. Every collective is the identity."""
 
-    def allreduce_sum(self, array: np.ndarray, *, name: str = "sum") -> np.ndarray:
-        return array.astype("float64")
+    def allreduce_sum(self, array: np.ndarray, *, name: str = "sum", dtype: str = "float64") -> np.ndarray:
+        return array.astype(dtype)
 
     def allgather(self, item: T) -> list[T]:
         return [item]

@@ -52,9 +52,9 @@ class TensorFlowWorld(World):
                 f"The ranks have different versions of TensorFlow: {told}. Install one of them on all hosts."
             )
 
-    def allreduce_sum(self, array: np.ndarray, *, name: str = "sum") -> np.ndarray:
+    def allreduce_sum(self, array: np.ndarray, *, name: str = "sum", dtype: str = "float64") -> np.ndarray:
         with self._others():
-            return self._collectives.sum(array.astype("float64"))
+            return self._collectives.sum(array.astype(dtype))
 
     def allgather(self, item: T) -> list[T]:
         with self._others():

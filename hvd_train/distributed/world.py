@@ -83,8 +83,8 @@ class World(ABC):
         self.close()
 
     @abstractmethod
-    def allreduce_sum(self, array: np.ndarray, *, name: str = "sum") -> np.ndarray:
-        """The element-wise sum over ranks, float64. All ranks, with arrays of one shape. A `name` for each shape is faster."""
+    def allreduce_sum(self, array: np.ndarray, *, name: str = "sum", dtype: str = "float64") -> np.ndarray:
+        """The element-wise sum over ranks, added in `dtype`. All ranks, with arrays of one shape. A `name` for each shape is faster."""
 
     @abstractmethod
     def allgather(self, item: T) -> list[T]:

@@ -27,7 +27,7 @@ class Dropout(keras.layers.Dropout):  # type: ignore[misc]
     package.
     """
 
-    def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None, *, rank: int = 0, **kwargs: Any):
+    def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None, *, rank: Any = 0, **kwargs: Any):
         super().__init__(rate, noise_shape, seed, **kwargs)
         if self.noise_shape is not None and self.noise_shape[0] is not None:
             raise ValueError(f"noise_shape = {noise_shape}: each row has a mask of its own, so it begins with None.")
@@ -47,7 +47,7 @@ class Dropout(keras.layers.Dropout):  # type: ignore[misc]
         return inputs * (kept * tf.cast(levels / (levels - dropped), inputs.dtype))
 
 
-def random_rows(num_rows: Any, length: int, kind: Any, state: Any, *, rank: int) -> Any:
+def random_rows(num_rows: Any, length: int, kind: Any, state: Any, *, rank: Any) -> Any:
     """(num_rows, length) random unsigned numbers of a `kind` of at most 32 bits: the part of `rank` of a global batch.
 
     `state` is int64 (2,), seed and step, as a keras.random.SeedGenerator gives it.

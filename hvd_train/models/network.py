@@ -35,12 +35,12 @@ def require_network(config: ModelConfig) -> None:
 
 
 def build(
-    config: ModelConfig, spec: InputSpec, head_spec: HeadSpec, *, seed: int, rank: int = 0, num_ranks: int = 1
+    config: ModelConfig, spec: InputSpec, head_spec: HeadSpec, *, seed: int, rank: Any = 0, num_ranks: int = 1
 ) -> Any:
     """The Keras model of `config`: plain rows (N, F) in, what the head of `head_spec` is trained on out.
 
     All ranks, with the same arguments but `rank`: equal weights everywhere, and on each rank the dropout of its part of the
-    global batch. Raises ConfigError where the rows cannot be arranged as the config says, or a user's network fails.
+    global batch. `rank` may be an int64 variable. Raises ConfigError where the rows cannot be arranged as the config says, or a user's network fails.
     """
     seeds = Seeds(seed, rank)
     if is_reference(config.name):

@@ -21,7 +21,7 @@ _APART = 1_000_003
 class Seeds:
     """One for a model. Every call gives the next number."""
 
-    def __init__(self, seed: int, rank: int) -> None:
+    def __init__(self, seed: int, rank: Any) -> None:
         self._seed, self.rank, self._made = seed, rank, 0
 
     def next(self) -> int:

@@ -43,14 +43,14 @@ class Ended:
     seconds: float
 
 
-def mpirun(np: int, command: Sequence[str], *, hostfile: Path | None = None) -> list[str]:
-    """The command on `np` ranks, bound to nothing, as horovodrun starts them."""
+def mpirun(np: int, command: Sequence[str], *, hostfile: Path | None = None, by: str = "slot") -> list[str]:
+    """The command on `np` ranks, bound to nothing, as horovodrun starts them; `by` "node" takes the hosts in turn."""
     beside = Path(sys.prefix) / "bin" / "mpirun"
     program = str(beside) if beside.exists() else shutil.which("mpirun")
     if program is None:
         raise MissingEnvironment("mpirun was not found: run `make setup`, and start this in its environment.")
     where = ["--hostfile", str(hostfile), "-x", "PATH", "-x", "OPAL_PREFIX"] if hostfile else []
-    return [program, "-np", str(np), "--bind-to", "none", "--map-by", "slot", *where, *command]
+    return [program, "-np", str(np), "--bind-to", "none", "--map-by", by, *where, *command]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Replaces the automatic defaults of a config by values: global batch size, virtual shards, the path of the table."""
+"""Replaces the automatic defaults of a config by values: global batch size, virtual shards and workers, the path of the table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from hvd_train.config import RunConfig, absolute
 from hvd_train.data import Dataset
 from hvd_train.distributed import World
 from hvd_train.training.batch_sizes import BatchSizes, resolve_batch_sizes
+from hvd_train.training.local_steps.plan import resolve_workers
 
 
 def resolve_defaults(config: RunConfig, dataset: Dataset, world: World) -> tuple[RunConfig, BatchSizes]:
@@ -24,5 +25,9 @@ def resolve_defaults(config: RunConfig, dataset: Dataset, world: World) -> tuple
     table = replace(config.table, path=config.table.path.resolve() if config.table.path else None)
     split = replace(config.split, num_virtual_shards=dataset.num_virtual_shards)
     evaluation = replace(config.evaluation, metrics=tuple(map(absolute, config.evaluation.metrics)))
-    config = replace(config, training=training, table=table, split=split, evaluation=evaluation)
+    workers = resolve_workers(config.distributed, size=world.size, num_virtual_shards=dataset.num_virtual_shards)
+    distributed = replace(config.distributed, virtual_workers=workers)
+    config = replace(
+        config, training=training, table=table, split=split, evaluation=evaluation, distributed=distributed
+    )
     return config, batch_sizes

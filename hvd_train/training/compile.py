@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 
 from hvd_train import models
 from hvd_train.config import RunConfig
@@ -22,8 +23,11 @@ from hvd_train.models import (
 from hvd_train.optimizers import make_optimizer, make_schedule
 from hvd_train.training.batch_sizes import BatchSizes
 from hvd_train.training.experiment import Experiment
+from hvd_train.training.local_steps.plan import WorkerPlan, worker_plan
+from hvd_train.training.local_steps.workers import VirtualWorkers
 from hvd_train.training.precision.mixed_precision import computing_in
 from hvd_train.training.train_targets import TrainTargets
+from hvd_train.training.user_code.layer_states import layer_states
 from hvd_train.training.weight_averaging import WeightAverage
 
 MOST_STEPS_PER_EXECUTION = 16
@@ -45,12 +49,16 @@ def compile_experiment(
         config.sampling,
         seed=training.seed,
         rows_per_shard_step=batch_sizes.rows_per_shard_step,
-        passes=config.distributed.backward_passes_per_step,
+        passes=config.distributed.backward_passes_per_step * config.distributed.local_steps,
     )
+    workers = worker_plan(config.distributed, rank=world.rank, size=world.size)
+    # Under local steps dropout draws the rows of whichever worker has its turn, and no layer meets other ranks in a step.
+    part = tf.Variable(0, dtype=tf.int64, trainable=False, name="worker") if workers else world.rank
+    num_parts = 1 if workers else world.size
     keras.utils.set_random_seed(training.seed)
     head = head_spec(dataset, output_spec, targets)
     with computing_in(training.precision):
-        model = models.build(config.model, spec, head, seed=training.seed, rank=world.rank, num_ranks=world.size)
+        model = models.build(config.model, spec, head, seed=training.seed, rank=part, num_ranks=num_parts)
         preparation, trained = (None, model) if augments(config.sampling) else models.split(model)
     schedule = make_schedule(
         config.optimizer,
@@ -59,21 +67,31 @@ def compile_experiment(
         num_epochs=training.num_epochs,
     )
     ema = training.ema_momentum if training.averaging == "ema" else None
-    optimizer = world.distribute(make_optimizer(config.optimizer, schedule, ema_momentum=ema), config.distributed)
+    optimizer = make_optimizer(config.optimizer, schedule, ema_momentum=ema)
+    if not workers:
+        optimizer = world.distribute(optimizer, config.distributed)
     soft = targets.table is not None or targets.standardises
     loss = targets.objective.train_loss(LossSettings(config.objective, soft, targets.scale, targets.delta))
     trained.compile(
         optimizer,
         loss.function,
         loss_weights=loss.weight,
-        steps_per_execution=training.steps_per_execution or min(MOST_STEPS_PER_EXECUTION, plan.num_steps),
+        steps_per_execution=steps_per_execution(training.steps_per_execution, plan.num_steps, workers),
         jit_compile=False,  # the collectives cannot be compiled, and on CPUs XLA was slower
     )
     optimizer.build(trained.trainable_variables)
     average = WeightAverage.of(training, trained)
+    local = VirtualWorkers(workers, world, trained, part, states=layer_states(config, trained)) if workers else None
     return Experiment(
-        config, dataset, batch_sizes, metrics, plan, targets, model, trained, preparation, head, average, loss
+        config, dataset, batch_sizes, metrics, plan, targets, model, trained, preparation, head, average, loss, local
     )
+
+
+def steps_per_execution(given: int | None, num_steps: int, workers: WorkerPlan | None) -> int:
+    """Steps between two returns to Python."""
+    if workers:
+        return workers.steps_per_execution(given)
+    return given or min(MOST_STEPS_PER_EXECUTION, num_steps)
 
 
 def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:

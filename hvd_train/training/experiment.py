@@ -24,6 +24,7 @@ from hvd_train.models import (
     predicted,
 )
 from hvd_train.training.batch_sizes import BatchSizes
+from hvd_train.training.local_steps.workers import VirtualWorkers
 from hvd_train.training.train_targets import TrainTargets
 from hvd_train.training.weight_averaging import WeightAverage
 
@@ -49,15 +50,18 @@ class Experiment:
     head: HeadSpec
     average: WeightAverage | None
     loss: TrainLoss
+    workers: VirtualWorkers | None = None
+    """The virtual workers of this rank, under local steps."""
 
     @property
     def variables(self) -> list[Any]:
-        """All variables of a checkpoint: weights, layer states, random generators, optimizer state, averaged weights."""
+        """All variables of a checkpoint: weights, layer states, random generators, optimizer state, averaged weights, virtual workers."""
         return [
             *self.model.weights,
             *generator_states(self.model),
             *self.trained.optimizer.variables,
             *(self.average.variables if self.average else []),
+            *(self.workers.variables if self.workers else []),
         ]
 
     def load(self, split: Split, world: World) -> Rows:

@@ -30,6 +30,7 @@ def describe_run(experiment: Experiment, world: World, placements: list[Placemen
         "model": f"{config.model.name}, {experiment.model.count_params():,} weights, {input_line(experiment)}, {config.training.precision}",
         "loss": experiment.targets.loss + targets,
         "batch": batch_line(experiment),
+        **({"local steps": local_line(experiment)} if experiment.workers else {}),
         "rate": rate_line(experiment),
         **({"columns": columns} if columns else {}),
     }
@@ -92,6 +93,17 @@ def batch_line(experiment: Experiment) -> str:
     if batch_sizes.follows_size:
         line += "; the local batch was given, so the number of ranks changes the experiment"
     return line
+
+
+def local_line(experiment: Experiment) -> str:
+    """How often the virtual workers are averaged, and whose they are."""
+    assert experiment.workers is not None
+    plan = experiment.workers.plan
+    rows = experiment.batch_sizes.global_batch_size // plan.num_workers
+    return (
+        f"{plan.local_steps} between two averages, by {plan.num_workers} virtual workers ({len(plan.own)} on each rank) "
+        f"of {rows} rows a step; moments averaged after each epoch"
+    )
 
 
 def rate_line(experiment: Experiment) -> str:

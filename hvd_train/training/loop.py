@@ -29,6 +29,7 @@ from hvd_train.training.early_end import EarlyEnding
 from hvd_train.training.equal_weights import require_equal_weights
 from hvd_train.training.experiment import Experiment
 from hvd_train.training.input_pipeline import TrainRows, epochs_dataset
+from hvd_train.training.local_steps.workers import VirtualWorkers
 from hvd_train.training.stopping import after_epoch
 from hvd_train.training.weight_averaging import WeightAverage
 
@@ -54,6 +55,8 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
     """Weights that are validated and kept instead of the trained ones."""
     steps_per_update: int = 1
     """Checkpoints are written after complete updates: the gradients summed so far are different on each rank."""
+    workers: VirtualWorkers | None = None
+    """Those of this rank under local steps; a batch of the model is then that of one worker."""
     loss: TrainLoss = field(default_factory=lambda: TrainLoss(None))
     """Converts a training loss to the units of the validation loss."""
     flush: Callable[[], None] = lambda: None
@@ -79,12 +82,17 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
     @property
     def is_savable(self) -> bool:
         """Whether a checkpoint within the epoch is possible after the steps that are done."""
+        if self.workers and not self.workers.is_between_turns:
+            return False
         return self.step % self.steps_per_update == 0 and self.step < self.num_steps
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.step = self._saved_step = self.first_step = self.state.step
         self._save_after(self.step)
         self._restore_losses(self.state.losses)
+        self._batches = 0
+        if self.workers:
+            self.workers.begin_epoch()
         self._started = time.monotonic()
         self._timed_from: tuple[float, int] | None = None
         self.watch.phase(f"step {self.step + 1} of epoch {epoch + 1}", waits_for_others=True)
@@ -98,7 +106,7 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         now = time.monotonic()
         # `batch` counts from the first step of this fit() and, at the end of an epoch, past the last one.
-        self.step = min(self.first_step + batch + 1, self.num_steps)
+        self.step = min(self.first_step + self._steps_of(batch + 1), self.num_steps)
         self.watch.phase(f"after step {self.step} of epoch {self.state.epoch + 1}", waits_for_others=False)
         self.watch.progress(self.state.epoch * self.num_steps + self.step)
         self._measure_rate(now)
@@ -110,8 +118,18 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
                 self.step, self.num_steps, self.samples_per_s, self.loss.in_units(float(logs["loss"]))
             )
 
+    def _steps_of(self, batches: int) -> int:
+        """The steps of this epoch that so many batches of the model are. All ranks; under local steps they may exchange."""
+        if not self.workers:
+            return batches
+        self.workers.executed(batches - self._batches)
+        self._batches = batches
+        return batches // len(self.workers.plan.own)
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         early_end.let_stops_interrupt()
+        if self.workers:
+            self.workers.end_epoch()
         steps_s = time.monotonic() - self._started
         if math.isnan(self.samples_per_s):  # one execution was the whole epoch
             self.samples_per_s = (self.num_steps - self.first_step) * self.global_batch_size / steps_s
@@ -220,9 +238,12 @@ def fit(experiment: Experiment, loop: TrainingLoop, keras_callbacks: list[Any], 
     config, world, num_steps = experiment.config, loop.world, experiment.plan.num_steps
     shards = own_shards(world.rank, world.size, experiment.dataset.num_virtual_shards)
     rows = experiment.prepared(experiment.load("train", world))
+    workers = experiment.workers.plan if experiment.workers else None
+    batches_a_step = len(workers.own) if workers else 1
 
     def order_from(first_step: int) -> np.ndarray:
-        return experiment.plan.order(loop.state.epoch, shards, rows.shard_starts, labels=rows.labels)[first_step:]
+        order = experiment.plan.order(loop.state.epoch, shards, rows.shard_starts, labels=rows.labels)[first_step:]
+        return workers.order(order) if workers else order
 
     train = TrainRows(
         experiment.dataset,
@@ -237,9 +258,9 @@ def fit(experiment: Experiment, loop: TrainingLoop, keras_callbacks: list[Any], 
     stopped = loop.state.stopped_early
     if first_step := loop.state.step:  # a checkpoint from the middle of an epoch: first the rest of that one
         epoch = loop.state.epoch
-        rest = epochs_dataset(train, lambda: order_from(first_step), num_steps - first_step)
+        rest = epochs_dataset(train, lambda: order_from(first_step), (num_steps - first_step) * batches_a_step)
         experiment.trained.fit(rest, epochs=epoch + 1, initial_epoch=epoch, **settings)
         stopped = experiment.trained.stop_training
     if loop.state.epoch < config.training.num_epochs and not stopped:
-        dataset = epochs_dataset(train, lambda: order_from(0), num_steps)
+        dataset = epochs_dataset(train, lambda: order_from(0), num_steps * batches_a_step)
         experiment.trained.fit(dataset, epochs=config.training.num_epochs, initial_epoch=loop.state.epoch, **settings)

@@ -19,7 +19,8 @@ def starting_state(experiment: Experiment, world: World, resume_from: RunDir | N
     state = world.together(lambda: _restored(experiment, resume_from) if resume_from else TrainingState(), on="root")
     assert state is not None
     world.broadcast_variables(experiment.variables)
-    part_from_root(experiment.model, world.rank)
+    if not experiment.workers:  # they have numbers of their own
+        part_from_root(experiment.model, world.rank)
     set_plateau_factor(experiment.trained.optimizer, state.plateau_factor)
     return state
 

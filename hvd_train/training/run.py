@@ -202,7 +202,10 @@ def train(
         # The best first: a run that is killed between the two repeats the epoch. In the other order it would trust a
         # best epoch that is not there.
         paths = [run_dir.best] * best + [run_dir.last] * last
-        world.gather_state(experiment.trained.optimizer)
+        if experiment.workers:
+            experiment.workers.gather()
+        else:
+            world.gather_state(experiment.trained.optimizer)
         checksum = experiment.dataset.checksum
 
         def write() -> None:
@@ -223,6 +226,7 @@ def train(
         observer=observer,
         watch=watch,
         steps_per_update=config.distributed.backward_passes_per_step,
+        workers=experiment.workers,
         loss=experiment.loss,
         flush=lambda: world.together(writer.finish, on="root"),
     )

@@ -17,10 +17,17 @@ def average_layer_states(config: RunConfig, model: Any, world: World) -> None:
     """
     if world.size == 1 or not is_reference(config.model.name):
         return
-    states = [v for v in model.non_trainable_variables if np.issubdtype(np.asarray(v).dtype, np.floating)]
+    states = layer_states(config, model)
     if states:
         own = [np.asarray(state, np.float64) for state in states]
         total = world.allreduce_sum(np.concatenate([value.ravel() for value in own]))
         ends = np.cumsum([value.size for value in own])
         for state, value, mean in zip(states, own, np.split(total / world.size, ends[:-1]), strict=True):
             state.assign(mean.reshape(value.shape))
+
+
+def layer_states(config: RunConfig, model: Any) -> list[Any]:
+    """The variables of a user's own layers that a step can change and that can be averaged. Pure."""
+    if not is_reference(config.model.name):
+        return []
+    return [v for v in model.non_trainable_variables if np.issubdtype(np.asarray(v).dtype, np.floating)]

@@ -1,0 +1,148 @@
+"""Local steps and the cost model on slow links, between hosts that are network namespaces of this machine. As root.
+
+    python benchmarks/slow_links.py speed --out benchmarks/results       # samples/s by local steps at 1 Gbit/s and 100 Mbit/s
+    python benchmarks/slow_links.py model --out benchmarks/results       # the model's predictions beside measured steps
+
+`model` calibrates the model on two hosts at 1 Gbit/s, and predicts the others from their own step without exchange.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import records
+from wire import jobs, rates
+
+from hvd_train.bench.hosts import measure
+from hvd_train.bench.hosts.cost_model import Link, calibrated, step_s
+from hvd_train.bench.session import with_batch
+from hvd_train.config.recipes import recipe
+
+MODEL_RATES = ["1000", "10000", "100"]
+CALIBRATED = ("2x1", "1000")
+SPEED_RATES = ("1000", "100")
+LOCAL_STEPS = (1, 4, 16, 64)
+LIMIT_S = 150.0
+
+
+@contextmanager
+def laboratory(num_hosts: int) -> Iterator[Any]:
+    from namespaces import hosts_in
+
+    with tempfile.TemporaryDirectory(prefix="hvd_train-links-") as root, hosts_in(Path(root), num_hosts) as lab:
+        yield lab
+
+
+def speed(given: argparse.Namespace) -> dict[str, Any]:
+    """Samples a second of whole runs of `hvd-train train` on two hosts with a rank each, as many workers as ranks."""
+    found: dict[str, dict[str, list[float]]] = {}
+    with laboratory(2) as lab:
+        for repeat in range(given.repeats):
+            for steps in records.in_turn(map(str, LOCAL_STEPS), repeat):
+                for rate in SPEED_RATES:
+                    lab.limit(rates.mbit_per_s(rate))
+                    run_dir = lab.root / f"{rate}-{steps}-{repeat}"
+                    flags = ["--recipe", "reference", "--num-songs", given.num_songs, "--num-epochs", 2]
+                    if int(steps) > 1:
+                        flags += ["--local-steps", steps, "--virtual-workers", 2]
+                    program = [Path(sys.prefix) / "bin" / "hvd-train", "train", *flags, "--run-dir", run_dir]
+                    finish(lab, lab.mpirun(1, *map(str, program)))
+                    history = json.loads((run_dir / "report.json").read_text())["history"]
+                    # The second epoch: the first one traces the graph.
+                    found.setdefault(rate, {}).setdefault(steps, []).append(history[-1]["samples_per_s"])
+                    print(rate, steps, history[-1]["samples_per_s"], file=sys.stderr, flush=True)
+    rows = [
+        {"rate": rate, "local_steps": int(steps), "samples_per_s": values, "median": statistics.median(values)}
+        for rate, of_rate in found.items()
+        for steps, values in sorted(of_rate.items(), key=lambda item: int(item[0]))
+    ]
+    return {"hosts": 2, "ranks_per_host": 1, "num_songs": given.num_songs, "rows": rows}
+
+
+def finish(lab: Any, command: list[str]) -> str:
+    with lab.running(0, *command, timeout_s=LIMIT_S) as job:
+        finished = job.wait(LIMIT_S)
+    if finished.code:
+        raise SystemExit(finished.output[-3000:])
+    return str(finished.output)
+
+
+def model(given: argparse.Namespace) -> dict[str, Any]:
+    """Measured steps of two and four hosts, and what the model says about them."""
+    config = with_batch(recipe("reference")).replace(table={"num_songs": given.num_songs})
+    measured: dict[tuple[str, str], dict[str, float]] = {}
+    latency_s: dict[str, float] = {}
+    num_bytes = 0.0
+    for layout in ("2x1", "4x1"):
+        with laboratory(int(layout[0])) as lab:
+            latency_s[layout] = measured_latency(lab)
+            plan = jobs.Plan(rates=MODEL_RATES, seconds=1.0, rounds=given.repeats, ranks_per_host=1)
+            found, about = jobs.ours(lab, plan, config, {})
+        num_bytes = about["gradient_bytes"]
+        for rate, rounds in found.items():
+            measured[layout, rate] = {
+                name: statistics.median(one[name] for one in rounds) / 1000 for name in ("step_ms", "alone_ms")
+            }
+    return {"gradient_bytes": num_bytes, "latency_s": latency_s, "rows": compared(measured, latency_s, num_bytes)}
+
+
+def measured_latency(lab: Any) -> float:
+    out = lab.root / "links"
+    spec = {"sizes": measure.SIZES, "seconds": 0.02, "out": str(out)}
+    finish(lab, lab.mpirun(1, sys.executable, "-m", "hvd_train.bench.hosts.ping_pong", json.dumps(spec)))
+    return float(measure.of_links(json.loads(out.read_text()))["slowest"]["latency"]["latency_s"])
+
+
+def compared(
+    measured: dict[tuple[str, str], dict[str, float]], latency_s: dict[str, float], num_bytes: float
+) -> list[dict[str, Any]]:
+    """A row for each layout and rate. Pure."""
+    rows = []
+    base = measured[CALIBRATED]
+    link = Link.of_rate(float(CALIBRATED[1]) / 1000, latency_s[CALIBRATED[0]])
+    costs = calibrated(base["alone_ms"], base["step_ms"], num_bytes, int(CALIBRATED[0][0]), link)
+    for (layout, rate), found in measured.items():
+        of_layout = type(costs)(found["alone_ms"], num_bytes, costs.overhead_s, costs.overlap)
+        predicted = step_s(of_layout, int(layout[0]), Link.of_rate(float(rate) / 1000, latency_s[layout]))
+        rows.append(
+            {
+                "hosts": int(layout[0]),
+                "link": f"{float(rate) / 1000:g} Gbit/s",
+                "calibrated": (layout, rate) == CALIBRATED,
+                "compute_s": found["alone_ms"],
+                "measured_s": found["step_ms"],
+                "predicted_s": float(predicted),
+            }
+        )
+    return rows
+
+
+KINDS = {"speed": ("slow-links", speed), "model": ("cost-model", model)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=tuple(KINDS))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--num-songs", type=int, default=40_000)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    records.check(parser, out=given.out)
+    from namespaces import why_not
+
+    if reason := why_not(limited=True):
+        parser.error(f"the laboratory cannot be made: {reason}")
+    kind, action = KINDS[given.what]
+    records.save(given.out, kind, records.header() | action(given))
+
+
+if __name__ == "__main__":
+    records.run(main)
