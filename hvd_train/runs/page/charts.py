@@ -78,22 +78,6 @@ def error_by_label(rows: Sequence[Mapping[str, Any]], *, metric: Metric) -> str:
     return svg(draw, label=f"{metric.title} by range of the label")
 
 
-def rows_by_label(values: Sequence[float], true: Sequence[float], predicted: Sequence[float]) -> str:
-    """How many rows have each label, and the sum of the probabilities that the model predicts for it."""
-
-    def draw(figure: Any) -> None:
-        axes = figure.subplots()
-        axes.bar(values, true, width=0.9, color=SERIES[0], label="true labels")
-        axes.step(values, predicted, where="mid", color=SERIES[1], label="predicted probabilities, summed")
-        axes.set_xlabel("label")
-        axes.set_ylabel("rows")
-        axes.set_title("Labels, true and predicted", loc="left")
-        axes.grid(axis="y")
-        axes.legend()
-
-    return svg(draw, label="Number of rows by label, true and predicted")
-
-
 def reliability(bins: Sequence[Mapping[str, float]], error: float) -> str:
     """How often the most likely label is right, by the probability that the model gave to it."""
     total = sum(one["rows"] for one in bins)
