@@ -13,6 +13,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
+from engine_tables import kill_engine, strategies, tensorflow_engine
 from link_tables import cost_model, local_steps, slow_links
 from pages import DOCS, NotMeasured, cpu_of, date_of, machine_of, newest, results, table
 from recovery_tables import faults, kills, recovery
@@ -20,6 +21,7 @@ from recovery_tables import faults, kills, recovery
 PAGES = (
     DOCS / "how-to" / "performance.md",
     DOCS / "how-to" / "slow-links.md",
+    DOCS / "how-to" / "tensorflow-engine.md",
     DOCS / "reference" / "performance-log.md",
     DOCS / "reference" / "dataset-directory.md",
     DOCS / "concepts" / "synthetic-songs.md",
@@ -265,6 +267,7 @@ TABLES = {
         *(peers, settings, shares, threads, timeline, operations, replacements, start, targets, scaling, allreduce),
         *(synthetic_songs, data_convert, kills, faults, recovery, spark_convert),
         *(local_steps, slow_links, cost_model),
+        *(tensorflow_engine, strategies, kill_engine),
     )
 }
 

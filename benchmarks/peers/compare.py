@@ -30,8 +30,11 @@ from rich.table import Table
 
 from hvd_train.bench import figures
 from hvd_train.bench.presentation import new_table
+from hvd_train.bench.rank_program import Spec
 from hvd_train.bench.session import BenchSettings, Session
+from hvd_train.config import toml
 from hvd_train.config.recipes import REFERENCE
+from hvd_train.processes import jobs
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -41,7 +44,8 @@ NP = 2
 LIMIT_S = 180.0
 PINNED = {"PEER_PINNED": "1", "OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 OURS = "hvd_train"
-OURS_ALL = (OURS, "independent processes", "hvd_train, nothing automatic", "one process, all cores")
+OVER_TENSORFLOW = "hvd_train, engine tensorflow"
+OURS_ALL = (OURS, OVER_TENSORFLOW, "independent processes", "hvd_train, nothing automatic", "one process, all cores")
 # Peers, and the environment of each (make_venvs.sh).
 PEERS = {
     "stock Horovod, TF 2.15": "tensorflow215",
@@ -81,7 +85,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         plan = BenchSettings(config=REFERENCE, sizes=(1, NP), seconds=arguments.seconds, num_repeats=1)
         with Session(plan, lambda _: None) as session:
-            rows = {**own_rows(session), **peer_rows(venvs, arguments.seconds, Path(scratch))}
+            rows = {**own_rows(session, Path(scratch)), **peer_rows(venvs, arguments.seconds, Path(scratch))}
             chosen = {name: rows[name] for name in wanted if name not in left_out}
             result = keep(measured(chosen, arguments.repeats, keep))
     Console(width=120).print(table(result["rows"]))
@@ -95,17 +99,33 @@ def without_environment(venvs: Path) -> dict[str, str]:
 Row = Callable[[], float]
 
 
-def own_rows(session: Session) -> dict[str, Row]:
-    """Ours; ours with nothing automatic; processes that exchange nothing; one process with all cores."""
+def own_rows(session: Session, scratch: Path) -> dict[str, Row]:
+    """Ours by Horovod and by TensorFlow's collectives; with nothing automatic; processes that exchange nothing; one process with all cores."""
     off = REFERENCE.replace(distributed={"automatic": ()})
     return {
         OURS: lambda: figures.samples_per_s(session.ranks(NP, REFERENCE)["ranks"]),
+        OVER_TENSORFLOW: lambda: over_tensorflow(session.settings.seconds, scratch),
         "independent processes": lambda: figures.samples_per_s_apart(session.independent(NP, REFERENCE)["ranks"]),
         "hvd_train, nothing automatic": lambda: figures.samples_per_s(session.ranks(NP, off)["ranks"]),
         "one process, all cores": lambda: figures.samples_per_s(
             session.independent(1, REFERENCE, all_cores=True)["ranks"]
         ),
     }
+
+
+def over_tensorflow(seconds: float, scratch: Path) -> float:
+    """Ours with --engine tensorflow: samples a second over the ranks."""
+    answer = scratch / "engine-tensorflow"
+    spec = Spec(config=toml.dumps(REFERENCE), out=str(answer), seconds=seconds, num_rounds=1, parts=False)
+    command = [sys.executable, "-m", "hvd_train.bench.rank_program", spec.dumps()]
+    jobs.run([["env", f"TF_CONFIG={config}", *command] for config in tf_configs()], limit_s=LIMIT_S)
+    return figures.samples_per_s(json.loads(answer.read_text())["ranks"])
+
+
+def tf_configs() -> list[str]:
+    """TF_CONFIG of each rank."""
+    workers = [f"127.0.0.1:{free_port()}" for _ in range(NP)]
+    return [json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": n}}) for n in range(NP)]
 
 
 def peer_rows(venvs: Path, seconds: float, scratch: Path) -> dict[str, Row]:
@@ -122,12 +142,8 @@ def peer_rows(venvs: Path, seconds: float, scratch: Path) -> dict[str, Row]:
         return total([command], [environment(tensorflow, base | mpi | extra)], scratch)
 
     def mirrored(extra: dict[str, str]) -> float:
-        workers = [f"127.0.0.1:{free_port()}" for _ in range(NP)]
-        configs = [
-            json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": n}}) for n in range(NP)
-        ]
         command = [tensorflow / "python", HERE / "multi_worker_mirrored.py"]
-        environments = [environment(tensorflow, base | {"TF_CONFIG": config} | extra) for config in configs]
+        environments = [environment(tensorflow, base | {"TF_CONFIG": config} | extra) for config in tf_configs()]
         return total([command] * NP, environments, scratch)
 
     def ddp(extra: dict[str, str]) -> float:
@@ -216,7 +232,7 @@ def table(rows: dict[str, dict[str, Any]]) -> Table:
 
 
 def peer_versions(venvs: Path) -> dict[str, str]:
-    code = "import importlib.metadata as m, json; print(json.dumps({n: m.version(n) for n in %r}))"
+    code = "import importlib.metadata as m, json; print(json.dumps({n: m.version(n) for n in %r if list(m.distributions(name=n))}))"
     packages = {"tensorflow215": ["tensorflow-cpu", "keras", "horovod"], "pytorch": ["torch"]}
     found = {}
     for venv, names in packages.items():

@@ -29,6 +29,8 @@ HOW_TO_GET_HOROVOD = (
 class HorovodWorld(World):
     """The ranks that horovodrun, mpirun or srun started."""
 
+    engine = "horovod"
+
     def __init__(self, placement: Placement, chosen: settings.Settings, *, watchdog_s: float = 0.0) -> None:
         super().__init__(placement, chosen, watchdog_s=watchdog_s)
         try:

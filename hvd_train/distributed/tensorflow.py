@@ -35,6 +35,8 @@ END_TIMEOUT_S = 60.0
 class TensorFlowWorld(World):
     """The ranks that TF_CONFIG or srun describe."""
 
+    engine = "tensorflow"
+
     def __init__(self, placement: Placement, chosen: settings.Settings, *, watchdog_s: float = 0.0) -> None:
         super().__init__(placement, chosen, watchdog_s=watchdog_s)
         cluster = launcher_of(placement).cluster(os.environ)

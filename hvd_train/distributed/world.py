@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed import settings
@@ -33,6 +33,9 @@ class World(ABC):
     process writes the error and ends, and so does the job: code after the block does not run. On one rank the exception
     goes on as usual.
     """
+
+    engine: ClassVar[str]
+    """Its name in ENGINES."""
 
     def __init__(self, placement: Placement, chosen: settings.Settings, *, watchdog_s: float = 0.0) -> None:
         """All ranks. `watchdog_s` limits the wait for ranks that do not come, where the engine waits for them."""

@@ -51,6 +51,7 @@ def diagnose(*, trial: bool = True) -> Diagnosis:
     findings = [
         rules.judge_python(sys.version_info[:2], sys.executable),
         rules.judge_tensorflow(tensorflow),
+        rules.judge_tensorflow_engine(tensorflow),
         rules.judge_horovod(horovod),
         rules.judge_mpirun(mpirun, version),
         rules.judge_library("Horovod", horovod, version),

@@ -31,7 +31,8 @@ def say(**answer): print(json.dumps(answer), flush=True)
 # One process for both, because TensorFlow takes seconds to load.
 TENSORFLOW_AND_HOROVOD = f"""{LINKED}
 import tensorflow
-say(tensorflow=tensorflow.__version__, keras=metadata.version('keras'))
+from tensorflow.python.ops import collective_ops
+say(tensorflow=tensorflow.__version__, keras=metadata.version('keras'), collectives=hasattr(collective_ops, 'all_reduce_v2'))
 import horovod, horovod.tensorflow as hvd
 say(horovod=horovod.__version__, mpi=bool(hvd.mpi_built()), gloo=bool(hvd.gloo_built()), **linked())
 """

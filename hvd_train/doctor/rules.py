@@ -42,6 +42,17 @@ def judge_tensorflow(probe: dict[str, Any]) -> Finding:
     return Finding("ok", "TensorFlow", f"{probe['tensorflow']}, Keras {probe['keras']}")
 
 
+def judge_tensorflow_engine(probe: dict[str, Any]) -> Finding | None:
+    """Whether ranks can be joined by TensorFlow alone. None where TensorFlow itself is missing, which is told elsewhere."""
+    if "error" in probe:
+        return None
+    about = "no MPI"
+    if not probe.get("collectives"):
+        found = f"TensorFlow {probe['tensorflow']} has no collectives that --engine tensorflow can use"
+        return Finding("warning", about, found, "Use Horovod and mpirun, or TensorFlow 2.21.")
+    return Finding("ok", about, "--engine tensorflow can be used: hvd-train launch --np 2 -- train")
+
+
 def judge_horovod(probe: dict[str, Any]) -> Finding:
     """By importing it: `horovodrun --check-build` ends with 0 whatever it finds, and ticks what is not there."""
     if "error" in probe:

@@ -21,10 +21,10 @@ def describe_run(experiment: Experiment, world: World, placements: list[Placemen
     targets = f", {soft} targets" if soft != "one-hot" else ""
     columns = columns_line(experiment.dataset)
     return {
-        "ranks": f"{world.size} on {', '.join(f'{host} ({n})' for host, n in hosts.items())}",
+        "ranks": ranks_line(world.size, hosts, world.engine),
         "cores": cores_line(world.settings, world.gpu),
         "settings": world.settings.describe(),
-        "versions": versions_line(world.size),
+        "versions": versions_line(world.engine),
         "data": data_line(experiment),
         "label": label_line(experiment.dataset),
         "model": f"{config.model.name}, {experiment.model.count_params():,} weights, {input_line(experiment)}, {config.training.precision}",
@@ -55,11 +55,21 @@ def cores_line(settings: Settings, gpu: str | None) -> str:
     return threads + over + quota + (f"; GPU {gpu} for the root" if gpu else "")
 
 
-def versions_line(size: int) -> str:
-    """The versions of the packages that decide the numbers of a run on `size` ranks."""
+def ranks_line(size: int, hosts: Mapping[str, int], engine: str) -> str:
+    """How many ranks run on each host, and what joins them where that is not Horovod.
+
+    >>> ranks_line(3, {"lab1": 2, "lab2": 1}, "tensorflow")
+    '3 on lab1 (2), lab2 (1), joined by TensorFlow'
+    """
+    joined = ", joined by TensorFlow" if engine == "tensorflow" else ""
+    return f"{size} on {', '.join(f'{host} ({n})' for host, n in hosts.items())}{joined}"
+
+
+def versions_line(engine: str) -> str:
+    """The versions of the packages that decide the numbers of a run with this engine."""
     v = versions()
     tensorflow = v.get("tensorflow-cpu") or v.get("tensorflow", "?")
-    horovod = f"Horovod {v['horovod']}, " if size > 1 and "horovod" in v else ""
+    horovod = f"Horovod {v['horovod']}, " if engine == "horovod" and "horovod" in v else ""
     return f"{horovod}TensorFlow {tensorflow}, Keras {v.get('keras', '?')}, Python {v['python']}, hvd_train {v['hvd_train']}"
 
 

@@ -23,6 +23,7 @@ def test_every_engine_is_a_whole_world(name: str) -> None:
     engine = load_engine(name)
     assert issubclass(engine, World)
     assert not engine.__abstractmethods__
+    assert engine.engine == name
 
 
 def test_one_process_needs_no_engine_of_several() -> None:

@@ -104,3 +104,13 @@ def test_a_trial_that_hangs_is_told(tmp_path: Path) -> None:
     mpirun.chmod(0o755)
     finding = rules.judge_trial(*try_two_ranks(str(mpirun), limit_s=0.3))
     assert "did not add 1 and 2 within 0.3 s" in finding.found
+
+
+def test_the_engine_without_mpi_is_told_where_tensorflow_is() -> None:
+    assert rules.judge_tensorflow_engine({"error": "no module"}) is None
+    can = rules.judge_tensorflow_engine({"tensorflow": "2.21.0", "collectives": True})
+    assert can is not None
+    assert (can.level, "hvd-train launch" in can.found) == ("ok", True)
+    cannot = rules.judge_tensorflow_engine({"tensorflow": "9.0.0", "collectives": False})
+    assert cannot is not None
+    assert cannot.level == "warning"

@@ -1,0 +1,63 @@
+"""The tables of docs/how-to/tensorflow-engine.md: what programs measured and tried. `performance_tables.py` writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pages import date_of, machine_of, table
+
+NAMES = {
+    "hvd_train, engine tensorflow": "`--engine tensorflow`",
+    "hvd_train": "`--engine horovod`",
+    "MultiWorkerMirrored, TF 2.15": "MultiWorkerMirroredStrategy, TensorFlow 2.15",
+    "MultiWorkerMirrored, TF 2.15, pinned": "the same, pinned to cores",
+}
+
+
+def tensorflow_engine(found: dict[str, Any]) -> str:
+    """Samples a second over two ranks, and how many times as fast the engine is."""
+    result = found["tensorflow-engine"]
+    lines = []
+    for name, row in sorted(result["rows"].items(), key=lambda item: -item[1]["samples_per_s"]["median"]):
+        rate, ratio = row["samples_per_s"], row["engine_to_it"]
+        lines.append(
+            (NAMES[name], f"{rate['median']:,.0f}", f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})")
+        )
+    repeats = next(iter(result["rows"].values()))["samples_per_s"]["repeats"]
+    head = ("", "samples/s over both ranks", f"`--engine tensorflow` against it (median and range of {repeats})")
+    return table(head, lines) + source(result)
+
+
+def strategies(found: dict[str, Any]) -> str:
+    """What becomes of TensorFlow's and Keras' own ways."""
+    result = found["strategies"]
+    lines = [(name, way["versions"], words(way)) for name, way in result["ways"].items()]
+    return table(("way", "versions", "outcome"), lines) + source(result)
+
+
+def words(way: dict[str, Any]) -> str:
+    if way["trains"]:
+        return "trains to the end"
+    if None in way["exit_codes"]:
+        return "does not end"
+    return f"fails: `{way['error']}`" if way["error"] else f"fails with exit codes {way['exit_codes']}"
+
+
+def kill_engine(found: dict[str, Any]) -> str:
+    """Kill -9 of a rank, again and again."""
+    result = found["kill-engine"]
+    ends = result["ended_after_s"]
+    lines = [
+        ("kills of a rank at a random moment", str(result["number"])),
+        ("jobs that ended with an error", str(result["nonzero"])),
+        ("jobs that named the rank", str(result["named"])),
+        ("seconds from the kill to the end of the job: median", f"{ends['median']:.1f}"),
+        ("most", f"{ends['max']:.1f}"),
+        ("processes that are left over", str(result["left_behind"] or "none")),
+        ("arrays, losses or metrics that differ from the run without kills", str(len(result["differences"]) or "none")),
+    ]
+    return table((f"{result['ranks']} ranks, `--watchdog-s {result['watchdog_s']:g}`", ""), lines) + source(result)
+
+
+def source(result: dict[str, Any]) -> str:
+    return f"\n\nMeasured {date_of(result)[:10]} on {machine_of(result)} (`benchmarks/results/{result['file']}`)."
