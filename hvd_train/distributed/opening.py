@@ -74,7 +74,7 @@ def open_world(
     own_gpu = take_own_gpu(tf.config, placement.local_rank)
     if chosen.num_threads is not None and settings.INTER_OP in chosen.variables:
         tf.config.threading.set_intra_op_parallelism_threads(chosen.num_threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(int(chosen.variables[settings.INTER_OP]))
     # Its warnings are for authors of graphs: an ensemble traces one for each of its members, and means to.
     tf.get_logger().setLevel("ERROR")
     world = load_engine(engine)(placement, chosen, watchdog_s=watchdog_s)

@@ -196,6 +196,8 @@ def wanted_variables(
 ) -> dict[str, str]:
     """All variables to set if the user had set none: the automatic ones, then those that the config asks for."""
     wanted = tensorflow_variables(share, automatic, config)
+    if placement.size > 1 and not has_horovod and INTER_OP in wanted:
+        wanted[INTER_OP] = "2"  # one exchanges a gradient while the other computes the next
     if placement.size > 1 and not has_horovod and "quiet" in automatic:
         wanted["TF_CPP_MIN_LOG_LEVEL"] = "3"  # its collectives report a lost rank at length, which the watchdog names
     if not has_horovod:

@@ -64,8 +64,8 @@ class Collectives:
         # Objects are read on the CPU; gradients too, whatever device computed them.
         self._device = f"/job:{JOB}/replica:0/task:{self.rank}/device:CPU:0"
 
-    def reduce(self, tensor: tf.Tensor, *, key: str) -> tf.Tensor:
-        """The sum over the ranks, of a 1-D tensor. Also in a tf.function. `key` tells collectives of one shape apart."""
+    def reduce(self, tensor: tf.Tensor, *, key: str, average: bool = False) -> tf.Tensor:
+        """The sum or the average over the ranks. Also in a tf.function. `key` tells collectives of one shape apart."""
         with tf.device(self._device):
             return collective_ops.all_reduce_v2(
                 tensor,
@@ -73,7 +73,7 @@ class Collectives:
                 GROUP_KEY,
                 self._key("reduce", key, tensor.dtype.name, *tensor.shape),
                 merge_op="Add",
-                final_op="Id",
+                final_op="Div" if average else "Id",
                 communication_hint="ring",
             )
 

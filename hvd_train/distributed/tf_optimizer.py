@@ -52,10 +52,9 @@ def average(
             by_type.setdefault(result[index].dtype, []).append(index)
         for dtype, indices in by_type.items():
             packed = tf.concat([tf.reshape(result[index], [-1]) for index in indices], 0)
-            total = tf.cast(collectives.reduce(tf.cast(packed, wire or _wire(dtype)), key=f"gradients.{number}"), dtype)
-            blocks = tf.split(
-                total / tf.cast(collectives.size, dtype), [result[i].shape.num_elements() for i in indices]
-            )
+            sent = tf.cast(packed, wire or _wire(dtype))
+            averaged = tf.cast(collectives.reduce(sent, key=f"gradients.{number}", average=True), dtype)
+            blocks = tf.split(averaged, [result[index].shape.num_elements() for index in indices])
             for index, block in zip(indices, blocks, strict=True):
                 result[index] = tf.reshape(block, result[index].shape)
     return result

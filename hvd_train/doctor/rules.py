@@ -43,7 +43,7 @@ def judge_tensorflow(probe: dict[str, Any]) -> Finding:
 
 
 def judge_tensorflow_engine(probe: dict[str, Any]) -> Finding | None:
-    """Whether ranks can be joined by TensorFlow alone. None where TensorFlow itself is missing, which is told elsewhere."""
+    """Whether ranks can be joined by TensorFlow alone. None where TensorFlow itself is missing: another finding reports that."""
     if "error" in probe:
         return None
     about = "no MPI"
