@@ -19,9 +19,7 @@ from pages import DOCS, NotMeasured, cpu_of, date_of, machine_of, newest, result
 from recovery_tables import faults, kills, recovery
 
 PAGES = (
-    DOCS / "how-to" / "performance.md",
-    DOCS / "how-to" / "slow-links.md",
-    DOCS / "how-to" / "tensorflow-engine.md",
+    *(DOCS / "how-to" / name for name in ("performance.md", "slow-links.md", "tensorflow-engine.md")),
     DOCS / "reference" / "performance-log.md",
     DOCS / "reference" / "dataset-directory.md",
     DOCS / "concepts" / "synthetic-songs.md",
@@ -266,8 +264,7 @@ TABLES = {
     for f in (
         *(peers, settings, shares, threads, timeline, operations, replacements, start, targets, scaling, allreduce),
         *(synthetic_songs, data_convert, kills, faults, recovery, spark_convert),
-        *(local_steps, slow_links, cost_model),
-        *(tensorflow_engine, strategies, kill_engine),
+        *(local_steps, slow_links, cost_model, tensorflow_engine, strategies, kill_engine),
     )
 }
 
