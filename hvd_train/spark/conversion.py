@@ -17,6 +17,9 @@ T = TypeVar("T")
 U = TypeVar("U")
 BATCH_CELLS = 1 << 20
 MAX_BATCH_ROWS = 10_000
+PART_BYTES = 64 << 20
+UNKNOWN_BYTES = 1 << 60
+"""Spark says so where it does not know."""
 BATCH_ROWS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 
@@ -81,8 +84,14 @@ class SparkWorkers(Workers):
         self.spark, self.frame = spark, frame
         parallel = spark.sparkContext.defaultParallelism
         self.num_tasks = 2 * parallel
-        # A part is sorted by one task, which spills what does not fit; more parts than slots keep each one small.
-        self.num_parts = max(2 * parallel, min(200, frame.rows.rdd.getNumPartitions()))
+        self.num_parts = max(2 * parallel, self._parts_by_size())
+
+    def _parts_by_size(self) -> int:
+        """A part is sorted by one task, which spills what does not fit: small ones need little memory."""
+        size = int(str(self.frame.rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes()))
+        if size >= UNKNOWN_BYTES:  # rows that come from Python, for instance
+            return int(self.spark.conf.get("spark.sql.shuffle.partitions"))
+        return size // PART_BYTES
 
     def write_parts(self, spec: PartSpec) -> list[Part]:
         frame = self.frame

@@ -21,9 +21,10 @@ GO_ON = "What was done up to the last checkpoint is saved: the same call of `fit
 def error_of(members: Sequence[Member], *, why_stage_failed: str = "") -> HvdTrainError | None:
     """The error of ranks that have ended, or None where all are well.
 
-    The first that failed by itself counts: the others end because of it.
+    The first that failed by itself counts: the others end because of it, and one that was killed before one that says so.
     """
-    failed = sorted((member for member in members if member.code), key=lambda member: member.ended)
+    failed = [member for member in members if member.code]
+    failed.sort(key=lambda member: (member.was_asked, (member.code or 0) > 0, member.ended))
     if not failed:
         return None
     unseen = [member for member in failed if member.unseen]

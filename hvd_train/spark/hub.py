@@ -32,6 +32,8 @@ class Member:
     pid: int | None = None
     unseen: str = ""
     """A path that this host does not have."""
+    was_asked: bool = False
+    """Whether it was asked to end: then its end is no failure of its own."""
     code: int | None = None
     ended: float = 0.0
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL))
@@ -112,6 +114,7 @@ class Hub:
         """Ask every rank that runs to end."""
         for member in list(self.members.values()):
             if member.code is None:
+                member.was_asked = True
                 self._send(member, {"stop": True})
 
     def wait(self, condition: Callable[[], bool], limit_s: float) -> bool:
