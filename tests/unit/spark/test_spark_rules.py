@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -201,3 +202,17 @@ def test_a_rank_is_stopped_when_the_driver_is_gone(hub: Hub, tmp_path: Any, monk
     time.sleep(0.1)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_without_pyspark_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hvd_train.spark.session import session_of
+
+    monkeypatch.setitem(sys.modules, "pyspark.sql", None)
+    with pytest.raises(MissingEnvironment, match=r"PySpark cannot be loaded here .*pip install hvd_train\[spark\]"):
+        session_of(None)
+
+
+def test_a_rank_that_was_asked_to_end_did_not_fail_first() -> None:
+    asked = ended(0, -signal.SIGKILL)
+    asked.was_asked = True
+    assert "rank 1 on host b" in str(error_of([asked, ended(1, 1, "ValueError: boom", after=9)]))
