@@ -42,10 +42,13 @@ def error_of(members: Sequence[Member], *, why_stage_failed: str = "") -> HvdTra
         return MissingEnvironment(f"{first.place}: {said}")
     if first.code == TO_BE_CONTINUED:
         return ToBeContinued("The run ended early and saved what was done.", GO_ON)
-    told = (
-        said or (why_stage_failed if first.code == LOST else "") or "Its last lines: " + " | ".join([*first.tail][-3:])
-    )
-    return RankFailure(f"{first.place} (process {first.pid}) {_how(first.code)}. {told.rstrip('.')}. {GO_ON}")
+    told = said or (why_stage_failed if first.code == LOST else "")
+    if first.code is not None and first.code > 0:
+        told = told or "Its last lines: " + " | ".join([*first.tail][-3:])
+    elif first.code != LOST:
+        told = ""  # what the others say of it is said here
+    told = f" {told.rstrip('.')}." if told else ""
+    return RankFailure(f"{first.place} (process {first.pid}) {_how(first.code)}.{told} {GO_ON}")
 
 
 def _how(code: int | None) -> str:
