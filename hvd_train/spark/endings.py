@@ -46,7 +46,7 @@ def error_of(members: Sequence[Member], *, why_stage_failed: str = "") -> HvdTra
     if first.code is not None and first.code > 0:
         told = told or "Its last lines: " + " | ".join([*first.tail][-3:])
     elif first.code != LOST:
-        told = ""  # what the others say of it is said here
+        told = ""  # the others only tell the same
     told = f" {told.rstrip('.')}." if told else ""
     return RankFailure(f"{first.place} (process {first.pid}) {_how(first.code)}.{told} {GO_ON}")
 
