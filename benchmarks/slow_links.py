@@ -59,6 +59,12 @@ def speed(given: argparse.Namespace) -> dict[str, Any]:
                     # The second epoch: the first one traces the graph.
                     found.setdefault(rate, {}).setdefault(steps, []).append(history[-1]["samples_per_s"])
                     print(rate, steps, history[-1]["samples_per_s"], file=sys.stderr, flush=True)
+                    records.save(given.out, "slow-links", records.header() | of_speed(found, given))
+    return of_speed(found, given)
+
+
+def of_speed(found: dict[str, dict[str, list[float]]], given: argparse.Namespace) -> dict[str, Any]:
+    """What is known so far. Pure."""
     rows = [
         {"rate": rate, "local_steps": int(steps), "samples_per_s": values, "median": statistics.median(values)}
         for rate, of_rate in found.items()
@@ -132,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=tuple(KINDS))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--num-songs", type=int, default=40_000)
+    parser.add_argument("--num-songs", type=int, default=45_000)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     records.check(parser, out=given.out)

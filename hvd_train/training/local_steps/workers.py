@@ -89,9 +89,8 @@ class VirtualWorkers:
         if self._is_common:
             self._stacked.assign(np.tile(self._own[0], (self.plan.num_workers, 1)))
             return
-        rows = np.zeros(self._stacked.shape, np.float32)
-        rows[self.plan.own.start : self.plan.own.stop] = self._own
-        self._stacked.assign(self._world.allreduce_sum(rows, name="worker_moments", dtype="float32"))
+        # Not by a sum, which may be rounded between hosts.
+        self._stacked.assign(np.concatenate(self._world.allgather(np.stack(self._own))))
 
     def _begin_turn(self) -> None:
         self._done = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -62,6 +63,29 @@ def test_ctrl_c_ends_a_bench_with_all_it_started(tmp_path: Path) -> None:
     assert finished.code == 130, str(finished)
     assert not finished.left_behind
     assert "Traceback" not in finished.output
+
+
+def test_links_are_measured_pair_by_pair(tmp_path: Path) -> None:
+    """The program that `bench --hosts` starts with a rank on each host; here all ranks are on one."""
+    spec = {"sizes": [8, 4096, 1048576], "seconds": 0.01, "out": str(tmp_path / "links")}
+    run(mpirun(3, sys.executable, "-m", "hvd_train.bench.hosts.ping_pong", json.dumps(spec)), timeout_s=60)
+    found = json.loads((tmp_path / "links").read_text())
+    assert len(found["hosts"]) == 3
+    assert len(found["pairs"]) == 3
+    for pair in found["pairs"]:
+        short, _, long = pair["seconds"]
+        assert 0 < short < long < 1
+
+
+def test_hosts_need_a_hostfile_and_single_steps(tmp_path: Path) -> None:
+    out = ("--out", str(tmp_path / "out"))
+    done = run(["hvd-train", "bench", "--hosts", *out], timeout_s=60, ok=False)
+    assert done.code == 2
+    assert "name it by --hostfile" in done.output
+    done = run(["hvd-train", "bench", "--local-steps", "4", *out], timeout_s=60, ok=False)
+    assert done.code == 2
+    assert "which times single steps" in done.output
+    assert not (tmp_path / "out").exists()
 
 
 def test_they_start_their_own_ranks(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ AUGMENTED = (*WHOLE, "--num-songs", "2000", "--noise", "0.2", "--feature-dropout
 # The rate is low: hundreds of steps blow up the rounding in which two numbers of ranks differ.
 LONG = (*WHOLE, "--base-learning-rate", "0.0003", "--num-songs", "20000", "--global-batch-size", "64",
         "--checkpoint-every-steps", "20", "--steps-per-execution", "1")  # fmt: skip
+LOCAL = (*WHOLE, "--global-batch-size", "64", "--local-steps", "8")
 STEP_1 = 1e-6
 CURVE = 1e-3
 
@@ -97,6 +98,12 @@ def test_the_loss_of_step_1_is_the_same_to_1e_6(trained: Trained, np: int) -> No
 @pytest.mark.slow
 def test_augmentation_and_balancing_do_not_depend_on_it_either(trained: Trained) -> None:
     assert_same_run(trained(2, *AUGMENTED), trained(1, *AUGMENTED))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("np", [2, 4])
+def test_local_steps_do_not_depend_on_it_either(trained: Trained, np: int) -> None:
+    assert_same_run(trained(np, *LOCAL), trained(1, *LOCAL))
 
 
 @pytest.mark.slow
