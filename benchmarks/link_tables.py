@@ -46,16 +46,23 @@ def slow_links(found: dict[str, Any]) -> str:
     lines = [
         [
             "an average in every step" if steps == 1 else f"`--local-steps {steps}`",
-            *(f"{rows[rate, steps]:,.0f} ({rows[rate, steps] / rows[rate, 1]:.1f} x)" for rate in links),
+            *(rate_of(rows, rate, steps) for rate in links),
         ]
         for steps in sorted({steps for _, steps in rows})
     ]
     text = table(("samples/s over both hosts", *(f"{float(rate):,.0f} Mbit/s" for rate in links)), lines)
+    repeats = min(len(row["samples_per_s"]) for row in result["rows"])
     return (
-        f"{text}\n\nTwo hosts with a core and a rank each, reference CNN, local batch of 256. Median of "
-        f"{len(result['rows'][0]['samples_per_s'])}. Measured {date_of(result)[:10]} on {machine_of(result)} "
-        f"(`benchmarks/results/{result['file']}`)."
+        f"{text}\n\nTwo hosts with a core and a rank each, reference CNN, local batch of 256. "
+        f"{'One run each' if repeats == 1 else f'Median of {repeats}'}. Measured {date_of(result)[:10]} on "
+        f"{machine_of(result)} (`benchmarks/results/{result['file']}`)."
     )
+
+
+def rate_of(rows: dict[tuple[str, int], float], rate: str, steps: int) -> str:
+    """Samples a second, and how many times those of an average in every step; empty where it was not measured."""
+    here = rows.get((rate, steps))
+    return f"{here:,.0f} ({here / rows[rate, 1]:.1f} x)" if here else ""
 
 
 def cost_model(found: dict[str, Any]) -> str:
