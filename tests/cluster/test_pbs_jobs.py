@@ -32,9 +32,9 @@ def test_a_submitted_run_comes_to_its_end(lab: Lab, undisturbed: Run) -> None:
 
 
 def test_a_run_that_is_over_its_walltime_ends_as_an_undisturbed_one(lab: Lab, undisturbed: Run) -> None:
-    """The warning is due three minutes after the start of a job: in the first one the second validation still runs then."""
+    """The warning is due two minutes after the start of a job: in the first one the second validation still runs then."""
     pace(lab, 5)
-    run = submit(lab, "pbs", *TWO_BY_TWO, "--time", "0:05:00", "--warn", "120")
+    run = submit(lab, "pbs", *TWO_BY_TWO, "--time", "0:04:00", "--warn", "120")
     run.wait_for_epochs()
     pace(lab, 240)
     run.wait_for_text("the time limit is near: the ranks save a checkpoint and end")
@@ -67,7 +67,7 @@ def test_qdel_ends_every_rank_on_both_hosts(lab: Lab) -> None:
 
 def is_gone(lab: Lab, job: str) -> bool:
     """Without -x PBS shows no job that has ended."""
-    return lab.on("head", "qstat", job, ok=False).returncode != 0
+    return lab.on("head", "qstat", job, ok=False, timeout_s=120).returncode != 0
 
 
 def ranks_on(lab: Lab, node: str) -> str:

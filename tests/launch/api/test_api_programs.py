@@ -49,6 +49,7 @@ def test_a_users_mistake_is_one_message_and_no_traceback(tmp_path: Path) -> None
     assert finished.output.count("no such file") == 1, str(finished)
 
 
+@pytest.mark.slow  # the command has a quick one
 @pytest.mark.timeout(180)
 def test_ctrl_c_leaves_a_checkpoint_and_the_way_to_go_on(tmp_path: Path) -> None:
     with started(program(tmp_path, TRAIN % (400, "")), timeout_s=150, cwd=tmp_path) as job:

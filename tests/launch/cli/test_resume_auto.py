@@ -31,6 +31,7 @@ def test_a_run_named_after_the_job_needs_one(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow  # three starts of two ranks; test_supervise.py goes on with a run by the same command
 def test_one_command_begins_a_run_goes_on_and_leaves_a_complete_one_alone(tmp_path: Path) -> None:
     job = {"SLURM_JOB_ID": "9", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2", "SLURM_RESTART_COUNT": "1"}
     job |= {"SLURM_JOB_NODELIST": f"{socket.gethostname()},node9", "SLURM_TASKS_PER_NODE": "1(x2)"}

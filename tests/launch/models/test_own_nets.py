@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,20 +32,40 @@ def train(np_: int, folder: Path, *flags: str, cwd: Path, ok: bool = True) -> Fi
     return run(horovodrun(np_, *command) if np_ > 1 else command, timeout_s=240, cwd=cwd, ok=ok)
 
 
-def test_a_network_and_a_loss_of_one_file(tmp_path: Path) -> None:
-    work, elsewhere, run_dir = tmp_path / "work", tmp_path / "elsewhere", tmp_path / "run"
+@dataclass(frozen=True)
+class Trained:
+    """A run whose network and loss are gone, and a directory of somebody else."""
+
+    run_dir: Path
+    elsewhere: Path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("own_nets")
+    work, elsewhere, run_dir = folder / "work", folder / "elsewhere", folder / "run"
     work.mkdir()
     elsewhere.mkdir()
     shutil.copy(SOURCE, work / "nets.py")
     flags = ("--model", "nets.py:wide", "--model-options", "width=6", "units=5,4", "--loss", "nets.py:Pinball")
     train(2, run_dir, *flags, "--check-equal-weights", cwd=work)
-    report = json.loads((run_dir / "report.json").read_text())
-    loss = report["metrics"]["test"]["loss"]
-    # From the directory of another, after the file was changed: the run's own copy is what counts.
+    # The run's own copy is what counts.
     (work / "nets.py").write_text("raise RuntimeError('changed')")
-    scored = run(["hvd-train", "evaluate", str(run_dir), "--json"], timeout_s=120, cwd=elsewhere)
-    assert json.loads(scored.stdout)["metrics"]["loss"] == pytest.approx(loss, rel=1e-6)
-    (work / "nets.py").unlink()
+    return Trained(run_dir, elsewhere)
+
+
+def test_a_network_and_a_loss_of_one_file(trained: Trained) -> None:
+    """Evaluated from the directory of another, after the file was changed."""
+    report = json.loads((trained.run_dir / "report.json").read_text())
+    scored = run(["hvd-train", "evaluate", str(trained.run_dir), "--json"], timeout_s=120, cwd=trained.elsewhere)
+    loss = json.loads(scored.stdout)["metrics"]["loss"]
+    assert loss == pytest.approx(report["metrics"]["test"]["loss"], rel=1e-6)
+
+
+@pytest.mark.slow  # four more starts of a program
+def test_they_predict_open_in_plain_keras_and_go_on(trained: Trained, tmp_path: Path) -> None:
+    run_dir, elsewhere = trained.run_dir, trained.elsewhere
+    (elsewhere.parent / "work" / "nets.py").unlink(missing_ok=True)
     rows = np.random.default_rng(0).normal(size=(3, 90)).astype(np.float32)
     out = tmp_path / "out.csv"
     names = json.loads((run_dir / "data.json").read_text())["schema"]["feature_names"]

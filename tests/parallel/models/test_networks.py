@@ -101,11 +101,14 @@ def test_every_network_predicts_the_same_in_plain_keras_without_horovod(
         assert np.asarray(said["median"])[:, 0].tolist() == median.tolist()
 
 
-def test_runs_of_another_kind_of_network_do_not_resume(world: World, trained: dict[str, RunDir]) -> None:
+def test_runs_of_another_kind_of_network_do_not_resume(world: World, shared_dir: Path) -> None:
     from hvd_train.errors import CheckpointError
 
+    skip_unless_shared(world)
+    run_dir = RunDir(shared_dir / "linear")
+    train_and_evaluate(SMALL.replace(model=NETWORKS["linear"]), world, run_dir)
     with pytest.raises(CheckpointError, match="another model"):
-        train_and_evaluate(SMALL.replace(model=NETWORKS["mlp"]), world, trained["linear"], resume=True)
+        train_and_evaluate(SMALL.replace(model=NETWORKS["mlp"]), world, run_dir, resume=True)
 
 
 SPEC = InputSpec(np.zeros(90), np.ones(90), (90, 1))

@@ -168,16 +168,18 @@ def test_swa_is_the_mean_of_the_epochs_weights_and_gives_the_own_ones_back() -> 
         assert float(model.get_weights()[0][0, 0]) == weight
 
 
-def test_a_run_with_averaged_weights_resumes_as_the_same_experiment(world: World, shared_dir: Path) -> None:
-    for averaging in ("ema", "swa"):
-        config = small(world, {"training": {"averaging": averaging, "num_epochs": 3, "swa_from": 0.3}})
-        whole = train_and_evaluate(config, world, RunDir(shared_dir / f"{averaging}-whole"))
-        stopped = RunDir(shared_dir / averaging)
-        with pytest.raises(InterruptedError):
-            train_and_evaluate(config, world, stopped, watch=StopAfter(2 * 8 + 4))
-        resumed = train_and_evaluate(config, world, stopped, resume=True)
-        for a, b in zip(resumed.history, whole.history, strict=True):
-            assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-5)
+@pytest.mark.parametrize("averaging", ["ema", pytest.param("swa", marks=pytest.mark.slow)])
+def test_a_run_with_averaged_weights_resumes_as_the_same_experiment(
+    world: World, shared_dir: Path, averaging: str
+) -> None:
+    config = small(world, {"training": {"averaging": averaging, "num_epochs": 3, "swa_from": 0.3}})
+    whole = train_and_evaluate(config, world, RunDir(shared_dir / "whole"))
+    stopped = RunDir(shared_dir / "stopped")
+    with pytest.raises(InterruptedError):
+        train_and_evaluate(config, world, stopped, watch=StopAfter(2 * 8 + 4))
+    resumed = train_and_evaluate(config, world, stopped, resume=True)
+    for a, b in zip(resumed.history, whole.history, strict=True):
+        assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-5)
 
 
 def test_an_ensemble_is_the_mean_of_its_members(world: World, shared_dir: Path) -> None:
@@ -196,6 +198,7 @@ def test_an_ensemble_is_the_mean_of_its_members(world: World, shared_dir: Path) 
     assert finished == ([member.done.stat().st_mtime_ns for member in members] if world.is_root else [])
 
 
+@pytest.mark.slow  # two runs for one refusal
 def test_runs_of_another_kind_are_not_joined(world: World, shared_dir: Path) -> None:
     runs = [RunDir(shared_dir / "years"), RunDir(shared_dir / "value")]
     train_and_evaluate(small(world), world, runs[0])

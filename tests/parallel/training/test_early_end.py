@@ -125,6 +125,7 @@ def test_a_run_that_was_warned_often_ends_like_the_undisturbed_one(
     assert figures(run_dir) == figures(whole)
 
 
+@pytest.mark.slow
 def test_executions_of_other_lengths_end_alike(world: World, shared_dir: Path, whole: RunDir) -> None:
     """A resumed run may cut its steps in another way."""
     run_dir = RunDir(shared_dir / "run")
@@ -136,6 +137,7 @@ def test_executions_of_other_lengths_end_alike(world: World, shared_dir: Path, w
     assert_same_end(run_dir, whole)
 
 
+@pytest.mark.slow  # three runs of a rare setting
 def test_gradients_that_are_summed_up_are_complete_when_they_are_saved(world: World, shared_dir: Path) -> None:
     if world.size == 1 or 60 % world.size:
         pytest.skip("one rank has nothing to send less often")
