@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pages import date_of, machine_of, table
+from pages import NotMeasured, date_of, machine_of, table
 
 
 def local_steps(found: dict[str, Any]) -> str:
     """Quality by local steps and virtual workers."""
     result = found["local-steps"]
     rows = result["rows"]
-    base = next(row for row in rows if row["local_steps"] == 1)
+    base = next((row for row in rows if row["local_steps"] == 1), None)
+    if base is None:  # nothing to compare with
+        raise NotMeasured("local-steps")
     lines = []
     for row in rows:
         steps = str(row["local_steps"])
@@ -29,13 +31,13 @@ def local_steps(found: dict[str, Any]) -> str:
     seeds = {row["seeds"] for row in rows}
     return (
         f"{text}\n\n{given['num_songs']:,} songs, {given['epochs']} epochs of 256 steps with a global batch of "
-        f"{given['global_batch_size']}. Mean and standard deviation of {min(seeds)} seed{'s' if min(seeds) > 1 else ''}. "
+        f"{given['global_batch_size']}. {'One seed' if max(seeds) == 1 else f'Mean and standard deviation of {min(seeds)} seeds'}. "
         f"Measured {date_of(result)[:10]} on {machine_of(result)} (`benchmarks/results/{result['file']}`)."
     )
 
 
 def figure(values: dict[str, float]) -> str:
-    return f"{values['mean']:.4f} ± {values['std']:.4f}"
+    return f"{values['mean']:.4f}" + (f" ± {values['std']:.4f}" if values["std"] else "")
 
 
 def slow_links(found: dict[str, Any]) -> str:

@@ -73,26 +73,26 @@ def spread(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, nargs="+", default=(4, 16, 64))
+    parser.add_argument("--steps", type=int, nargs="+", default=(1, 4, 16, 64))
     parser.add_argument("--workers", type=int, nargs="+", default=(2, 4, 8))
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     records.check(parser, out=given.out)
-    cases = [(1, None), *((steps, workers) for steps in given.steps for workers in given.workers)]
+    cases = [(steps, workers if steps > 1 else None) for steps in given.steps for workers in given.workers]
+    cases = list(dict.fromkeys(cases))
     world = open_world()
     result = records.header() | {
         "config": {"num_songs": NUM_SONGS, "global_batch_size": GLOBAL_BATCH, "epochs": given.epochs},
-        "runs": kept(given),
+        "runs": [],
     }
     for seed in given.seeds:
         for steps, workers in records.in_turn(cases, seed):
             run = trained(config(steps, workers, seed, given.epochs), world)
             case = {"local_steps": steps, "virtual_workers": workers, "seed": seed}
-            result["runs"] = [old for old in result["runs"] if any(old[key] != case[key] for key in case)] + [
-                case | run
-            ]
+            before = kept(given) or result["runs"]
+            result["runs"] = [old for old in before if any(old[key] != case[key] for key in case)] + [case | run]
             print(case | run, flush=True)
             records.save(given.out, KIND, result | {"rows": rows(result["runs"])})
 
