@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hosts_names import BEFORE, NAMES
 from records import check, file_name, header, in_turn, run
 from rich.console import Console
 from wire import jobs, rates, summary
@@ -45,14 +46,7 @@ PEERS: dict[str, tuple[str, Callable[..., jobs.Rounds]]] = {
     "ddp": ("pytorch", jobs.ddp),
     "stock": ("tensorflow215", jobs.stock),
 }
-# What each program is called in the tables.
-NAMES = {
-    OURS: "hvd_train",
-    BFLOAT16: "hvd_train, bfloat16 between hosts",
-    FLAT: "hvd_train, one flat MPI allreduce",
-    "ddp": "PyTorch DDP, gloo",
-    "stock": "stock Horovod, TF 2.15",
-}
+SYSTEMS = tuple(name for name in NAMES if name != BEFORE)
 # An allreduce of Open MPI's own choice over all ranks, after the backward pass.
 FLAT_ENV = {"HOROVOD_CPU_OPERATIONS": "MPI"}
 
@@ -61,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layouts", nargs="+", default=LAYOUTS, help="HxR, up to 4 hosts")
     parser.add_argument("--recipes", nargs="+", default=RECIPES)
-    parser.add_argument("--systems", nargs="+", choices=tuple(NAMES), default=tuple(NAMES))
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
     parser.add_argument("--rates", nargs="+", default=RATES, help="of the links, in Mbit/s, or unlimited")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2, help="of the rates in each run")
@@ -169,11 +163,12 @@ def measure_row(
     try:
         if system in PEERS:
             venv, job = PEERS[system]
-            found = job(lab, plan, (given.venvs / venv).absolute())
+            found = jobs.peer(job, lab, plan, (given.venvs / venv).absolute())
         else:
             config = config_of(name, system)
-            found, about = jobs.ours(lab, plan, config, FLAT_ENV if system == FLAT else {})
-            result["about rows"][" ".join(row)] = about
+            found, result["about rows"][" ".join(row)] = jobs.ours(
+                lab, plan, config, FLAT_ENV if system == FLAT else {}
+            )
     except (jobs.JobFailed, AssertionError) as error:
         if system not in PEERS:
             raise
@@ -229,13 +224,15 @@ def started(given: argparse.Namespace) -> dict[str, Any]:
             "measured": kept,
             "about rows": before["about rows"],
             "oversubscribed": before["oversubscribed"],
+            "load_average": before.get("load_average", 0.0),
         }
     return fresh
 
 
 def keep(given: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
     """The result with its figures, written where it is asked for."""
-    found = result | {"rows": summary.rows(result)}
+    load = max(result.get("load_average", 0.0), os.getloadavg()[0])
+    found = result | {"rows": summary.rows(result), "load_average": load}
     if given.out:
         (given.out / file_name(given.kind, found)).write_text(json.dumps(found, indent=2) + "\n")
     return found

@@ -8,12 +8,15 @@ Each table is between `<!-- NAME -->` and `<!-- end -->`. No figure of these pag
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import statistics
 from dataclasses import dataclass
 from typing import Any
 
+from data_tables import data_convert, synthetic_songs
 from engine_tables import kill_engine, strategies, tensorflow_engine
+from hosts_tables import between_hosts, draw, hosts_layouts, hosts_targets
 from link_tables import cost_model, local_steps, slow_links
 from pages import DOCS, NotMeasured, cpu_of, date_of, machine_of, newest, results, table
 from recovery_tables import faults, kills, recovery
@@ -223,48 +226,13 @@ def allreduce(found: dict[str, Any]) -> str:
     return f"{text}\n\nBoth ranks at once copy memory at {memory:.1f} GB/s together.{source(found['bench'])}"
 
 
-def synthetic_songs(found: dict[str, Any]) -> str:
-    result = found["synthetic-songs"]
-    return table(("figure", "value"), [(name, f"{value:.4g}") for name, value in result["figures"].items()])
-
-
-def data_convert(found: dict[str, Any]) -> str:
-    result = found["data-convert"]
-    convert = result["convert"]
-    generate = result["generate 515,345 synthetic songs, in memory"]
-    lines = [
-        ("conversion, MB per second, imports included (median of 3)", f"{convert['mb_per_s_median']:.1f}"),
-        ("conversion, MB per second of processor time", f"{convert['mb_per_cpu_s_median']:.1f}"),
-        ("largest resident memory of a conversion, MiB", str(convert["largest_resident_mib"])),
-        ("processor seconds to generate the songs", str(generate["cpu_s"])),
-        ("seconds to load half of train", str(result["load a rank's half of train"]["inside_s"])),
-        ("seconds to check every checksum", str(result["check every sha256"]["inside_s"])),
-    ]
-    return table((f"measured {date_of(result)[:10]}", ""), lines)
-
-
-def spark_convert(found: dict[str, Any]) -> str:
-    result = found["spark-convert"]
-    lines = [
-        ("rows and features", f"{result['rows']:,} x {result['features']}"),
-        (
-            "memory of the driver, and of each of two executors",
-            f"{result['driver_memory']}, {result['executor_memory']}",
-        ),
-        ("seconds to the whole dataset directory", f"{result['seconds']:.0f}"),
-        ("size of the dataset directory, MiB", f"{result['dataset_mib']:,}"),
-        ("largest resident memory of the driver's Python, MiB", f"{result['driver_python_mib']:,}"),
-        ("largest resident memory of the driver's Java, MiB", f"{result['driver_java_mib']:,}"),
-    ]
-    return table((f"PySpark {result['pyspark']}", ""), lines) + source(result)
-
-
 TABLES = {
     f.__name__: f
     for f in (
         *(peers, settings, shares, threads, timeline, operations, replacements, start, targets, scaling, allreduce),
         *(synthetic_songs, data_convert, kills, faults, recovery, spark_convert),
         *(local_steps, slow_links, cost_model, tensorflow_engine, strategies, kill_engine),
+        *(between_hosts, hosts_targets, hosts_layouts),
     )
 }
 
@@ -292,6 +260,8 @@ def main() -> int:
     if not check:
         for path in stale:
             path.write_text(filled(path.read_text()))
+        with contextlib.suppress(NotMeasured):
+            draw(Results())
     return int(check and bool(stale))
 
 

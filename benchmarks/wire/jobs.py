@@ -12,8 +12,8 @@ import os
 import re
 import statistics
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,7 @@ class JobFailed(Exception):
 
 def ours(lab: Lab, plan: Plan, config: RunConfig, env: Mapping[str, str]) -> tuple[Rounds, dict[str, Any]]:
     """hvd_train's own figures, and its bytes of gradients, its batch and its settings."""
-    folder = lab.root / "rates"
-    folder.mkdir(exist_ok=True)
+    folder = rates_folder(lab)
     spec = rank.Spec(
         config=toml.dumps(config),
         rates=plan.rates,
@@ -107,12 +106,10 @@ def peer_env(lab: Lab, plan: Plan, folder: Path, venv: Path) -> dict[str, str]:
     }
 
 
-def ddp(lab: Lab, plan: Plan, venv: Path) -> Rounds:
+def ddp(lab: Lab, plan: Plan, venv: Path, num_hosts: int) -> Rounds:
     """PyTorch's DistributedDataParallel over gloo: torchrun on each host."""
-    folder = lab.root / "rates"
-    folder.mkdir(exist_ok=True)
+    folder = rates_folder(lab)
     env = peer_env(lab, plan, folder, venv) | {"GLOO_SOCKET_IFNAME": "lan0"}
-    num_hosts = len(lab.names)
     launch = [*assigned(env), venv / "bin" / "torchrun", "--nnodes", num_hosts, "--nproc-per-node", plan.ranks_per_host]
     launch += ["--master-addr", lab.names[0], "--master-port", PORT]
     with rates.kept(lab, folder):
@@ -121,17 +118,31 @@ def ddp(lab: Lab, plan: Plan, venv: Path) -> Rounds:
         )
 
 
-def stock(lab: Lab, plan: Plan, venv: Path) -> Rounds:
+def stock(lab: Lab, plan: Plan, venv: Path, num_hosts: int) -> Rounds:
     """Horovod's own example on TensorFlow 2.15."""
-    folder = lab.root / "rates"
-    folder.mkdir(exist_ok=True)
+    folder = rates_folder(lab)
     env = peer_env(lab, plan, folder, venv) | {"OPAL_PREFIX": str(venv)}
-    where = ",".join(f"{name}:{plan.ranks_per_host}" for name in lab.names)
-    launch = [*assigned(env), venv / "bin" / "mpirun", "-np", len(lab.names) * plan.ranks_per_host, "--host", where]
+    where = ",".join(f"{name}:{plan.ranks_per_host}" for name in lab.names[:num_hosts])
+    launch = [*assigned(env), venv / "bin" / "mpirun", "-np", num_hosts * plan.ranks_per_host, "--host", where]
     launch += ["--bind-to", "none", "--map-by", "slot", *(word for name in env for word in ("-x", name))]
     launch += [word for name, value in INTERFACE.items() for word in ("-mca", name.removeprefix("OMPI_MCA_"), value)]
     with rates.kept(lab, folder):
         return said(together(lab, [[*launch, venv / "bin" / "python", PEERS / "stock_horovod.py"]]))
+
+
+def peer(job: Callable[[Lab, Plan, Path, int], Rounds], lab: Lab, plan: Plan, venv: Path) -> Rounds:
+    """The steps of a peer between all hosts, and those of one process of it, which exchanges nothing."""
+    one_rank = replace(plan, rates=[rates.UNLIMITED], rounds=2, ranks_per_host=1)
+    alone = statistics.median(one["step_ms"] for one in job(lab, one_rank, venv, 1)[rates.UNLIMITED])
+    found = job(lab, plan, venv, len(lab.names))
+    return {rate: [one | {"alone_ms": alone} for one in rounds] for rate, rounds in found.items()}
+
+
+def rates_folder(lab: Lab) -> Path:
+    """Where programs ask for the rate of the links (rates.py)."""
+    folder = lab.root / "rates"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def assigned(env: Mapping[str, str]) -> list[str]:

@@ -26,7 +26,7 @@ def wire_ms(num_bytes: float, rate: str) -> float:
 
 
 def rows(result: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
-    """By row and rate of the links. A peer has no steps without exchange: what it is compared with is its ratio to ours."""
+    """By row and rate of the links."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for row, by_rate in result["measured"].items():
         if " " in row and "x" in row.split()[0]:
@@ -38,16 +38,14 @@ def rows(result: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def of_rounds(row: str, rate: str, rounds: list[dict[str, float]], result: Mapping[str, Any]) -> dict[str, Any]:
-    about = result["about rows"].get(row)
-    figures: dict[str, Any] = {name: spread([one[name] for one in rounds]) for name in ("step_ms", "sent_bytes")}
-    if about is None:
-        return figures
-    layout, _, system = row.split()
+    layout, name, system = row.split()
+    # A peer's network is ours.
+    about = result["about rows"].get(row) or result["about rows"][f"{layout} {name} ours"]
     least = least_bytes(about["gradient_bytes"], int(layout.split("x")[0])) / (2 if system == "bfloat16" else 1)
     limits = [max(one["alone_ms"], wire_ms(least, rate)) for one in rounds]
-    return figures | {
-        "alone_ms": spread([one["alone_ms"] for one in rounds]),
-        "cpu_ms": spread([one["cpu_ms"] for one in rounds]),
+    measured = ("step_ms", "alone_ms", "cpu_ms", "sent_bytes")
+    return {
+        **{what: spread([one[what] for one in rounds]) for what in measured if what in rounds[0]},
         "least_bytes": least,
         "limit_ms": spread(limits),
         "of_alone": spread([one["alone_ms"] / one["step_ms"] for one in rounds]),
@@ -64,16 +62,10 @@ def lines(rows: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[s
             if "ms" in one:
                 yield title, rate, of(one["ms"]), "", "", "", "", "", ""
                 continue
-            own = [of(one[name]) for name in ("limit_ms", "of_alone", "of_limit")] if "alone_ms" in one else [""] * 3
-            yield (
-                title,
-                rate,
-                of(one["step_ms"]),
-                of(one["alone_ms"]) if "alone_ms" in one else "",
-                f"{one['sent_bytes']['median'] / 1e6:.2f}",
-                f"{one['least_bytes'] / 1e6:.2f}" if "least_bytes" in one else "",
-                *own,
-            )
+            sent, least = (f"{num_bytes / 1e6:.2f}" for num_bytes in (one["sent_bytes"]["median"], one["least_bytes"]))
+            figures = (of(one[name]) for name in ("step_ms", "alone_ms", "limit_ms", "of_alone", "of_limit"))
+            step, alone, *rest = figures
+            yield title, rate, step, alone, sent, least, *rest
 
 
 def of(figures: Mapping[str, float]) -> str:

@@ -53,7 +53,7 @@ def test_a_step_is_compared_with_the_same_round_and_with_the_limit(summary: Modu
     measured = {
         "2x1 reference ours": {"1000": rounds_of(20.0, 24.0, 22.0)},
         "2x1 reference bfloat16": {"1000": rounds_of(10.0)},
-        "2x1 reference ddp": {"1000": [{"step_ms": 40.0, "sent_bytes": 1e6}]},
+        "2x1 reference ddp": {"1000": [{"step_ms": 40.0, "alone_ms": 10.0, "sent_bytes": 1e6}]},
         "plain sockets": {"1000": [{"ms": 13.0, "cpu_ms": 1.0, "exchanges": 9}]},
     }
     about = {row: {"gradient_bytes": 1_448_000} for row in measured if not row.endswith(("ddp", "sockets"))}
@@ -63,7 +63,8 @@ def test_a_step_is_compared_with_the_same_round_and_with_the_limit(summary: Modu
     assert ours["of_alone"]["median"] == pytest.approx(6 / 22)
     assert ours["of_limit"]["median"] == pytest.approx(12.112 / 22)
     assert rows["2x1 reference bfloat16"]["1000"]["limit_ms"]["median"] == pytest.approx(6.056)
-    assert set(rows["2x1 reference ddp"]["1000"]) == {"step_ms", "sent_bytes"}
+    # A peer is compared with its own steps, and sends as many gradients as we do.
+    assert rows["2x1 reference ddp"]["1000"]["of_limit"]["median"] == pytest.approx(12.112 / 40)
     lines = list(summary.lines(rows, {"ours": "hvd_train"}))
     assert lines[0][:3] == ("2x1, reference, hvd_train", "1000", "22.00 (20.00 to 24.00)")
     assert {len(line) for line in lines} == {len(summary.HEADS)}

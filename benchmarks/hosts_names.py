@@ -1,0 +1,11 @@
+"""What hosts.py calls the programs that it measures. By itself, so that tables need no more than this."""
+
+BEFORE = "before"
+NAMES = {
+    "ours": "hvd_train",
+    "bfloat16": "hvd_train, bfloat16 between hosts",
+    "flat": "hvd_train, one flat MPI allreduce",
+    BEFORE: "hvd_train before 2026-11-28",
+    "ddp": "PyTorch DDP, gloo",
+    "stock": "stock Horovod, TF 2.15",
+}

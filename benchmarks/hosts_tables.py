@@ -1,0 +1,161 @@
+"""The tables and the picture of what `hosts.py` measured between hosts. `performance_tables.py` writes them."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from hosts_names import BEFORE, NAMES
+from pages import DOCS, NotMeasured, date_of, machine_of, newest, table
+
+PICTURE = DOCS / "images" / "between-hosts.png"
+REFERENCE = "2x1 reference"
+FLOOR = "plain sockets"
+RATES = {
+    "unlimited": "not limited",
+    "25000": "25 Gbit/s",
+    "10000": "10 Gbit/s",
+    "1000": "1 Gbit/s",
+    "100": "100 Mbit/s",
+}
+TARGETS = {"unlimited": 0.87, "10000": 0.85}
+# At 1 Gbit/s a step is to take at most so much of the limit, and with bfloat16 at least such a share of one without exchange.
+OF_LIMIT = 1 / 1.15
+OF_ALONE_BFLOAT16 = 0.75
+
+
+def rows_of(found: dict[str, Any]) -> dict[str, Any]:
+    """Of the newest result its rows, and ours of before the exchange between hosts was rebuilt."""
+    rows = dict(found["hosts"]["rows"])
+    with contextlib.suppress(NotMeasured, KeyError):
+        rows[f"{REFERENCE} {BEFORE}"] = newest("hosts-before")["rows"][f"{REFERENCE} ours"]
+    return rows
+
+
+def programs(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows of two hosts with the reference network, by the program's name; ours first."""
+    rows = rows_of(found)
+    return {name: rows[f"{REFERENCE} {system}"] for system, name in NAMES.items() if f"{REFERENCE} {system}" in rows}
+
+
+def between_hosts(found: dict[str, Any]) -> str:
+    """Milliseconds of a step by rate of the link, and what share of it a step without exchange takes."""
+    by_program = programs(found)
+    ours = by_program[NAMES["ours"]]
+    heads = ["ms a step (share of its own step without exchange)", *(RATES[rate] for rate in ours)]
+    lines = [
+        (name, *(step(rates[rate]) if rate in rates else "-" for rate in ours)) for name, rates in by_program.items()
+    ]
+    lines.append(("*hvd_train without exchange*", *(f"*{one['alone_ms']['median']:.2f}*" for one in ours.values())))
+    lines.append(("*the limit: computation or wire*", *(f"*{one['limit_ms']['median']:.2f}*" for one in ours.values())))
+    if FLOOR in rows_of(found):
+        floor = rows_of(found)[FLOOR]
+        cells = (f"*{floor[rate]['ms']['median']:.2f}*" if rate in floor else "-" for rate in ours)
+        lines.append(("*plain sockets, the exchange alone*", *cells))
+    return table(heads, lines) + source(found["hosts"])
+
+
+def step(one: dict[str, Any]) -> str:
+    return f"{one['step_ms']['median']:.2f} ({one['of_alone']['median']:.2f})"
+
+
+def hosts_targets(found: dict[str, Any]) -> str:
+    """The targets between two hosts. Whether one is met is computed, not judged."""
+    by_program = programs(found)
+    ours = by_program[NAMES["ours"]]
+    lines = [
+        target(f"{RATES[rate]}: share of a step without exchange", least, ours[rate]["of_alone"])
+        for rate, least in TARGETS.items()
+        if rate in ours
+    ]
+    if "1000" in ours:
+        lines.append(target("1 Gbit/s: the limit as a share of a step", OF_LIMIT, ours["1000"]["of_limit"]))
+    rounded = by_program.get(NAMES["bfloat16"], {})
+    if "1000" in rounded:
+        what = "1 Gbit/s, bfloat16 between hosts: share of a step without exchange"
+        lines.append(target(what, OF_ALONE_BFLOAT16, rounded["1000"]["of_alone"]))
+    for system in ("ddp", "stock"):
+        for rate in ("unlimited", "10000", "1000"):
+            peer = by_program.get(NAMES[system], {}).get(rate)
+            if peer and rate in ours:
+                ratio = {
+                    end: peer["step_ms"][end] / ours[rate]["step_ms"]["median"] for end in ("median", "min", "max")
+                }
+                lines.append(target(f"{RATES[rate]}: times as fast as {NAMES[system]}", 2.0, ratio))
+    return table(("between two hosts", "at least", "measured"), lines) + source(found["hosts"])
+
+
+def target(what: str, least: float, measured: dict[str, float]) -> tuple[str, str, str]:
+    met = "✓" if measured["median"] >= least else "✗"
+    return (
+        what,
+        f"{least:.2f}",
+        f"{measured['median']:.2f} {met} ({measured['min']:.2f} to {measured['max']:.2f})",
+    )
+
+
+def hosts_layouts(found: dict[str, Any]) -> str:
+    """What each host sends, and the share of a step without exchange, by layout and recipe."""
+    result = found["hosts"]
+    rates = [rate for rate in RATES if any(rate in one for row, one in result["rows"].items() if row.endswith(" ours"))]
+    lines = []
+    for row, by_rate in result["rows"].items():
+        *_, system = row.split()
+        if system != "ours":
+            continue
+        layout, recipe, _ = row.split()
+        hosts, ranks = layout.split("x")
+        shared = ", sharing cores" if result["oversubscribed"].get(layout) else ""
+        first = next(iter(by_rate.values()))
+        sent = max(one["sent_bytes"]["median"] for one in by_rate.values())
+        lines.append(
+            (
+                f"{hosts} hosts x {ranks} rank{'s' if ranks != '1' else ''}{shared}, {recipe}",
+                f"{sent / 1e6:.2f} ({first['least_bytes'] / 1e6:.2f})",
+                *(step(by_rate[rate]) if rate in by_rate else "-" for rate in rates),
+            )
+        )
+    heads = ("", "MB a host sends in a step (least)", *(RATES[rate] for rate in rates))
+    return table(heads, lines) + source(result)
+
+
+def source(result: dict[str, Any]) -> str:
+    load = f", at a load average of {result['load_average']:.0f}" if "load_average" in result else ""
+    return f"\n\nMeasured {date_of(result)[:10]} on {machine_of(result)}{load} (`benchmarks/results/{result['file']}`)."
+
+
+def draw(found: dict[str, Any], path: Path = PICTURE) -> None:
+    """Efficiency against the link's rate: the share of a step that the same step without exchange takes."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    numbers = [rate for rate in RATES if rate != "unlimited"][::-1]
+    ends = [*map(float, numbers), 1e5]  # the last: no limit
+    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    by_program = programs(found)
+    for name, rates in by_program.items():
+        of = [
+            (x, rates[rate]["of_alone"]) for x, rate in zip(ends, [*numbers, "unlimited"], strict=True) if rate in rates
+        ]
+        xs, ys = [x for x, _ in of], [one["median"] for _, one in of]
+        errors = [[y - one["min"] for (_, one), y in zip(of, ys, strict=True)],
+                  [one["max"] - y for (_, one), y in zip(of, ys, strict=True)]]  # fmt: skip
+        axes.errorbar(xs, ys, errors, marker="o", markersize=4, capsize=2, linewidth=1.5, label=name)
+    ours = by_program[NAMES["ours"]]
+    limit = [(x, ours[rate]) for x, rate in zip(ends, [*numbers, "unlimited"], strict=True) if rate in ours]
+    ys = [one["alone_ms"]["median"] / one["limit_ms"]["median"] for _, one in limit]
+    axes.plot([x for x, _ in limit], ys, color="grey", linestyle="--", label="limit: computation or wire")
+    axes.set_xscale("log")
+    axes.set_xticks(ends, ["100 Mbit/s", "1 Gbit/s", "10 Gbit/s", "25 Gbit/s", "no limit"])
+    axes.minorticks_off()
+    axes.set_ylim(0, 1.05)
+    axes.set_ylabel("step without exchange / step")
+    axes.set_xlabel("rate of the link of each host")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+    plt.close(figure)
