@@ -53,7 +53,8 @@ def between_hosts(found: dict[str, Any]) -> str:
         floor = rows_of(found)[FLOOR]
         cells = (f"*{floor[rate]['ms']['median']:.2f}*" if rate in floor else "-" for rate in ours)
         lines.append(("*plain sockets, the exchange alone*", *cells))
-    return table(heads, lines) + source(found["hosts"])
+    picture = "![Efficiency against the rate of the link](../images/between-hosts.png)"
+    return f"{table(heads, lines)}\n\n{picture}{source(found['hosts'])}"
 
 
 def step(one: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from data_tables import data_convert, synthetic_songs
+from data_tables import data_convert, spark_convert, synthetic_songs
 from engine_tables import kill_engine, strategies, tensorflow_engine
 from hosts_tables import between_hosts, draw, hosts_layouts, hosts_targets
 from link_tables import cost_model, local_steps, slow_links
