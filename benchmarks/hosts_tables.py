@@ -135,7 +135,7 @@ def draw(found: dict[str, Any], path: Path = PICTURE) -> None:
 
     numbers = [rate for rate in RATES if rate != "unlimited"][::-1]
     ends = [*map(float, numbers), 1e5]  # the last: no limit
-    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
     by_program = programs(found)
     for name, rates in by_program.items():
         of = [
@@ -156,7 +156,7 @@ def draw(found: dict[str, Any], path: Path = PICTURE) -> None:
     axes.set_ylabel("step without exchange / step")
     axes.set_xlabel("rate of the link of each host")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3)
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=120, metadata={"Software": None})
     plt.close(figure)

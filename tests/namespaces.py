@@ -181,8 +181,13 @@ class Lab:
         self.plug(host)
 
     def shut_down(self) -> None:
+        """End the hosts. What sshd started is in sessions of its own, and outlives it."""
         for stack in self._servers.values():
             stack.close()
+        for host in range(len(self.names)):
+            for process in self.processes(host):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
 
 
 @contextlib.contextmanager
