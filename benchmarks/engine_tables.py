@@ -10,7 +10,7 @@ NAMES = {
     "hvd_train, engine tensorflow": "`--engine tensorflow`",
     "hvd_train": "`--engine horovod`",
     "MultiWorkerMirrored, TF 2.15": "MultiWorkerMirroredStrategy, TensorFlow 2.15",
-    "MultiWorkerMirrored, TF 2.15, pinned": "the same, pinned to cores",
+    "MultiWorkerMirrored, TF 2.15, pinned": "MultiWorkerMirroredStrategy, TensorFlow 2.15, pinned to cores",
 }
 
 
