@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import docs_pages
 
 from hvd_train.cli import arguments, data_verbs, supervise_verb, verbs, which_run
-from hvd_train.cli.cluster import jobs_verb, submit_verb
+from hvd_train.cli.cluster import jobs_verb, launch_verb, submit_verb
 from hvd_train.cli.runs import report_verb, runs_verb, watch_verb
 from hvd_train.cli.terminal import parse
 from hvd_train.config import recipes
@@ -17,6 +17,7 @@ from hvd_train.distributed.launchers import detect_placement
 
 KINDS = {
     "train": arguments.TrainArguments,
+    "launch": launch_verb.LaunchArguments,
     "supervise": supervise_verb.SuperviseArguments,
     "ensemble": arguments.EnsembleArguments,
     "evaluate": arguments.EvaluateArguments,
@@ -43,6 +44,7 @@ OF_THE_SYSTEM = {
         "cd",
         "cp",
         "docker",
+        "export",
         "kubectl",
         "tensorboard",
         "git",
@@ -56,7 +58,7 @@ OF_THE_SYSTEM = {
         "sbatch",
         "source",
     ),
-    *("srun", "ssh", "sudo", "taskset", "horovodrun", "mpirun", "python", "pytest", "script"),
+    *("spark-submit", "srun", "ssh", "sudo", "taskset", "horovodrun", "mpirun", "python", "pytest", "script"),
 }
 
 
@@ -108,7 +110,7 @@ def check_ours(given: Sequence[str]) -> None:
     assert verb in KINDS, f"hvd-train {verb}"
     if "--help" in rest or "--help-all" in rest:
         return
-    if verb == "supervise":
+    if verb in ("supervise", "launch"):
         rest, behind = submit_verb.split(rest)
         check_ours(behind)
     if verb == "submit":
