@@ -86,56 +86,83 @@ class Spill:
         self.directory.rmdir()
 
 
+class LabelFiles:
+    """The labels and the keys of a table as they are read: two files in `directory`, of eight and four bytes a row. Use it with `with`."""
+
+    def __init__(self, table: Table, columns: Columns, config: TableConfig, directory: Path) -> None:
+        assert columns.label is not None
+        self._table, self._columns, self._label = table, columns, columns.label
+        self._directory = directory
+        self._labels = LabelReader(table, columns.label, config)
+        self._keys: dict[str, int] = {}
+        self._unlabelled: list[NDArray[np.int64]] = []
+        self._num_read = 0
+
+    def __enter__(self) -> LabelFiles:
+        self._label_file = (self._directory / "labels").open("wb")
+        self._key_file = (self._directory / "keys").open("wb")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._label_file.close()
+        self._key_file.close()
+
+    def add(self, labels: Any, keys: Any | None) -> NDArray[np.bool_]:
+        """Write the cells of the next rows; (n,) which of them have a label."""
+        raw, present = self._labels.add(labels)
+        self._label_file.write(raw.tobytes())
+        if keys is not None:
+            self._key_file.write(key_codes(self._table, picked(keys, present), self._keys).tobytes())
+        if len(raw) < len(present):
+            self._unlabelled.append(np.flatnonzero(~present) + self._num_read)
+        self._num_read += len(present)
+        return present
+
+    def spill(self, row_numbers: tuple[int, ...]) -> Spill:
+        """All rows that were added, after the files are closed."""
+        left_out = np.concatenate([np.empty(0, np.int64), *self._unlabelled])
+        return Spill(
+            directory=self._directory,
+            num_rows=self._num_read - len(left_out),
+            num_features=len(self._columns.features),
+            labels=self._labels.result(),
+            label_column=self._label,
+            is_songs=self._labels.is_songs,
+            key_names=tuple(self._keys),
+            table=self._table,
+            key_column=self._columns.key,
+            unlabelled=left_out,
+            row_numbers=row_numbers,
+        )
+
+
 def read_into_spill(
     table: Table, columns: Columns, config: TableConfig, directory: Path, progress: ShowProgress | None
 ) -> Spill:
     """Read the whole table once."""
-    assert columns.label is not None
     spill_dir = directory / "spill"
     spill_dir.mkdir()
-    labels, numbers = LabelReader(table, columns.label, config), RowNumbers(len(columns.features))
-    keys: dict[str, int] = {}
-    unlabelled: list[NDArray[np.int64]] = []
-    num_read, total = 0, table.stamp()[0]
+    numbers = RowNumbers(len(columns.features))
+    is_empty, total = True, table.stamp()[0]
     extremes = np.full((2, len(columns.features)), np.nan)
     with (
+        LabelFiles(table, columns, config, spill_dir) as files,
         (spill_dir / "features").open("wb", buffering=0) as feature_file,
-        (spill_dir / "labels").open("wb") as label_file,
-        (spill_dir / "keys").open("wb") as key_file,
     ):
         for chunk in table.chunks(columns):
-            raw, present = labels.add(chunk.labels)
-            whole = len(raw) == len(present)
-            features = chunk.features if whole else chunk.features[present]
+            present = files.add(chunk.labels, chunk.keys)
+            features = chunk.features if present.all() else chunk.features[present]
             write_whole(feature_file, features)
             numbers.add(features)
-            label_file.write(raw.tobytes())
-            if chunk.keys is not None:
-                key_file.write(key_codes(table, picked(chunk.keys, present), keys).tobytes())
-            if not whole:
-                unlabelled.append(np.flatnonzero(~present) + num_read)
             if chunk.extremes is not None:
                 extremes = joined(extremes, chunk.extremes)
-            num_read += len(present)
+            is_empty = is_empty and not len(present)
             if progress is not None:
                 progress(min(table.bytes_read(), total), total)
-    if num_read == 0:
+    if is_empty:
         raise DataError(f"{table.path}: the file holds no rows.")
     require_held(table.path, columns.feature_names, extremes, what="column")
-    left_out = np.concatenate([np.empty(0, np.int64), *unlabelled])
-    return Spill(
-        directory=spill_dir,
-        num_rows=num_read - len(left_out),
-        num_features=len(columns.features),
-        labels=labels.result(),
-        label_column=columns.label,
-        is_songs=labels.is_songs,
-        key_names=tuple(keys),
-        table=table,
-        key_column=columns.key,
-        unlabelled=left_out,
-        row_numbers=numbers.result(),
-    )
+    return files.spill(numbers.result())
 
 
 def key_codes(table: Table, cells: Any, known: dict[str, int]) -> NDArray[np.int32]:

@@ -38,6 +38,10 @@ class Layout:
     parts: tuple[tuple[str, int], ...]
     """The stem and the number of rows of each part, in order."""
 
+    def file_of(self, target: int) -> str:
+        """The file of a shard that is counted over all splits."""
+        return shard_file(SPLITS[target // self.num_shards], target % self.num_shards)
+
 
 @dataclass(frozen=True, eq=False)
 class Block:
@@ -107,7 +111,7 @@ def join_shards(layout: Layout, blocks: Sequence[tuple[str, NDArray[np.int64]]],
     counts = np.stack([block_counts for _, block_counts in blocks])
     begins = np.cumsum(counts, axis=1) - counts
     wanted = range(first, last)
-    names = [shard_file(SPLITS[target // layout.num_shards], target % layout.num_shards) for target in wanted]
+    names = [layout.file_of(target) for target in wanted]
     temporary = [f"{SPILL}/shard-{target:06d}-{attempt()}" for target in wanted]
     digests = [hashlib.sha256() for _ in wanted]
     sizes = [0 for _ in wanted]

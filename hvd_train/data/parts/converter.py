@@ -4,6 +4,7 @@ of the split's column alone, and gives each row its shard.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import time
@@ -23,11 +24,9 @@ from hvd_train.data.conversion.converter import Assigned, Tell, assign, facts_of
 from hvd_train.data.conversion.exactness import joined, require_held
 from hvd_train.data.conversion.notes import notes
 from hvd_train.data.conversion.shard_files import ShardAssignment
-from hvd_train.data.conversion.spill import BLOCK_BYTES, Spill, key_codes
+from hvd_train.data.conversion.spill import BLOCK_BYTES, LabelFiles, Spill
 from hvd_train.data.conversion.writing import OTHER_PLACE, new_directory, npy_bytes, write_metadata
 from hvd_train.data.dataset import METADATA
-from hvd_train.data.labels.cells import picked
-from hvd_train.data.labels.reader import LabelReader
 from hvd_train.data.metadata import LABEL_COUNTS
 from hvd_train.data.parts.blocks import LEFT_OUT, ROW, ROWS, Block, Layout, Shard, join_shards, write_block
 from hvd_train.data.parts.rows import SPILL, Part, PartSpec, read_cells
@@ -152,36 +151,12 @@ def _read_labels(
     table: ArrowTable, columns: Columns, config: TableConfig, store: Store, parts: list[Part], scratch: Path
 ) -> Spill:
     """The labels and keys of all rows, checked and decided upon as those of a file: eight and four bytes a row on disk."""
-    assert columns.label is not None
-    labels = LabelReader(table, columns.label, config)
-    known: dict[str, int] = {}
-    unlabelled: list[NDArray[np.int64]] = []
-    num_read = 0
-    with (scratch / "labels").open("wb") as label_file, (scratch / "keys").open("wb") as key_file:
+    with LabelFiles(table, columns, config, scratch) as files:
         for part in parts:
             keys = iter(read_cells(store, f"{part.stem}.keys"))
-            for cells in read_cells(store, f"{part.stem}.labels"):
-                raw, present = labels.add(cells)
-                label_file.write(raw.tobytes())
-                if columns.key is not None:
-                    key_file.write(key_codes(table, picked(next(keys), present), known).tobytes())
-                if len(raw) < len(present):
-                    unlabelled.append(np.flatnonzero(~present) + num_read)
-                num_read += len(present)
-    left_out = np.concatenate([np.empty(0, np.int64), *unlabelled])
-    return Spill(
-        directory=scratch,
-        num_rows=num_read - len(left_out),
-        num_features=len(columns.features),
-        labels=labels.result(),
-        label_column=columns.label,
-        is_songs=labels.is_songs,
-        key_names=tuple(known),
-        table=table,
-        key_column=columns.key,
-        unlabelled=left_out,
-        row_numbers=(),
-    )
+            for labels in read_cells(store, f"{part.stem}.labels"):
+                files.add(labels, None if columns.key is None else next(keys))
+    return files.spill(row_numbers=())
 
 
 def _write_rows(store: Store, spill: Spill, assigned: Assigned, seed: int) -> list[int]:
@@ -227,7 +202,7 @@ def _join(store: Store, plan: Layout, blocks: Sequence[Block], workers: Workers,
     shards = sorted((shard for some in joined_shards for shard in some), key=lambda shard: shard.target)
     by_split = np.stack([shard.label_counts for shard in shards]).reshape(len(SPLITS), plan.num_shards, -1)
     sizes = np.array([shard.num_rows for shard in shards]).reshape(len(SPLITS), plan.num_shards)
-    files = {f"{SPLITS[s.target // plan.num_shards]}/{s.target % plan.num_shards:05d}.npy": s.facts for s in shards}
+    files = {plan.file_of(shard.target): shard.facts for shard in shards}
     if plan.num_outputs:
         data = npy_bytes(by_split[0].astype(np.int32))
         with store.write(LABEL_COUNTS) as file:
@@ -246,8 +221,6 @@ def _join(store: Store, plan: Layout, blocks: Sequence[Block], workers: Workers,
 
 def facts_of_bytes(data: bytes) -> dict[str, Any]:
     """What metadata.json says about a file with this content."""
-    import hashlib
-
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
