@@ -71,4 +71,5 @@ def details(kind: str) -> dict[str, Any]:
         classes = [row | {"label": "<oak>"}, row | {"label": "elm"}]
         return found | {"classes": classes, "confusion": [[4, 1], [1, 4]], "most_confused": []}
     shot |= {"decade_accuracy": 0.6, "mae": 4.0, "rmse": 5.0}
-    return found | {"decades": [{"decade": 1990, **shot}], "predicted_against_true": grid}
+    means = {"balanced_mae": 5.0, "macro_accuracy_by_decade": 0.5}
+    return found | means | {"decades": [{"decade": 1990, **shot}], "predicted_against_true": grid}

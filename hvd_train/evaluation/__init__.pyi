@@ -1,4 +1,5 @@
 from . import published_results as published_results
+from . import tables as tables
 from .baseline import TrainLabels as TrainLabels
 from .baseline import describe_baselines as describe_baselines
 from .baseline import log_frequency as log_frequency
@@ -18,6 +19,7 @@ from .output_spec import medians as medians
 from .output_spec import softmax as softmax
 from .own_metrics import metric_set as metric_set
 from .predictions import Predictions as Predictions
+from .tables import TextTable as TextTable
 
 __all__ = [
     "Evaluation",
@@ -27,6 +29,7 @@ __all__ = [
     "MetricSet",
     "OutputSpec",
     "Predictions",
+    "TextTable",
     "TrainLabels",
     "at_temperature",
     "describe_baselines",
@@ -39,5 +42,6 @@ __all__ = [
     "metrics_of",
     "published_results",
     "softmax",
+    "tables",
     "verdict",
 ]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hvd_train.evaluation import metric_named
+from hvd_train.evaluation import TextTable, metric_named
 from hvd_train.runs.page import charts
-from hvd_train.runs.page.tables import Table, cell, flattened, seconds
+from hvd_train.runs.page.tables import cell, flattened, seconds
 
 if TYPE_CHECKING:
     from hvd_train.runs.report import Report
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Runs = Sequence[tuple[str, "Report"]]
 
 
-def results(runs: Runs) -> list[Table]:
+def results(runs: Runs) -> list[TextTable]:
     """A row for each metric, a column for each run; the best figure is marked."""
     names = dict.fromkeys(name for _, report in runs for name in report.metrics["test"])
     rows = []
@@ -30,7 +30,7 @@ def results(runs: Runs) -> list[Table]:
         rows.append([metric.title, *cells])
     different = len({report.data_checksum for _, report in runs}) > 1
     title = "Not the same data: these figures cannot be compared" if different else ""
-    return [Table(title, ["metric", *(name for name, _ in runs)], rows, range(1, len(runs) + 1))]
+    return [TextTable(title, ["metric", *(name for name, _ in runs)], rows, range(1, len(runs) + 1))]
 
 
 def curves(runs: Runs) -> list[str]:
@@ -62,10 +62,10 @@ def differences(runs: Runs) -> dict[str, Any]:
     if not different:
         return {"text": "All settings are the same."}
     rows = [[name, *(cell(one.get(name)) for one in settings)] for name in different]
-    return {"tables": [Table("", ["setting", *(name for name, _ in runs)], rows)]}
+    return {"tables": [TextTable("", ["setting", *(name for name, _ in runs)], rows)]}
 
 
-def cost(runs: Runs) -> Table:
+def cost(runs: Runs) -> TextTable:
     """Ranks, epochs, times and rates."""
     what: dict[str, Callable[[Report], str]] = {
         "ranks": lambda report: f"{report.size} on {', '.join(report.hosts)}",
@@ -77,4 +77,4 @@ def cost(runs: Runs) -> Table:
         "date": lambda report: report.date,
     }
     rows = [[name, *(value(report) for _, report in runs)] for name, value in what.items()]
-    return Table("", ["", *(name for name, _ in runs)], rows)
+    return TextTable("", ["", *(name for name, _ in runs)], rows)

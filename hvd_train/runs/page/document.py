@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hvd_train.evaluation import metric_named
+from hvd_train.evaluation import TextTable, metric_named
 from hvd_train.runs.page import charts, comparison, tables
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Section:
 
     title: str
     charts: list[str] = field(default_factory=list)
-    tables: list[tables.Table] = field(default_factory=list)
+    tables: list[TextTable] = field(default_factory=list)
     text: str = ""
 
 

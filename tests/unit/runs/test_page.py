@@ -86,6 +86,7 @@ def test_every_colour_comes_from_the_style_sheet(kind: str) -> None:
 def test_the_page_shows_what_a_reader_looks_for() -> None:
     text = Structure(page_of("years")).text
     for part in ("Test split, 10 rows", "trivial baseline", "best possible", "2 of 3", "node1", "512.0 MiB", "By decade",
+                 "mean over labels of their mean abs. error 5.0000",
                  "the learning rate is multiplied by 0.5", "songs.csv", "training.num_epochs", "0123456789 with changes"):  # fmt: skip
         assert part in text, part
 
