@@ -15,6 +15,7 @@ from .directory_lock import lock_directory as lock_directory
 from .guard import guarded as guarded
 from .guard import how_stopped as how_stopped
 from .guard import last_checkpoint_line as last_checkpoint_line
+from .overview import RunState as RunState
 from .overview import RunSummary as RunSummary
 from .overview import summaries as summaries
 from .overview import summary_of as summary_of
@@ -46,6 +47,7 @@ __all__ = [
     "ProgressFile",
     "Report",
     "RunDir",
+    "RunState",
     "RunSummary",
     "Stage",
     "Tracker",

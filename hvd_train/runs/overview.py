@@ -18,8 +18,7 @@ from hvd_train.runs.directory import RunDir
 from hvd_train.runs.directory_lock import holder
 from hvd_train.runs.progress import read_progress
 
-State = Literal["complete", "running", "stopped", "empty"]
-STATES: tuple[State, ...] = ("complete", "running", "stopped", "empty")
+RunState = Literal["complete", "running", "stopped", "empty"]
 """DONE is there; a program holds it; it can go on from a checkpoint; it has none."""
 
 
@@ -28,7 +27,7 @@ class RunSummary:
     """One run. What is not known is None."""
 
     path: Path
-    state: State
+    state: RunState
     model: str
     """The name of the network."""
     epoch: int
@@ -60,7 +59,7 @@ def summary_of(path: Path) -> RunSummary:
     run_dir = RunDir(path)
     config, report, rows = _config(run_dir.config), _json(run_dir.report), _rows(run_dir.metrics)
     done, held_by = run_dir.done.exists(), holder(path)
-    stopped: State = "stopped" if run_dir.last.exists() else "empty"
+    stopped: RunState = "stopped" if run_dir.last.exists() else "empty"
     test = report.get("metrics", {}).get("test", {}) if done else {}
     metric = next((name for name in ("rmse", "accuracy") if name in test), "rmse")
     progress = None if done else read_progress(run_dir)

@@ -1,8 +1,7 @@
 """RUN/progress.json: how far a run has come, for who follows it from another terminal or another machine.
 
-    with each second or so the root writes it again; `read_progress` reads it, and `hvd-train watch RUN` shows it
-
-A reader sees a whole file, and needs neither the ranks nor TensorFlow.
+The root writes it about once a second, and `hvd-train watch RUN` shows it. A reader sees a whole file, and needs neither the
+ranks nor TensorFlow.
 """
 
 from __future__ import annotations

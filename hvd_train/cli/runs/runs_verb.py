@@ -16,7 +16,7 @@ from hvd_train.cli.terminal import parse, tell
 from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
 from hvd_train.evaluation import metric_named
-from hvd_train.runs import RunSummary, summaries
+from hvd_train.runs import RunState, RunSummary, summaries
 from hvd_train.text import ago, clock, shown
 
 Order = Literal["time", "name", "loss", "metric", "duration"]
@@ -37,7 +37,7 @@ class RunsArguments:
 
     runs: Path = Path("runs")
     """The directory with the runs."""
-    state: tuple[Literal["complete", "running", "stopped", "empty"], ...] = ()
+    state: tuple[RunState, ...] = ()
     """Show these alone. stopped: not complete, with a checkpoint to go on from. empty: without one. By default all."""
     name: str = ""
     """Show those alone that have this in their name."""
