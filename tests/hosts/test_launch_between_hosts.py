@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from namespaces import NAMES, Lab, hosts_in, why_not
+from namespaces import NAMES, Lab
 from processes import BIN
 
 FLAGS = ["train", "--recipe", "debug", "--num-songs", "2000"]
 SOON_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    if reason := why_not():
-        pytest.skip(reason)
-    with hosts_in(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
 
 
 def launch(run_dir: Path, *flags: str) -> list[str]:

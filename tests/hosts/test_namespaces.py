@@ -7,24 +7,15 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from namespaces import Lab, hosts_in, why_not
+from namespaces import Lab
 from processes import BIN, Finished
 
 ENDS_WITHIN_S = 30.0
 # Four ranks that start on two cores which others use too.
 SLOW_S = 180.0
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    if reason := why_not():
-        pytest.skip(reason)
-    with hosts_in(tmp_path_factory.mktemp("lab")) as lab:
-        yield lab
 
 
 def unlike(lab: Lab) -> Path:
