@@ -11,7 +11,6 @@ Alone (`solo`), it is one of several independent processes, which start together
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
@@ -129,7 +128,7 @@ def measure(spec: Spec, config: Any, world: Any, marks: dict[str, float]) -> dic
         "local_batch_size": batches.local_batch_size,
         "steps_per_execution": steps,
         "precision": config.training.precision,
-        "gradient_bytes": sum(4 * math.prod(v.shape) for v in experiment.trained.trainable_variables),
+        "gradient_bytes": experiment.gradient_bytes,
         "start": {name: at - spec.started for name, at in marks.items()},
         "kinds": times,
     }

@@ -72,7 +72,7 @@ class Session:
     """Runs jobs one after the other; `told` hears of each."""
 
     def __init__(self, settings: BenchSettings, told: Told) -> None:
-        self.settings, self.told, self.python = settings, told, sys.executable
+        self.settings, self.told = settings, told
         self.scratch = tempfile.TemporaryDirectory(prefix="hvd_train-bench-")
 
     def __enter__(self) -> Session:

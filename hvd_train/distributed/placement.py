@@ -16,7 +16,7 @@ class Cluster:
     @property
     def port(self) -> int:
         """That of this rank."""
-        return int(self.addresses[self.rank].rpartition(":")[2])
+        return port_of(self.addresses[self.rank])
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -31,6 +31,11 @@ def host_of(address: str) -> str:
     ('lab1', 'fe80::1')
     """
     return address.rpartition(":")[0].strip("[]")
+
+
+def port_of(address: str) -> int:
+    """The port in "host:port"."""
+    return int(address.rpartition(":")[2])
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,16 @@ def notes_on_binding(
     return tuple(notes)
 
 
+def tensorflow_engine_variables(wanted: Mapping[str, str], automatic: set[str]) -> dict[str, str]:
+    """What ranks need that TensorFlow's own collectives join."""
+    found = {}
+    if INTER_OP in wanted:
+        found[INTER_OP] = "2"  # one exchanges a gradient while the other computes the next
+    if "quiet" in automatic:
+        found["TF_CPP_MIN_LOG_LEVEL"] = "3"  # its collectives report a lost rank at length, which the watchdog names
+    return found
+
+
 def wanted_variables(
     placement: Placement,
     share: Share,
@@ -196,12 +206,8 @@ def wanted_variables(
 ) -> dict[str, str]:
     """All variables to set if the user had set none: the automatic ones, then those that the config asks for."""
     wanted = tensorflow_variables(share, automatic, config)
-    if placement.size > 1 and not has_horovod and INTER_OP in wanted:
-        wanted[INTER_OP] = "2"  # one exchanges a gradient while the other computes the next
-    if placement.size > 1 and not has_horovod and "quiet" in automatic:
-        wanted["TF_CPP_MIN_LOG_LEVEL"] = "3"  # its collectives report a lost rank at length, which the watchdog names
     if not has_horovod:
-        return wanted
+        return wanted | (tensorflow_engine_variables(wanted, automatic) if placement.size > 1 else {})
     if config.autotune:
         automatic = automatic - {"cycle-time", "wake", "fusion"}  # autotuning does not search what is set
     one_host = placement.local_size == placement.size

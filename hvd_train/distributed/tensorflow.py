@@ -7,8 +7,10 @@ launcher: TF_CONFIG, or the variables of srun.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tensorflow as tf
@@ -93,21 +95,14 @@ class TensorFlowWorld(World):
         with time_limit(END_TIMEOUT_S, "the other ranks to end", who=str(self.placement)):
             self._collectives.leave()
 
-    def _others(self) -> _Others:
-        return _Others(self.placement)
-
-
-class _Others:
-    """A block that waits for the other ranks: where one has gone, the error says so."""
-
-    def __init__(self, placement: Placement) -> None:
-        self._placement = placement
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and is_loss_of_ranks(error):
+    @contextlib.contextmanager
+    def _others(self) -> Iterator[None]:
+        """A block that waits for the other ranks: where one has gone, the error says so."""
+        try:
+            yield
+        except Exception as error:
+            if not is_loss_of_ranks(error):
+                raise
             raise RankFailure(
-                f"{self._placement} lost the connection to another rank, which has ended or cannot be reached."
+                f"{self.placement} lost the connection to another rank, which has ended or cannot be reached."
             ) from None

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Iterable
 
-from hvd_train.distributed.placement import Cluster, Placement
+from hvd_train.distributed.placement import Cluster, Placement, host_of, port_of
 from hvd_train.errors import MissingEnvironment
 
 # A rank that does not listen after so many --watchdog-s will not come, and never later than after LONGEST_S seconds.
@@ -53,9 +53,8 @@ def meet(cluster: Cluster, placement: Placement, *, watchdog_s: float) -> None:
 
 def _problem(address: str) -> str:
     """Why nobody listens there; empty where somebody does."""
-    host, _, port = address.rpartition(":")
     try:
-        with contextlib.closing(socket.create_connection((host.strip("[]"), int(port)), CONNECT_S)):
+        with contextlib.closing(socket.create_connection((host_of(address), port_of(address)), CONNECT_S)):
             return ""
     except OSError as error:
         return error.strerror or str(error)

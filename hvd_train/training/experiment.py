@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,6 +53,11 @@ class Experiment:
     loss: TrainLoss
     workers: VirtualWorkers | None = None
     """The virtual workers of this rank, under local steps."""
+
+    @property
+    def gradient_bytes(self) -> int:
+        """Of the gradients of a step, which are float32 also where a network computes in bfloat16."""
+        return sum(4 * math.prod(weight.shape) for weight in self.trained.trainable_variables)
 
     @property
     def variables(self) -> list[Any]:

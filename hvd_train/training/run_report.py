@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import math
 import os
 import resource
 import time
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -65,7 +63,7 @@ def make_report(
         notes=world.broadcast(notes),
         ranks=world.allgather(use_of_rank(world)),
         steps=loop.num_steps * loop.state.epoch,
-        gradient_bytes=bytes_of(experiment.model.trainable_weights) if world.size > 1 else 0,
+        gradient_bytes=experiment.gradient_bytes if world.size > 1 else 0,
         starts=world.broadcast(job_history.story(job_history.read(run_dir.job.history)) if world.is_root else []),
     )
 
@@ -79,11 +77,6 @@ def use_of_rank(world: World) -> dict[str, Any]:
         "peak_memory_bytes": used.ru_maxrss * 1024,
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 3),
     }
-
-
-def bytes_of(weights: Iterable[Any]) -> int:
-    """Of their gradients. Pure."""
-    return sum(math.prod(weight.shape) * np.dtype(weight.dtype).itemsize for weight in weights)
 
 
 def of_training(loop: TrainingLoop, started: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def measure_hosts(session: Session) -> dict[str, Any]:
 def measured_links(session: Session, num_hosts: int) -> dict[str, Any]:
     out = Path(session.scratch.name) / "links"
     spec = {"sizes": SIZES, "seconds": min(PAIR_S, session.settings.seconds), "out": str(out)}
-    program = [session.python, "-m", "hvd_train.bench.hosts.ping_pong", json.dumps(spec)]
+    program = [sys.executable, "-m", "hvd_train.bench.hosts.ping_pong", json.dumps(spec)]
     jobs.run([jobs.mpirun(num_hosts, program, hostfile=session.settings.hostfile, by="node")], limit_s=LIMIT_S)
     return of_links(json.loads(out.read_text()))
 
