@@ -11,6 +11,7 @@ from .failure import end_rank as end_rank
 from .failure import ending_of as ending_of
 from .launchers import detect_placement as detect_placement
 from .launchers import launcher_of as launcher_of
+from .launchers import tf_config_of as tf_config_of
 from .opening import open_world as open_world
 from .placement import Placement as Placement
 from .rendezvous import gathering as gathering
@@ -38,4 +39,5 @@ __all__ = [
     "open_world",
     "read_machine",
     "settings",
+    "tf_config_of",
 ]

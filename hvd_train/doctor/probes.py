@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from hvd_train.processes import signals_wait
+from hvd_train.processes import name_of, signals_wait
 
 PROBE_LIMIT_S, TRIAL_LIMIT_S = 180.0, 60.0
 
@@ -56,7 +56,7 @@ def probe(code: str, *, answers: int = 1, limit_s: float = PROBE_LIMIT_S) -> lis
     if ended is None:
         why = f"no answer within {limit_s:g} s"
     elif ended < 0:
-        why = f"it crashed ({signal.Signals(-ended).name}): was it built for another machine?"
+        why = f"it crashed ({name_of(-ended)}): was it built for another machine?"
     else:
         why = (err.strip().splitlines() or [f"exit code {ended}"])[-1]
     return told + [{"error": why}] * (answers - len(told))

@@ -23,6 +23,7 @@ from .signals import ALONE_GRACE_S as ALONE_GRACE_S
 from .signals import GRACE_S as GRACE_S
 from .signals import STOP_SIGNALS as STOP_SIGNALS
 from .signals import Stopped as Stopped
+from .signals import name_of as name_of
 from .signals import signals_wait as signals_wait
 from .signals import stop_handler as stop_handler
 
@@ -47,6 +48,7 @@ __all__ = [
     "jobs",
     "leave",
     "memory_limit",
+    "name_of",
     "oom_kills",
     "ran_out",
     "signals_wait",

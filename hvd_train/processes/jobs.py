@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from hvd_train.errors import HvdTrainError, MissingEnvironment
-from hvd_train.processes.signals import signals_wait
+from hvd_train.processes.signals import name_of, signals_wait
 
 POLL_S = 0.02
 # mpirun gets this long to end its ranks and clear its files away.
@@ -154,5 +154,5 @@ def why(ended: Ended, limit_s: float) -> str:
     said = (errors or lines or ["it said nothing"])[-1 if not errors else 0]
     if ended.code is None:
         return f"not ended within {limit_s:.0f} s, which is its limit ({said})"
-    end = signal.Signals(-ended.code).name if ended.code < 0 else f"exit code {ended.code}"
+    end = name_of(-ended.code) if ended.code < 0 else f"exit code {ended.code}"
     return f"{end}: {said}"

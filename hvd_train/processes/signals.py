@@ -34,6 +34,18 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PYTHON_SIGNALS = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
+def name_of(number: int) -> str:
+    """The name of a signal, also of one that has none.
+
+    >>> name_of(9), name_of(40)
+    ('SIGKILL', 'signal 40')
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 class Stopped(KeyboardInterrupt):
     """A signal stopped the program. No `except Exception` catches it. `exit_code` is that of a shell for this signal."""
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from hvd_train.config import RunConfig
 from hvd_train.data import Part, PartSpec, Workers, convert_in_parts, write_part
-from hvd_train.spark.frames import Frame, prepared
+from hvd_train.spark.frames import Frame, prepared, quoted
+from hvd_train.spark.places import located
 from hvd_train.spark.session import in_our_words, session_of
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ def to_dataset(
     with in_our_words("read the DataFrame"):
         ready = prepared(frame, config, columns)
         workers = SparkWorkers(spark, ready)
-        place = str(out) if "://" in str(out) else str(Path(out).absolute())
+        place = located(out)
         convert_in_parts(
             ready.table,
             ready.widths,
@@ -96,7 +97,7 @@ class SparkWorkers(Workers):
     def write_parts(self, spec: PartSpec) -> list[Part]:
         frame = self.frame
         sorted_rows = frame.rows.repartitionByRange(self.num_parts, *frame.order).sortWithinPartitions(*frame.order)
-        rows = sorted_rows.select(*("`" + name.replace("`", "``") + "`" for name in frame.names))
+        rows = sorted_rows.select(*map(quoted, frame.names))
         with _batches_of(self.spark, max(1, min(MAX_BATCH_ROWS, BATCH_CELLS // len(spec.schema.names)))):
             self._describe("reads the DataFrame and puts its rows in order")
             written = rows.mapInArrow(_write_part_of(spec), "part binary").collect()

@@ -13,6 +13,7 @@ from hvd_train.errors import (
     ToBeContinued,
     UserError,
 )
+from hvd_train.processes import name_of
 from hvd_train.spark.hub import LOST, Member
 
 GO_ON = "What was done up to the last checkpoint is saved: the same call of `fit` goes on from there."
@@ -55,12 +56,8 @@ def _how(code: int | None) -> str:
     if code == LOST:
         return "is gone: the executor on this host died, or its Python worker"
     if code is not None and code < 0:
-        number = -code
-        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-        memory = (
-            ", which is also how the kernel ends a process when memory runs out" if number == signal.SIGKILL else ""
-        )
-        return f"was killed by {name}{memory}"
+        memory = ", which is also how the kernel ends a process when memory runs out" if code == -signal.SIGKILL else ""
+        return f"was killed by {name_of(-code)}{memory}"
     return f"ended with code {code}"
 
 

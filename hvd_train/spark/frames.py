@@ -65,15 +65,15 @@ def prepared(frame: Any, config: RunConfig, order_by: Sequence[str]) -> Frame:
     names = [name for name in frame.columns if name not in order_by or name in wanted]
     columns = []
     for name in names:
-        column = F.col(_quoted(name))
+        column = F.col(quoted(name))
         is_vector = type(frame.schema[name].dataType).__name__ == "VectorUDT"
         columns.append((vector_to_array(column) if is_vector else column).alias(name))
-    rows = frame.select(*columns, *(F.col(_quoted(name)).alias(_order(i)) for i, name in enumerate(order_by)))
+    rows = frame.select(*columns, *(F.col(quoted(name)).alias(_order(i)) for i, name in enumerate(order_by)))
     schema, widths = _flat_schema(rows, names)
     table = FrameTable(Path(NAME), TableFormat.of(config.table).but({"format": "parquet"}), schema)
     table.order = tuple(order_by)
     _require_order(table, config, order_by)
-    hashed = [F.col(_quoted(name)) for name in names if not pa.types.is_map(_arrow_type(rows, name))]
+    hashed = [F.col(quoted(name)) for name in names if not pa.types.is_map(_arrow_type(rows, name))]
     hashes = (F.xxhash64(*hashed), F.xxhash64(F.lit(1), *hashed))
     order = (*(F.col(_order(i)) for i in range(len(order_by))), *hashes)
     return Frame(rows, tuple(names), order, table, widths)
@@ -83,7 +83,8 @@ def _order(index: int) -> str:
     return f"__order_{index}"
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name of a column as Spark's functions take it, whatever is in it."""
     return "`" + name.replace("`", "``") + "`"
 
 
@@ -124,9 +125,9 @@ def _lengths(rows: Any, arrays: Sequence[str]) -> dict[str, int]:
     if not arrays:
         return {}
     first = rows.select(
-        *(F.first(F.when(F.col(_quoted(name)).isNotNull(), F.size(_quoted(name))), ignorenulls=True) for name in arrays)
+        *(F.first(F.when(F.col(quoted(name)).isNotNull(), F.size(quoted(name))), ignorenulls=True) for name in arrays)
         if len(arrays) > 1
-        else [F.max(F.size(_quoted(arrays[0])))]
+        else [F.max(F.size(quoted(arrays[0])))]
     ).first()
     return {name: max(1, int(length or 1)) for name, length in zip(arrays, first, strict=True)}
 

@@ -1,11 +1,19 @@
-"""Which rank each task of the stage becomes. Pure."""
+"""Where the data lie, and which rank each task of the stage becomes. Pure."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from hvd_train.data import is_url
+from hvd_train.distributed import tf_config_of
+
+
+def located(place: str | Path) -> str:
+    """A URL as it is, and a path of this machine made absolute: the executors have other working directories."""
+    return str(place) if is_url(place) else str(Path(place).absolute())
 
 
 @dataclass(frozen=True)
@@ -72,5 +80,4 @@ def places(arrivals: Sequence[Arrival]) -> list[Place]:
 
 def tf_config(all_places: Sequence[Place], place: Place) -> str:
     """TF_CONFIG of a rank."""
-    cluster = {"worker": [f"{other.ip}:{other.port}" for other in all_places]}
-    return json.dumps({"cluster": cluster, "task": {"type": "worker", "index": place.rank}})
+    return tf_config_of([f"{other.ip}:{other.port}" for other in all_places], place.rank)

@@ -114,7 +114,9 @@ def _run(order: dict[str, Any], line: Line) -> int:
     with tempfile.TemporaryDirectory(prefix="hvd_train-") as scratch:
         arguments = list(order["arguments"])
         if order["fetch"]:
-            arguments += ["--data", str(fetched(order["fetch"]))]
+            from hvd_train.spark.fetching import fetch
+
+            arguments += ["--data", str(fetch(order["fetch"]))]
         config = Path(scratch) / "config.toml"
         config.write_text(order["config"], encoding="utf-8")
         process = subprocess.Popen(
@@ -177,10 +179,3 @@ def _obey(line: Line, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + wait_s
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-
-
-def fetched(url: str) -> Path:
-    """The dataset directory at a URL, copied to this host once: the tasks of a host wait for each other."""
-    from hvd_train.spark.fetching import fetch
-
-    return fetch(url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ from hvd_train.spark import gloo
 from hvd_train.spark.conversion import to_dataset
 from hvd_train.spark.endings import GO_ON, error_of
 from hvd_train.spark.hub import Hub, Member
-from hvd_train.spark.places import Place, places, tf_config
+from hvd_train.spark.places import Place, located, places, tf_config
 from hvd_train.spark.rank_task import GRACE_S, run_task
 from hvd_train.spark.session import in_our_words, known_error, num_slots, session_of
 
@@ -120,10 +121,8 @@ def _require_slots(spark: Any, num_proc: int, limit_s: float) -> None:
 
 def _place_of(data: Any, data_dir: str | Path | None, run_dir: RunDir) -> str:
     if isinstance(data, str | Path):
-        return str(data) if is_url(data) else str(Path(data).absolute())
-    if data_dir is None:
-        return str(run_dir.path.with_name(run_dir.path.name + DATA_SUFFIX))
-    return str(data_dir) if is_url(data_dir) else str(Path(data_dir).absolute())
+        return located(data)
+    return located(data_dir or run_dir.path.with_name(run_dir.path.name + DATA_SUFFIX))
 
 
 def _exists(place: str) -> bool:
@@ -280,7 +279,5 @@ class Job:
 
 def _cause(text: str) -> str:
     """The line of Spark's error that tells why the stage failed. Pure."""
-    import re
-
     found = re.search(r"(ExecutorLostFailure[^\n]*|Job \d+ cancelled[^\n]*|Job aborted[^\n]*)", text)
     return found[1][:400] if found else ""

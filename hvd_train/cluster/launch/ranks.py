@@ -26,6 +26,7 @@ from hvd_train.cluster.launch import keeper
 from hvd_train.cluster.supervise.allocation import THIS_MACHINE, Allocation, place
 from hvd_train.cluster.supervise.command import exported
 from hvd_train.cluster.supervise.hosts import SSH, is_here
+from hvd_train.distributed import tf_config_of
 from hvd_train.errors import TO_BE_CONTINUED, MissingEnvironment, RankFailure, UserError
 from hvd_train.hostfiles import Host
 from hvd_train.processes import STOP_SIGNALS, WARNING_SIGNALS
@@ -181,9 +182,7 @@ class Launch:
         job = {LAUNCH_ID: uuid.uuid4().hex}
         passed_on = {name: self._environment[name] for name in exported(self._environment)}
         for rank in self._ranks:
-            task = {"type": "worker", "index": rank.number}
-            own = {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
-            environment = {**passed_on, **job, **own}
+            environment = {**passed_on, **job, "TF_CONFIG": tf_config_of(addresses, rank.number)}
             rank.tell(json.dumps({"command": list(self._command), "environment": environment, "folder": os.getcwd()}))
             for name, stream in (("stdout", rank.process.stdout), ("stderr", rank.process.stderr)):
                 reader = threading.Thread(target=self._copy, args=(rank.number, name, stream), daemon=True)

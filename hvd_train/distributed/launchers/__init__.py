@@ -5,5 +5,6 @@ Nothing is started or loaded here but small pure code, so that it holds before M
 
 from hvd_train.distributed.launchers.base import Launcher
 from hvd_train.distributed.launchers.table import JOB_VARIABLES, LAUNCHERS, detect_placement, job_of, launcher_of
+from hvd_train.distributed.launchers.tf_config import tf_config_of
 
-__all__ = ["JOB_VARIABLES", "LAUNCHERS", "Launcher", "detect_placement", "job_of", "launcher_of"]
+__all__ = ["JOB_VARIABLES", "LAUNCHERS", "Launcher", "detect_placement", "job_of", "launcher_of", "tf_config_of"]

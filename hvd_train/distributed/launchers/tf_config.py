@@ -8,7 +8,7 @@ The chief is rank 0 and the workers follow; without a chief the first worker is 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hvd_train.distributed.launchers.base import Launcher, placement_of
@@ -72,6 +72,15 @@ class HvdTrainLaunch(TfConfig):
 
     def detect(self, environment: Mapping[str, str], host: str) -> Placement | None:
         return super().detect(environment, host) if environment.get(self.job_variables[0]) else None
+
+
+def tf_config_of(addresses: Sequence[str], index: int) -> str:
+    """TF_CONFIG of the worker with this index.
+
+    >>> tf_config_of(["lab1:2222"], 0)
+    '{"cluster": {"worker": ["lab1:2222"]}, "task": {"type": "worker", "index": 0}}'
+    """
+    return json.dumps({"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}})
 
 
 def names_several(text: str) -> bool:
