@@ -119,17 +119,13 @@ def _flat_schema(rows: Any, names: Sequence[str]) -> tuple[Any, tuple[tuple[str,
 
 
 def _lengths(rows: Any, arrays: Sequence[str]) -> dict[str, int]:
-    """The length of each array column, in some row that has one; every other row is compared with it as it is read."""
+    """The length of each array column, by its longest row; every row is compared with it as it is read."""
     import pyspark.sql.functions as F
 
     if not arrays:
         return {}
-    first = rows.select(
-        *(F.first(F.when(F.col(quoted(name)).isNotNull(), F.size(quoted(name))), ignorenulls=True) for name in arrays)
-        if len(arrays) > 1
-        else [F.max(F.size(quoted(arrays[0])))]
-    ).first()
-    return {name: max(1, int(length or 1)) for name, length in zip(arrays, first, strict=True)}
+    longest = rows.select(*(F.max(F.size(quoted(name))) for name in arrays)).first()
+    return {name: max(1, int(length or 1)) for name, length in zip(arrays, longest, strict=True)}
 
 
 def _require_order(table: FrameTable, config: RunConfig, order_by: Sequence[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from hvd_train.config import RunConfig
@@ -12,6 +14,17 @@ from hvd_train.runs.directory import RunDir
 from hvd_train.training.run import train_and_evaluate
 
 TIMES = ("seconds", "samples_per_s")
+
+
+def skip_unless_shared(world: World, number: int, what: str) -> None:
+    """Skip where the ranks cannot share so many of them equally. All ranks."""
+    if number % world.size:
+        pytest.skip(f"{world.size} ranks cannot share {number} {what}")
+
+
+def common_run_dir(world: World, factory: pytest.TempPathFactory) -> RunDir:
+    """A run directory that does not exist yet, the same on all ranks. All ranks."""
+    return RunDir(Path(world.broadcast(str(factory.mktemp("common") / "run"))))
 
 
 class Interrupted(Exception):

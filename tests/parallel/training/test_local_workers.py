@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from resuming import TIMES, assert_same_end, stopped
+from resuming import TIMES, assert_same_end, common_run_dir, skip_unless_shared, stopped
 
 from hvd_train.config import recipes
 from hvd_train.distributed import SoloWorld, agreement
@@ -35,15 +35,13 @@ CURVE = 1e-3
 
 @pytest.fixture(autouse=True)
 def sharing(world: World) -> None:
-    if 4 % world.size:
-        pytest.skip(f"{world.size} ranks cannot share 4 virtual workers")
+    skip_unless_shared(world, 4, "virtual workers")
 
 
 @pytest.fixture(scope="module")
 def whole(world: World, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
-    if 4 % world.size:
-        pytest.skip(f"{world.size} ranks cannot share 4 virtual workers")
-    run_dir = RunDir(Path(world.broadcast(str(tmp_path_factory.mktemp("whole") / "run"))))
+    skip_unless_shared(world, 4, "virtual workers")
+    run_dir = common_run_dir(world, tmp_path_factory)
     train_and_evaluate(CONFIG, world, run_dir)
     return run_dir
 

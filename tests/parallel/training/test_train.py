@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from resuming import assert_same_end, stopped
+from resuming import assert_same_end, common_run_dir, skip_unless_shared, stopped
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
@@ -46,15 +46,10 @@ DEBUG = recipes.DEBUG.replace(
 )
 
 
-def skip_unless_shared(world: World) -> None:
-    if 60 % world.size:
-        pytest.skip(f"{world.size} ranks cannot share 60 virtual shards")
-
-
 @pytest.fixture(scope="module")
 def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunConfig, RunDir, Report]:
-    skip_unless_shared(world)
-    run_dir = RunDir(Path(world.broadcast(str(tmp_path_factory.mktemp("run") / "debug"))))
+    skip_unless_shared(world, 60, "virtual shards")
+    run_dir = common_run_dir(world, tmp_path_factory)
     return DEBUG, run_dir, train_and_evaluate(DEBUG, world, run_dir)
 
 
@@ -79,7 +74,7 @@ def test_every_rank_gets_the_same_report(world: World, finished: tuple[RunConfig
 
 
 def test_ranks_see_disjoint_rows_and_together_all_but_the_remainder(world: World) -> None:
-    skip_unless_shared(world)
+    skip_unless_shared(world, 60, "virtual shards")
     dataset = Dataset.open(prepare(DEBUG.table, DEBUG.split))
     shards = own_shards(world.rank, world.size, dataset.num_virtual_shards)
     rows = dataset.load("train", shards)
@@ -124,7 +119,7 @@ def test_metrics_equal_scikit_learn_s_on_the_gathered_predictions(
 
 
 def test_class_metrics_equal_scikit_learn_s_from_a_split_and_from_a_table(world: World, shared_dir: Path) -> None:
-    skip_unless_shared(world)
+    skip_unless_shared(world, 60, "virtual shards")
     table = shared_dir / "table.csv"
 
     def write() -> None:
@@ -180,7 +175,7 @@ def test_a_run_that_is_there_or_alive_is_never_written_over(
 
 def test_all_ranks_hold_the_same_weights_bit_for_bit(world: World, tmp_path: Path) -> None:
     """Read independently of the program's own check: each rank trains into a model that this test looks at."""
-    skip_unless_shared(world)
+    skip_unless_shared(world, 60, "virtual shards")
     kept: list[object] = []
     original = keras.Model.fit
     try:
