@@ -28,6 +28,11 @@ window.addEventListener("load", () => {{
     width: frame.width,
     content: frame.contentDocument.documentElement.scrollWidth,
     charts: frame.contentDocument.querySelectorAll("svg").length,
+    broken: [...frame.contentDocument.querySelectorAll("td.good, td.bad")].filter((cell) => {{
+      const text = frame.contentDocument.createRange();
+      text.selectNodeContents(cell);
+      return new Set([...text.getClientRects()].map((line) => line.top)).size > 1;
+    }}).length,
     unreadable: [...frame.contentDocument.querySelectorAll("svg text")].filter((text) => text.getBoundingClientRect().height < 4).length,
   }}));
   document.getElementById("found").textContent = JSON.stringify(found);
@@ -65,3 +70,4 @@ def test_a_page_fits_every_window_and_reports_no_error(name: str, tmp_path: Path
         assert one["content"] <= int(one["width"]), one
         assert one["charts"] == page.count("<svg "), one
         assert one["unreadable"] == 0, one
+        assert one["broken"] == 0, one  # "better" over two lines
