@@ -193,7 +193,7 @@ class CarefulReader:
                     features.append(reader.value(position, cells[column]))
                 except ValueError as error:
                     where = describe_column(self.names, column, named=self.named)
-                    hint = self._label_hint(columns, column) if str(error).endswith("should be.") else ""
+                    hint = self._role_hint(columns, column) if str(error).endswith("should be.") else ""
                     raise DataError(f"{self.path}, line {record.line}, {where}: {error}{hint}") from None
             for text_column in (columns.label, columns.key):
                 if text_column is not None and ("\n" in cells[text_column] or "\r" in cells[text_column]):
@@ -211,11 +211,14 @@ class CarefulReader:
                 )
             yield features, label, None if columns.key is None else cells[columns.key]
 
-    def _label_hint(self, columns: Columns, column: int) -> str:
-        if columns.label != 0 or column != len(self.names) - 1:
-            return ""
-        name = self.names[column] if self.named else "-1"
-        return f" Is it the label? Give --label {name if name.isprintable() else repr(name)}."
+    def _role_hint(self, columns: Columns, column: int) -> str:
+        """What a column of texts may be: the label, which is the first column where none was named, or no feature."""
+        if not self.named:
+            last = columns.label == 0 and column == len(self.names) - 1
+            return " Is it the label? Give --label -1." if last else ""
+        name = self.names[column] if self.names[column].isprintable() else repr(self.names[column])
+        label = f" Is it the label? Give --label {name}." if columns.label == 0 else ""
+        return f"{label} Is it no feature? Give --drop {name}."
 
     def line_of(self, row: int) -> int:
         """The line on which row `row` (from 0) ends."""
