@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
     from hvd_train.distributed import open_world
 
     config = toml.loads(spec.config)
-    world = open_world(config.distributed)
+    world = open_world(config.distributed, lean=True)
     marks["horovod"] = time.monotonic()
     marks["tensorflow"] = marks["horovod"] - world.init_seconds
     if spec.solo:
