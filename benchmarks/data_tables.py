@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pages import date_of, table
-from recovery_tables import source
+from pages import date_of, source, table
 
 
 def synthetic_songs(found: dict[str, Any]) -> str:

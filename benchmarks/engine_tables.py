@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pages import date_of, machine_of, table
+from pages import source, table
 
 NAMES = {
     "hvd_train, engine tensorflow": "`--engine tensorflow`",
@@ -57,7 +57,3 @@ def kill_engine(found: dict[str, Any]) -> str:
         ("arrays, losses or metrics that differ from the run without kills", str(len(result["differences"]) or "none")),
     ]
     return table((f"{result['ranks']} ranks, `--watchdog-s {result['watchdog_s']:g}`", ""), lines) + source(result)
-
-
-def source(result: dict[str, Any]) -> str:
-    return f"\n\nMeasured {date_of(result)[:10]} on {machine_of(result)} (`benchmarks/results/{result['file']}`)."

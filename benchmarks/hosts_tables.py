@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hosts_names import BEFORE, NAMES
-from pages import DOCS, NotMeasured, date_of, machine_of, newest, table
+from pages import DOCS, NotMeasured, newest, source, table
 
 PICTURE = DOCS / "images" / "between-hosts.png"
 REFERENCE = "2x1 reference"
@@ -119,11 +119,6 @@ def hosts_layouts(found: dict[str, Any]) -> str:
         )
     heads = ("", "MB a host sends in a step (least)", *(RATES[rate] for rate in rates))
     return table(heads, lines) + source(result)
-
-
-def source(result: dict[str, Any]) -> str:
-    load = f", at a load average of {result['load_average']:.0f}" if "load_average" in result else ""
-    return f"\n\nMeasured {date_of(result)[:10]} on {machine_of(result)}{load} (`benchmarks/results/{result['file']}`)."
 
 
 def draw(found: dict[str, Any], path: Path = PICTURE) -> None:

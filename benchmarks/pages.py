@@ -47,6 +47,12 @@ def cpu_of(result: dict[str, Any]) -> str:
     return machine_of(result).split(", ")[1]
 
 
+def source(result: dict[str, Any]) -> str:
+    """When and where it was measured, and the file, as a paragraph below a table."""
+    load = f", at a load average of {result['load_average']:.0f}" if "load_average" in result else ""
+    return f"\n\nMeasured {date_of(result)[:10]} on {machine_of(result)}{load} (`benchmarks/results/{result['file']}`)."
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table: the first column to the left, the figures to the right."""
     rule = "|" + "|".join(["---", *["--:"] * (len(heads) - 1)]) + "|"

@@ -18,8 +18,9 @@ from data_tables import data_convert, spark_convert, synthetic_songs
 from engine_tables import kill_engine, strategies, tensorflow_engine
 from hosts_tables import between_hosts, draw, hosts_layouts, hosts_targets
 from link_tables import cost_model, local_steps, slow_links
-from pages import DOCS, NotMeasured, cpu_of, date_of, machine_of, newest, results, table
+from pages import DOCS, NotMeasured, cpu_of, date_of, newest, results, source, table
 from recovery_tables import faults, kills, recovery
+from start_tables import start, start_phases
 
 PAGES = (
     *(DOCS / "how-to" / name for name in ("performance.md", "slow-links.md", "tensorflow-engine.md")),
@@ -48,10 +49,6 @@ def thousands(figures: dict[str, float]) -> str:
 
 def ratio(figures: dict[str, float]) -> str:
     return f"{figures['median']:.2f} ({figures['min']:.2f} to {figures['max']:.2f})"
-
-
-def source(result: dict[str, Any]) -> str:
-    return f"\n\nMeasured {date_of(result)[:10]} on {machine_of(result)} (`benchmarks/results/{result['file']}`)."
 
 
 def peers(found: dict[str, Any]) -> str:
@@ -136,12 +133,6 @@ def replacements(found: dict[str, Any]) -> str:
         for what, row in result["rows"].items()
     ]
     return table(("on one core", "before", "now", "times as fast"), lines) + source(result)
-
-
-def start(found: dict[str, Any]) -> str:
-    result = found["settings"]
-    split = next(iter(result["two ranks"].values()))["start"]
-    return table(list(split), [[f"{seconds:.2f}" for seconds in split.values()]]) + source(result)
 
 
 def targets(found: dict[str, Any]) -> str:
@@ -229,7 +220,8 @@ def allreduce(found: dict[str, Any]) -> str:
 TABLES = {
     f.__name__: f
     for f in (
-        *(peers, settings, shares, threads, timeline, operations, replacements, start, targets, scaling, allreduce),
+        *(peers, settings, shares, threads, timeline, operations, replacements, start, start_phases),
+        *(targets, scaling, allreduce),
         *(synthetic_songs, data_convert, kills, faults, recovery, spark_convert),
         *(local_steps, slow_links, cost_model, tensorflow_engine, strategies, kill_engine),
         *(between_hosts, hosts_targets, hosts_layouts),

@@ -6,7 +6,7 @@ from typing import Any
 
 from faults.plan import WORDS
 from faults.story import PHASES
-from pages import date_of, machine_of, table
+from pages import source, table
 
 NOTHING = "none"
 
@@ -72,7 +72,3 @@ def spread(of_kind: dict[str, Any] | None) -> str:
         return ""
     seconds = of_kind["seconds"]
     return f"{seconds['median']:.1f}, {seconds['max']:.1f} ({seconds['number']})"
-
-
-def source(result: dict[str, Any]) -> str:
-    return f"\n\nMeasured {date_of(result)[:10]} on {machine_of(result)} (`benchmarks/results/{result['file']}`)."

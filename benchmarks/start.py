@@ -1,0 +1,114 @@
+"""Seconds from the command to the end of the first step, as a user waits for them, under each launcher.
+
+    python benchmarks/start.py --out benchmarks/results
+    python benchmarks/start.py --before ../older/.venv       also with another environment, in turns
+
+Run it where nothing else runs. The training is one step of a few songs, so what is timed is the start: the launcher, Python,
+the imports, Horovod, the data, the model, the trace of the step and of the validation. The table has the imports alone, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from records import check, header, in_turn, run, save
+
+from hvd_train.processes import jobs
+
+LIMIT_S = 120.0
+REPEATS = 5
+FIRST_EPOCH = "epoch  1/1 "
+# An epoch of one step: its line is printed when the step and the validation are done.
+TRAIN = (
+    *("hvd-train", "train", "--recipe", "reference", "--num-songs", "400", "--global-batch-size", "256"),
+    *("--num-epochs", "1", "--steps-per-execution", "1", "--run-dir"),
+)
+IMPORTS = ("python", "-c", f"import keras, tensorflow; print({FIRST_EPOCH!r}, flush=True)")
+TRUE = ("python", "-c", f"print({FIRST_EPOCH!r}, flush=True)")
+ROWS: dict[str, Callable[[str], Sequence[str]]] = {
+    "one process": lambda run_dir: (*TRAIN, run_dir),
+    "mpirun -np 2": lambda run_dir: ("mpirun", "-np", "2", "--bind-to", "none", *TRAIN, run_dir),
+    "horovodrun -np 2": lambda run_dir: ("horovodrun", "-np", "2", *TRAIN, run_dir),
+    "horovodrun -np 2, nothing but Python": lambda run_dir: ("horovodrun", "-np", "2", *TRUE),
+    "TensorFlow and Keras alone, imported as they are": lambda run_dir: IMPORTS,
+}
+
+
+def seconds_to_the_first_step(command: Sequence[str], venv: Path) -> float:
+    """Until the command prints the line of its first epoch. It is waited for to its end."""
+    env = jobs.environment()
+    env |= {"PATH": os.pathsep.join([str(venv / "bin"), env["PATH"]]), "PYTHONUNBUFFERED": "1"}
+    if "OPAL_PREFIX" in env:
+        env["OPAL_PREFIX"] = str(venv)
+    with tempfile.TemporaryFile("w+") as errors:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            command, env=env, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+        )
+        limit = threading.Timer(LIMIT_S, jobs.kill, [process])
+        limit.start()
+        try:
+            assert process.stdout is not None
+            found = next((time.monotonic() - began for line in process.stdout if FIRST_EPOCH in line), None)
+            process.stdout.read()
+            code = process.wait()
+        finally:
+            limit.cancel()
+            jobs.kill(process)  # type: ignore[arg-type]
+        if code != 0 or found is None:
+            errors.seek(0)
+            raise SystemExit(f"{' '.join(command)} ended with {code}:\n{errors.read()[-2000:]}")
+    return found
+
+
+def measure(venvs: dict[str, Path], names: Sequence[str], repeats: int) -> dict[str, Any]:
+    """Seconds by environment and row. The first run of each is not counted: it may convert the songs."""
+    seconds: dict[str, dict[str, list[float]]] = {which: {name: [] for name in names} for which in venvs}
+    rows = [(which, name) for name in names for which in venvs]
+    with tempfile.TemporaryDirectory(prefix="hvd_train-start-") as scratch:
+        for repeat in range(-1, repeats):
+            order = in_turn([f"{which}\n{name}" for which, name in rows], repeat)
+            for number, (which, _, name) in enumerate(row.partition("\n") for row in order):
+                command = ROWS[name](str(Path(scratch, f"{repeat}-{number}")))
+                found = seconds_to_the_first_step(command, venvs[which])
+                sys.stderr.write(f"{which}, {name}: {found:.2f} s{'' if repeat >= 0 else ' (not counted)'}\n")
+                if repeat >= 0:
+                    seconds[which][name].append(found)
+    return {
+        which: {name: {"median": statistics.median(s), "min": min(s), "max": max(s)} for name, s in its.items()}
+        for which, its in seconds.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="folder of the results; without it they are printed")
+    parser.add_argument(
+        "--before", type=Path, metavar="VENV", help="another environment that takes turns with this one"
+    )
+    parser.add_argument("--repeats", type=int, default=REPEATS, help=f"of each row ({REPEATS})")
+    parser.add_argument("--only", nargs="*", default=(), metavar="ROW", help="rows to measure")
+    given = parser.parse_args()
+    check(parser, out=given.out, only=given.only, rows=ROWS)
+    venvs = {"now": Path(sys.prefix)}
+    if given.before is not None:
+        if not (given.before / "bin" / "hvd-train").exists():
+            parser.error(f"--before {given.before}: there is no bin/hvd-train in it. Give a virtual environment.")
+        venvs["before"] = given.before.resolve()
+    names = [name for name in ROWS if not given.only or name in given.only]
+    result = header() | {"repeats": given.repeats, "seconds": measure(venvs, names, given.repeats)}
+    save(given.out, "start", result)
+
+
+if __name__ == "__main__":
+    run(main)
