@@ -240,19 +240,6 @@ def test_a_hundred_thousand_columns_in_bounded_memory(tmp_path: Path) -> None:
     assert mib < 1280  # as docs/reference/dataset-directory.md states for so many columns
 
 
-def test_a_table_that_grows_while_it_is_read(songs: Path, tmp_path: Path) -> None:
-    table = tmp_path / "t.csv"
-    table.write_bytes(songs.read_bytes())
-    with started([sys.executable, "-c", CONVERT, table, tmp_path / "out"], timeout_s=60) as job:
-        while not any(tmp_path.glob(".out.*.tmp/spill/features")) and job.processes():
-            pass
-        with table.open("ab") as file:
-            file.write(b"2000" + b",1" * 90 + b"\n")
-        ended = job.wait(60)
-    assert "was changed while it was read" in ended.stdout, ended
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.slow
 def test_every_kind_of_cpu_converts_and_makes_up_the_same_bytes(tmp_path: Path) -> None:
     """Hosts compare these checksums. Matrix products, eigenvalues and exp() have other last bits on each."""

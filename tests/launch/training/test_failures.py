@@ -162,8 +162,8 @@ def test_a_signal_ends_all_ranks_and_prints_where_the_checkpoint_is(tmp_path: Pa
     assert finished.code != 0
     assert str(tmp_path / "run" / "checkpoints" / "last.npz") in finished.output, str(finished)
     assert f"--resume {tmp_path / 'run'}" in finished.output
-    # A rank that does not come back to Python within the grace time is ended with the shorter words.
-    how = r"stopped by (SIGTERM from mpirun, which sends it on Ctrl-C, too|a signal)\. The last checkpoint"
+    # A rank that does not come back to Python within the grace time is ended with the shorter words. One that does saves.
+    how = r"stopped by (SIGTERM from mpirun, which sends it on Ctrl-C, too(, saved after [\w ]+)?|a signal)\. The last checkpoint"
     assert re.search(how, finished.output), str(finished)
     assert "Traceback" not in finished.output
     assert not finished.left_behind

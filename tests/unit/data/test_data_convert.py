@@ -13,7 +13,7 @@ from data_helpers import all_rows, converted, frame, sections
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_train.config import SPLITS
+from hvd_train.config import SPLITS, SplitConfig, TableConfig
 from hvd_train.data import Dataset, convert
 from hvd_train.data.conversion.shard_files import ShardAssignment
 from hvd_train.data.statistics import RunningStatistics
@@ -218,3 +218,13 @@ def test_labels_of_splits_stay_with_their_rows(table: Path, tmp_path: Path) -> N
         rows = dataset.load(split, range(dataset.num_virtual_shards))
         assert np.array_equal(np.array(dataset.schema.label_values)[rows.labels], years[rows.row_ids])
     assert np.array_equal(all_rows(dataset)[1] + 1990, years)
+
+
+def test_a_table_that_grows_while_it_is_read(table: Path, tmp_path: Path) -> None:
+    def grow(done: int, total: int) -> None:
+        with table.open("a") as file:
+            file.write(table.read_text().splitlines()[-1] + "\n")
+
+    with pytest.raises(DataError, match="was changed while it was read"):
+        convert(table, tmp_path / "out", TableConfig(), SplitConfig(), progress=grow)
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
