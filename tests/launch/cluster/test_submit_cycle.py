@@ -83,7 +83,8 @@ def test_a_run_is_submitted_cancelled_with_a_checkpoint_and_resumed(tmp_path: Pa
         assert "101 ended its ranks: " in cancelled
         assert "cancelled 101 (debug-101)" in cancelled
         assert job.wait(30).code != 0
-    assert queue.history()[:2] == [("start", "", ""), ("end", "saved", "continue")]
+    # Cancelled: the supervisor neither requeues the job nor submits a next one.
+    assert queue.history()[:2] == [("start", "", ""), ("end", "saved", "nothing")]
     assert "cancelled" in queue.hvd("jobs").stdout
     assert "epoch  1/20" in queue.hvd("jobs", "logs", "101").stdout
     assert "as job 102" in queue.hvd("jobs", "resume", "101").stdout
