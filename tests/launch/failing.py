@@ -72,7 +72,15 @@ if how != "none" and detect_placement(os.environ).rank == rank:
                 return
             step = 1 if how == "step-1" else 20
             act = {"freeze": freeze, "sleep": sleep}.get(how, fail)
-            once(TrainingLoop, "on_train_batch_end", act, when=lambda loop, *_: loop.step + 1 >= step)
+            # A rank says once a second where it is. It has said a step by then, on a fast machine too.
+            after_s = 2.5 if how in ("freeze", "sleep") else 0.0
+            first: list[float] = []
+
+            def is_there(loop: Any, *_: Any) -> bool:
+                first.append(time.monotonic())
+                return bool(loop.step + 1 >= step and first[-1] - first[0] >= after_s)
+
+            once(TrainingLoop, "on_train_batch_end", act, when=is_there)
 
         from hvd_train.runs import guard
 

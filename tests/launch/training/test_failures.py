@@ -135,8 +135,8 @@ def test_an_mpirun_whose_shell_rightly_ended_goes_on(tmp_path: Path) -> None:
 def assert_named(finished: Finished, rank: int) -> None:
     errors = [line for line in finished.output.splitlines() if "error: " in line]
     assert any(f"rank {rank} on host {HOST}" in line for line in errors), str(finished)
-    # A rank says once a second where it is, so a frozen one was last heard somewhere before the step it froze in.
-    assert any(re.search(r"(last heard: |before: |at: |\()[\w ]*step \d", line) for line in errors), (
+    # A rank says once a second where it is: a frozen one was last heard somewhere before, in a step or in a validation.
+    assert any(re.search(r"(last heard: |before: |at: |\()[\w ]*(step|epoch) \d", line) for line in errors), (
         "where it was is not said"
     )
 
