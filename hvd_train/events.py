@@ -38,7 +38,7 @@ class Observer:
         """Some steps of the epoch are done. `loss` is the mean over the rows of the root alone, for a progress bar."""
 
     def on_epoch_end(self, row: dict[str, float], *, best: bool) -> None:
-        """`row` is a row of metrics.csv; `best` says that no epoch before had a better validation loss."""
+        """`row` is a row of metrics.csv; `best` says that none before was better by --monitor, the validation loss by default."""
 
     def on_end(self, report: Any) -> None:
         """The run is complete. `report` is its `hvd_train.Report`."""

@@ -21,10 +21,12 @@ class TrainingConfig(Section):
     """Largest number of passes over the train split."""
     seed: int = 0
     """Seed of the weights, the order of the rows and dropout."""
+    monitor: str = "val_loss"
+    """The validation metric that chooses the best epoch and by which patience counts. It is a column of metrics.csv, such as val_rmse, val_mae or val_accuracy, also of a metric of your own. val_balanced_mae, val_balanced_accuracy, val_balanced_loss and for classes val_macro_f1 and val_auc let rare labels count as much as common ones."""
     early_stopping_patience: int = 5
-    """Training stops after this many epochs without a better validation loss. 0 means never."""
+    """Training stops after this many epochs without a better --monitor, which is the validation loss by default. 0 means never."""
     plateau_patience: int = 0
-    """The learning rate is multiplied by plateau_factor after this many epochs without a better validation loss. 0 means never."""
+    """The learning rate is multiplied by plateau_factor after this many epochs without a better --monitor. 0 means never."""
     plateau_factor: float = 0.5
     """Factor of the learning rate on a plateau."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
@@ -51,6 +53,10 @@ class TrainingConfig(Section):
     def check(self) -> None:
         for name in filter(is_reference, self.trackers):
             require_form(name, key="trackers")
+        # Which metrics there are depends on the labels and the loss; see MetricSet.of.
+        require(self.monitor.isidentifier(), "monitor", self.monitor, "it is the name of a metric, such as val_rmse")
+        if not self.monitor.startswith("val_"):
+            object.__setattr__(self, "monitor", f"val_{self.monitor}")
         names = tuple(absolute(name) if is_reference(name) else name for name in self.trackers)
         object.__setattr__(self, "trackers", names)
         both = self.global_batch_size is not None and self.local_batch_size is not None

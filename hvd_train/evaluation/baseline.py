@@ -133,8 +133,9 @@ def baselines(
 def baselines_of_counts(metrics: MetricSet, train: TrainLabels, counts_K: np.ndarray) -> dict[str, float]:
     """The same from how many rows have each label, over all ranks. Not for real values. Pure."""
     constants = Constants.of(metrics.spec, train)
-    share = counts_K / counts_K.sum()
-    means = [np.atleast_1d(share @ _terms(metric, constants, np.arange(len(share)))) for metric in metrics.of_rows]
+    share, even = counts_K / counts_K.sum(), (counts_K > 0) / (counts_K > 0).sum()
+    weighted = [*((metric, share) for metric in metrics.of_rows), *((metric, even) for metric in metrics.of_labels)]
+    means = [np.atleast_1d(weights @ _terms(metric, constants, np.arange(len(share)))) for metric, weights in weighted]
     return metrics.from_means(np.concatenate(means))
 
 

@@ -37,6 +37,8 @@ class ClassTally:
     """What a rank adds up over its rows. `result` joins all ranks'."""
 
     num_classes: int
+    with_areas: bool = True
+    """Whether the areas under the ROC curves are wanted, for which ranks keep and gather every score."""
     counts: np.ndarray = field(init=False)
     """(K, K) rows by true and predicted class; (3, K) rows, predicted and right of each class where K is large."""
     log_odds: list[np.ndarray] | None = field(init=False, default_factory=list)
@@ -47,6 +49,8 @@ class ClassTally:
     def __post_init__(self) -> None:
         K = self.num_classes
         self.counts = np.zeros((K, K) if self.has_matrix else (3, K), np.int64)
+        if not self.with_areas:
+            self.log_odds = None
 
     @property
     def has_matrix(self) -> bool:
@@ -96,6 +100,8 @@ class ClassTally:
     def _areas(self, ranks: Ranks) -> list[float | None]:
         """The area under each class's ROC curve; None where it has no rows, or nothing else has. All ranks."""
         K = self.num_classes
+        if not self.with_areas:
+            return [None] * K
         targets = np.concatenate([*self.targets, np.zeros(0, np.int64)])
         own = None if self.log_odds is None else np.concatenate([*self.log_odds, np.zeros((0, K), np.float32)])
         gathered = ranks.allgather((targets, own is not None))

@@ -17,6 +17,8 @@ from hvd_train.evaluation import calibration
 from hvd_train.evaluation.baseline import TrainLabels, baselines
 from hvd_train.evaluation.breakdown import Breakdown
 from hvd_train.evaluation.calibration import Infer
+from hvd_train.evaluation.class_metrics import ClassTally
+from hvd_train.evaluation.label_means import sums_of_labels
 from hvd_train.evaluation.metrics import MetricSet, sums_by_group, verdict
 from hvd_train.evaluation.predictions import Predictions
 from hvd_train.evaluation.ranks import Ranks
@@ -72,10 +74,30 @@ class Evaluation:
 
 
 def metrics_of(
-    ranks: Ranks, infer: Infer, metrics: MetricSet, blocks: Iterable[LabelledRows], *, num_groups: int
+    ranks: Ranks,
+    infer: Infer,
+    metrics: MetricSet,
+    blocks: Iterable[LabelledRows],
+    *,
+    num_groups: int,
+    train: TrainLabels | None = None,
 ) -> dict[str, float]:
-    """The metrics alone over all ranks' rows, as validation needs them. All ranks."""
-    return metrics.figures(total_sums(ranks, infer, metrics, blocks, num_groups=num_groups))
+    """The metrics alone over all ranks' rows, as validation needs them. All ranks.
+
+    A metric of classes is computed where it is monitored, which needs `train`.
+    """
+    monitored = metrics.monitored
+    if monitored is None or monitored.of_classes is None:
+        return metrics.figures(total_sums(ranks, infer, metrics, blocks, num_groups=num_groups))
+    assert train is not None
+    tally = ClassTally(len(metrics.spec.values), with_areas=monitored.name == "auc")
+
+    def visit(predictions: Predictions) -> None:
+        tally.add(predictions.outputs, predictions.targets)
+
+    figures = metrics.figures(total_sums(ranks, infer, metrics, blocks, num_groups=num_groups, visit=visit))
+    both = monitored.of_classes(tally.result(ranks, train.counts, train.names)["classes"])
+    return figures | {monitored.name: both[0] if both else np.nan}
 
 
 def evaluate_rows(
@@ -146,13 +168,21 @@ def _own_sums(
     """Sums (C,) by the number of the group. This rank alone."""
     own: dict[int, np.ndarray] = {}
     for block in blocks:
-        terms = [np.zeros((0, metrics.num_columns))]
+        terms, label_terms = [], []
         for i in range(0, len(block.targets), ROWS_AT_ONCE):
             some = slice(i, i + ROWS_AT_ONCE)
             predictions = Predictions(metrics.spec, infer(block.features[some]), block.targets[some])
             terms.append(metrics.row_terms(predictions))
+            if metrics.of_labels:
+                label_terms.append(metrics.label_terms(predictions))
             visit(predictions)
+        if not terms:
+            own |= {block.first_group + i: np.zeros(metrics.num_columns) for i in range(len(block.group_starts))}
+            continue
         sums = sums_by_group(np.concatenate(terms), block.group_starts)
+        if metrics.of_labels:
+            labels = np.concatenate(label_terms), block.targets, len(metrics.spec.values), block.group_starts
+            sums = np.hstack([sums, sums_of_labels(*labels)])
         own |= dict(enumerate(sums, start=block.first_group))
     return own
 

@@ -59,8 +59,11 @@ class Metric:
     row_terms: Callable[[Predictions], np.ndarray] | None = None
     """The terms of each row, (N,), or (N, num_terms). Pure; a rank calls it for its own rows."""
     num_terms: int = 1
+    over_labels: bool = False
+    """Whether each label counts alike: the terms are averaged over the rows of each label, then over the labels that have
+    rows. Not for real values."""
     figure: Callable[[np.ndarray], float] = first_mean
-    """The figure from the means (num_terms,) of the terms over all rows of all ranks."""
+    """The figure from the means (num_terms,) of the terms over all rows, or all labels, of all ranks."""
     baseline_terms: Callable[[Constants, np.ndarray], np.ndarray] | None = None
     """The terms of the best constant prediction at these true labels (n,). By default `row_terms` of a model that
     predicts the label distribution of the train split for every row."""
@@ -69,8 +72,15 @@ class Metric:
     of_classes: Callable[[list[dict[str, Any]]], tuple[float, float] | None] | None = None
     """Figure and baseline from `details["classes"]`, for a metric that no sum over rows gives; None where there is none."""
 
+    @property
+    def column(self) -> str:
+        """Its name in metrics.csv, and for --monitor."""
+        return f"val_{self.name}"
+
     def applies_to(self, spec: OutputSpec) -> bool:
         """Whether it is defined for these labels and outputs."""
+        if self.over_labels and spec.kind == "values":
+            return False
         return spec.kind in self.label_kinds and (spec.predicts_distribution or not self.needs_probabilities)
 
     def shown(self, value: float) -> str:

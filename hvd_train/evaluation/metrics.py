@@ -5,6 +5,7 @@
 | years, integers | loss, accuracy, within_5, mae, rmse |
 | classes | loss, accuracy; of a finished model also balanced_accuracy, macro_f1, auc (see `class_metrics`) |
 | values | loss, mae, rmse |
+| where `--monitor` asks for it | balanced_loss, balanced_accuracy, balanced_mae: each label counts alike |
 
 `accuracy` is the share of rows whose most likely label is the true one. It is never the binary accuracy of Keras, which
 is 1 - 1/K for a model that predicts nothing. `within_5` is the share of rows whose label lies within 5 of the label
@@ -17,13 +18,15 @@ numpy only. Shape letters: N rows, C columns of a row of sums.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hvd_train.errors import ConfigError
 from hvd_train.evaluation import class_metrics
+from hvd_train.evaluation.label_means import means_over_labels
 from hvd_train.evaluation.metric import Metric
-from hvd_train.evaluation.output_spec import OutputSpec
+from hvd_train.evaluation.output_spec import LabelKind, OutputSpec
 from hvd_train.evaluation.predictions import Predictions
 
 WITHIN = 5
@@ -94,7 +97,26 @@ BUILT_IN = (
     ),
     Metric(name="auc", title="AUC", higher_is_better=True, label_kinds=("classes",), of_classes=class_metrics.auc),
 )
-_TABLE = {metric.name: metric for metric in BUILT_IN}
+# Those that are offered as means over labels too, and for which labels. Of classes balanced_accuracy is above.
+OVER_LABELS: dict[str, tuple[LabelKind, ...]] = {
+    "loss": ("years", "integers", "classes"),
+    "accuracy": ("years", "integers"),
+    "mae": ("years", "integers"),
+}
+# Computed where a run monitors them. Their baselines are those of the metric itself, averaged in the same way.
+BY_LABEL = tuple(
+    replace(
+        metric,
+        name=f"balanced_{metric.name}",
+        title=f"balanced {metric.title.removeprefix('exact ')}",
+        label_kinds=OVER_LABELS[metric.name],
+        over_labels=True,
+        constant=None,
+    )
+    for metric in BUILT_IN
+    if metric.name in OVER_LABELS
+)
+_TABLE = {metric.name: metric for metric in (*BY_LABEL, *BUILT_IN)}
 
 
 def metric_named(name: str) -> Metric:
@@ -113,47 +135,104 @@ def add_to_table(metric: Metric) -> None:
 
 @dataclass(frozen=True)
 class MetricSet:
-    """The metrics of one run. Sums have a column of the number of rows, then the terms of each metric with row terms."""
+    """The metrics of one run.
+
+    Sums have a column of the number of rows, then the terms of each metric over rows. Then come, for each label, its rows
+    and the terms of each metric over labels.
+    """
 
     spec: OutputSpec
     of_rows: tuple[Metric, ...]
-    """Those with row terms."""
+    """Those that are means over rows."""
     of_classes: tuple[Metric, ...] = ()
     """Those from the table of classes, of a finished model."""
+    of_labels: tuple[Metric, ...] = ()
+    """Those in which each label counts alike."""
+    monitored: Metric | None = None
+    """The one that chooses the best epoch. It is computed after each epoch, also where it is one of classes."""
 
     @classmethod
-    def of(cls, spec: OutputSpec, own: Iterable[Metric] = ()) -> MetricSet:
-        """The built-in metrics for these labels and outputs, then the user's `own`."""
+    def of(cls, spec: OutputSpec, own: Iterable[Metric] = (), *, monitor: str | None = None) -> MetricSet:
+        """The built-in metrics for these labels and outputs, the user's `own`, and the one of the column `monitor`.
+
+        Raises:
+            ConfigError: no metric of these labels and outputs has that column.
+        """
         chosen = [metric for metric in (*BUILT_IN, *own) if metric.applies_to(spec)]
-        return cls(spec, tuple(m for m in chosen if m.row_terms), tuple(m for m in chosen if m.of_classes))
+        if monitor is None:
+            return cls.made_of(spec, chosen)
+        names = {metric.name for metric in chosen}
+        offered = chosen + [m for m in BY_LABEL if m.applies_to(spec) and m.name not in names]
+        columns = {metric.column: metric for metric in offered}
+        if monitor not in columns:
+            model = "probabilities" if spec.predicts_distribution else "one value"
+            raise ConfigError(
+                f"monitor = {monitor!r} is not possible: it is a metric of the validation split. With labels of the kind "
+                f"{spec.kind} and a model that predicts {model} these are {', '.join(columns)}."
+            )
+        monitored = columns[monitor]
+        wanted = chosen if monitored.name in names else [*chosen, monitored]
+        return replace(cls.made_of(spec, wanted), monitored=monitored)
+
+    @classmethod
+    def made_of(cls, spec: OutputSpec, metrics: Iterable[Metric]) -> MetricSet:
+        """Exactly these metrics, which apply to these labels and outputs."""
+        chosen = list(metrics)
+        return cls(
+            spec,
+            tuple(m for m in chosen if m.row_terms and not m.over_labels),
+            tuple(m for m in chosen if m.of_classes),
+            tuple(m for m in chosen if m.row_terms and m.over_labels),
+        )
 
     @property
     def num_columns(self) -> int:
+        return self._num_row_columns + len(self.spec.values) * self._num_label_columns
+
+    @property
+    def _num_row_columns(self) -> int:
         return 1 + sum(metric.num_terms for metric in self.of_rows)
 
+    @property
+    def _num_label_columns(self) -> int:
+        """Of one label."""
+        return 1 + sum(metric.num_terms for metric in self.of_labels) if self.of_labels else 0
+
     def row_terms(self, predictions: Predictions) -> np.ndarray:
-        """(N, C) float64: 1, then the terms of each metric."""
-        terms = np.ones((len(predictions), self.num_columns))
-        column = 1
-        for metric in self.of_rows:
-            assert metric.row_terms is not None
-            own = np.asarray(metric.row_terms(predictions))
-            terms[:, column : column + metric.num_terms] = own.reshape(len(predictions), metric.num_terms)
-            column += metric.num_terms
-        return terms
+        """(N, C) float64: 1, then the terms of each metric over rows."""
+        return np.column_stack([np.ones(len(predictions)), *_terms(self.of_rows, predictions)])
+
+    def label_terms(self, predictions: Predictions) -> np.ndarray:
+        """(N, T) float64: the terms of each metric over labels."""
+        return np.column_stack([np.zeros((len(predictions), 0)), *_terms(self.of_labels, predictions)])
 
     def figures(self, sums: np.ndarray) -> dict[str, float]:
         """Figures by name from sums (G, C) or (C,) over all ranks; NaN where there is no row."""
         total = np.atleast_2d(sums).sum(axis=0)
-        return self.from_means(total[1:] / (total[0] or np.nan))
+        rows, labels = total[: self._num_row_columns], total[self._num_row_columns :]
+        means = [rows[1:] / (rows[0] or np.nan)]
+        if self.of_labels:
+            means.append(means_over_labels(labels, len(self.spec.values)))
+        return self.from_means(np.concatenate(means))
 
     def from_means(self, means: np.ndarray) -> dict[str, float]:
-        """Figures by name from the means (C - 1,) of all terms."""
-        ends = np.cumsum([metric.num_terms for metric in self.of_rows])
+        """Figures by name from the means of all terms: those over rows, then those over labels."""
+        chosen = (*self.of_rows, *self.of_labels)
+        ends = np.cumsum([metric.num_terms for metric in chosen])
         return {
             metric.name: float(metric.figure(means[end - metric.num_terms : end]))
-            for metric, end in zip(self.of_rows, ends, strict=True)
+            for metric, end in zip(chosen, ends, strict=True)
         }
+
+
+def _terms(metrics: Iterable[Metric], predictions: Predictions) -> list[np.ndarray]:
+    """(N, num_terms) of each metric."""
+    terms = []
+    for metric in metrics:
+        assert metric.row_terms is not None
+        own = np.asarray(metric.row_terms(predictions), np.float64)
+        terms.append(own.reshape(len(predictions), metric.num_terms))
+    return terms
 
 
 def sums_by_group(terms: np.ndarray, group_starts: np.ndarray) -> np.ndarray:

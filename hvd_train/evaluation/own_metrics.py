@@ -22,8 +22,10 @@ from hvd_train.evaluation.predictions import Predictions
 KEY = "metrics"
 
 
-def metric_set(references: Iterable[str], spec: OutputSpec, train: TrainLabels) -> MetricSet:
-    """The built-in metrics and those that `references` name, which from now on are in the table.
+def metric_set(
+    references: Iterable[str], spec: OutputSpec, train: TrainLabels, *, monitor: str | None = None
+) -> MetricSet:
+    """The built-in metrics, those that `references` name, which from now on are in the table, and that of `monitor`.
 
     Raises ConfigError where one cannot be had, does not suit these labels, or fails on a constant prediction. Every rank
     for itself; call it together, since a host may lack the file.
@@ -39,10 +41,10 @@ def metric_set(references: Iterable[str], spec: OutputSpec, train: TrainLabels) 
     if own:
         # Its terms and its figure are computed once, so that a mistake is found now and not after the first epoch.
         some = np.array([train.median, train.mean]) if spec.kind == "values" else np.arange(len(spec.values))
-        baselines(MetricSet(spec, tuple(own.values())), train, some)
+        baselines(MetricSet.made_of(spec, own.values()), train, some)
     for metric in own.values():
         add_to_table(metric)
-    return MetricSet.of(spec, own.values())
+    return MetricSet.of(spec, own.values(), monitor=monitor)
 
 
 def _loaded(reference: str, spec: OutputSpec) -> Metric:

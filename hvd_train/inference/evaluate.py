@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train.config import Split, SplitConfig, TableConfig, toml
+from hvd_train.config import RunConfig, Split, SplitConfig, TableConfig, toml
 from hvd_train.data import Dataset, own_shards, prepare
 from hvd_train.distributed import World
 from hvd_train.errors import DataError
@@ -55,11 +55,13 @@ def evaluate_run(
 
 def metrics_of_run(run_dir: RunDir, trained: Trained, own_metrics: Sequence[str] | None = None) -> MetricSet:
     """What the run reported, or with these metrics of a user's own. Every rank for itself; ConfigError."""
+    monitor = None
     if own_metrics is None:
         # A model that was copied without its config has none.
-        own_metrics = toml.load(run_dir.config).evaluation.metrics if run_dir.config.is_file() else ()
+        config = toml.load(run_dir.config) if run_dir.config.is_file() else RunConfig()
+        own_metrics, monitor = config.evaluation.metrics, config.training.monitor
         user_code.use_kept(own_metrics, run_dir, as_trained=True)
-    return metric_set(own_metrics, trained.output_spec, trained.train_labels)
+    return metric_set(own_metrics, trained.output_spec, trained.train_labels, monitor=monitor)
 
 
 def directory_of(table: TableConfig, split: SplitConfig, world: World) -> Path:

@@ -15,6 +15,7 @@ from hvd_train.evaluation import (
     Infer,
     LabelledRows,
     MetricSet,
+    TrainLabels,
     metrics_of,
 )
 from hvd_train.models import (
@@ -26,6 +27,7 @@ from hvd_train.models import (
 )
 from hvd_train.training.batch_sizes import BatchSizes
 from hvd_train.training.local_steps.workers import VirtualWorkers
+from hvd_train.training.stopping import VALIDATION_LOSS, Monitor
 from hvd_train.training.train_targets import TrainTargets
 from hvd_train.training.weight_averaging import WeightAverage
 
@@ -70,6 +72,14 @@ class Experiment:
             *(self.workers.variables if self.workers else []),
         ]
 
+    @property
+    def monitor(self) -> Monitor:
+        """What chooses the best epoch."""
+        if (metric := self.metrics.monitored) is None:
+            return VALIDATION_LOSS
+        is_loss = metric.name in ("loss", "balanced_loss")
+        return Monitor(metric.column, metric.higher_is_better, self.loss.offset if is_loss else 0.0)
+
     def load(self, split: Split, world: World) -> Rows:
         """The rows of a split that this rank owns. All ranks; DataError on every rank where one finds a damaged shard."""
         rows = world.together(
@@ -91,7 +101,8 @@ class Experiment:
     def validate(self, world: World, infer: Infer, rows: Rows) -> dict[str, float]:
         """The metrics over the rows of all ranks. All ranks."""
         num_groups = self.dataset.num_virtual_shards
-        return metrics_of(world, infer, self.metrics, [self.labelled(rows, world)], num_groups=num_groups)
+        blocks, train = [self.labelled(rows, world)], TrainLabels.of(self.dataset)
+        return metrics_of(world, infer, self.metrics, blocks, num_groups=num_groups, train=train)
 
     def infer(self, model: Any) -> Infer:
         """What `model` (the whole, its copy, or `trained`) predicts for its rows: logits (N, K), or values. Each call traces it again."""

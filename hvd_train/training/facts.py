@@ -32,6 +32,7 @@ def describe_run(experiment: Experiment, world: World, placements: list[Placemen
         "batch": batch_line(experiment),
         **({"local steps": local_line(experiment)} if experiment.workers else {}),
         "rate": rate_line(experiment),
+        **({"monitor": monitor_line(experiment)} if config.training.monitor != "val_loss" else {}),
         **({"columns": columns} if columns else {}),
     }
 
@@ -121,6 +122,12 @@ def rate_line(experiment: Experiment) -> str:
     config = experiment.config.optimizer
     scaled = scaled_learning_rate(config, experiment.batch_sizes.global_batch_size)
     return f"{scaled:.3g} after {config.warmup_epochs:g} epochs of warm-up ({config.optimizer})"
+
+
+def monitor_line(experiment: Experiment) -> str:
+    """What chooses the best epoch, where that is not the validation loss."""
+    best = "highest" if experiment.monitor.higher_is_better else "lowest"
+    return f"{experiment.monitor.column}; the epoch in which it is {best} is kept"
 
 
 def columns_line(dataset: Dataset) -> str:

@@ -30,7 +30,7 @@ from hvd_train.training.equal_weights import require_equal_weights
 from hvd_train.training.experiment import Experiment
 from hvd_train.training.input_pipeline import TrainRows, epochs_dataset
 from hvd_train.training.local_steps.workers import VirtualWorkers
-from hvd_train.training.stopping import after_epoch
+from hvd_train.training.stopping import VALIDATION_LOSS, Monitor, after_epoch
 from hvd_train.training.weight_averaging import WeightAverage
 
 # Seconds between two updates of the progress bar.
@@ -59,6 +59,8 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
     """Those of this rank under local steps; a batch of the model is then that of one worker."""
     loss: TrainLoss = field(default_factory=lambda: TrainLoss(None))
     """Converts a training loss to the units of the validation loss."""
+    monitor: Monitor = VALIDATION_LOSS
+    """Chooses the best epoch."""
     flush: Callable[[], None] = lambda: None
     """Waits until what was saved is on disk. All ranks."""
     first_steps_at: float | None = None
@@ -196,6 +198,11 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
                 f"The loss is not a number after epoch {epoch + 1} (train {train_loss}, validation {validation['loss']}). "
                 f"Lower --base-learning-rate, or limit the gradient with --clip-norm 1."
             )
+        if not math.isfinite(chooses := validation[self.monitor.column.removeprefix("val_")]):
+            raise HvdTrainError(
+                f"{self.monitor.column} is {chooses} after epoch {epoch + 1}, so it cannot choose the best epoch. "
+                f"Choose another --monitor, such as val_loss."
+            )
         row = {
             "epoch": epoch + 1,
             "loss": train_loss,
@@ -204,7 +211,7 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
             "samples_per_s": self.samples_per_s,
             "seconds": time.monotonic() - self._started,
         }
-        after = world.broadcast(after_epoch(self.state, row, self.training, loss_offset=self.loss.offset))
+        after = world.broadcast(after_epoch(self.state, row, self.training, monitor=self.monitor))
         after.seconds = self.state.seconds + row["seconds"]
         self.state = after
         if self.training.check_equal_weights:
@@ -218,13 +225,13 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
             set_plateau_factor(self.model.optimizer, after.plateau_factor)
             if self.world.is_root:
                 self.observer.on_message(
-                    f"No better validation loss for {self.training.plateau_patience} epochs: the learning rate is multiplied by {self.training.plateau_factor:g}."
+                    f"No better {self.monitor.title} for {self.training.plateau_patience} epochs: the learning rate is multiplied by {self.training.plateau_factor:g}."
                 )
         if after.stopped_early:
             self.model.stop_training = True
             if self.world.is_root:
                 self.observer.on_message(
-                    f"No better validation loss for {self.training.early_stopping_patience} epochs: training ends; the best epoch was {after.best_epoch}."
+                    f"No better {self.monitor.title} for {self.training.early_stopping_patience} epochs: training ends; the best epoch was {after.best_epoch}."
                 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hvd_train.config import toml
 from hvd_train.distributed import World
 from hvd_train.errors import CheckpointError
 from hvd_train.models import part_from_root
@@ -32,10 +33,21 @@ def _restored(experiment: Experiment, run_dir: RunDir) -> TrainingState:
             f"{last.path} was trained on other data (its checksum is {last.data_checksum[:12]}, this data's is "
             f"{experiment.dataset.checksum[:12]}). Resume with the same --data and split, or start a new run."
         )
+    require_same_monitor(last, experiment.config.training.monitor)
     best = checkpoint.load(run_dir.best) if last.state.best_epoch else None
     require_resumable(last, best, num_steps=experiment.plan.num_steps)
     checkpoint.restore(last, experiment.variables)
     return last.state
+
+
+def require_same_monitor(last: Checkpoint, monitor: str) -> None:
+    """CheckpointError where the best epoch so far was chosen by another metric: its weights alone are kept."""
+    before = toml.loads(last.config, source=str(last.path)).training.monitor
+    if last.state.best_epoch and monitor != before:
+        raise CheckpointError(
+            f"{last.path}: the best epoch of this run was chosen by {before}, and --monitor {monitor} might choose an epoch "
+            f"whose weights are gone. Resume without --monitor, or start a new run."
+        )
 
 
 def require_resumable(last: Checkpoint, best: Checkpoint | None, *, num_steps: int) -> None:

@@ -228,6 +228,7 @@ def train(
         steps_per_update=config.distributed.backward_passes_per_step,
         workers=experiment.workers,
         loss=experiment.loss,
+        monitor=experiment.monitor,
         flush=lambda: world.together(writer.finish, on="root"),
     )
     early = EarlyEnding(loop, Agreement(world), lambda: last_checkpoint_line(run_dir, on_root=world.is_root))

@@ -32,7 +32,7 @@ def set_up(config: RunConfig, world: World, observer: Observer, watch: Watch) ->
     assert spec is not None
     config = resolve_precision(config, dataset, batches, world, observer, spec)
     experiment = compile_experiment(config, dataset, batches, world, spec)
-    own = config.evaluation.metrics
-    metrics = world.together(lambda: metric_set(own, experiment.metrics.spec, TrainLabels.of(dataset)))
+    own, monitor = config.evaluation.metrics, config.training.monitor
+    metrics = world.together(lambda: metric_set(own, experiment.metrics.spec, TrainLabels.of(dataset), monitor=monitor))
     assert metrics is not None
     return replace(experiment, metrics=metrics)

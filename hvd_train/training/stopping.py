@@ -1,4 +1,4 @@
-"""Early stopping, reduce-on-plateau and the best epoch, from the validation loss of each epoch. Pure functions.
+"""Early stopping, reduce-on-plateau and the best epoch, from the monitored metric of each epoch. Pure functions.
 
 The root calls `after_epoch` and broadcasts the result, so all ranks stop after the same epoch.
 """
@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from hvd_train.config import TrainingConfig
 from hvd_train.runs import TrainingState
 
-# The smallest improvement of the validation loss that counts, as a share of the loss.
+# The smallest improvement of the monitored metric that counts, as a share of its value.
 MIN_IMPROVEMENT = 1e-5
 
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Training ends after `patience` epochs without a better validation loss; 0: never."""
+    """Training ends after `patience` epochs without a better monitored metric; 0: never."""
 
     patience: int
 
@@ -27,7 +27,7 @@ class EarlyStopping:
 
 @dataclass(frozen=True)
 class ReduceOnPlateau:
-    """The learning rate is multiplied by `factor` after `patience` epochs without a better validation loss; 0: never."""
+    """The learning rate is multiplied by `factor` after `patience` epochs without a better monitored metric; 0: never."""
 
     patience: int
     factor: float
@@ -38,19 +38,41 @@ class ReduceOnPlateau:
         return replace(state, plateau_factor=state.plateau_factor * self.factor, epochs_since_plateau=0)
 
 
-def is_improvement(loss: float, best_loss: float | None, *, loss_offset: float = 0.0) -> bool:
-    """Whether `loss` is better than `best_loss` by more than rounding.
+@dataclass(frozen=True)
+class Monitor:
+    """The metric that chooses the best epoch."""
 
-    `loss_offset` is what the unit of the labels adds to a loss (gaussian): no share of that counts as an improvement.
-    """
-    return best_loss is None or loss < best_loss - MIN_IMPROVEMENT * abs(best_loss - loss_offset)
+    column: str = "val_loss"
+    """Its name in a row of metrics.csv."""
+    higher_is_better: bool = False
+    offset: float = 0.0
+    """What the unit of the labels adds to a loss (gaussian): no share of that counts as an improvement."""
+
+    @property
+    def title(self) -> str:
+        """In sentences."""
+        return "validation loss" if self.column == "val_loss" else self.column
+
+    def is_improvement(self, value: float, best: float | None) -> bool:
+        """Whether `value` is better than `best` by more than rounding."""
+        if best is None:
+            return True
+        margin = MIN_IMPROVEMENT * abs(best - self.offset)
+        return value > best + margin if self.higher_is_better else value < best - margin
+
+    def best_so_far(self, state: TrainingState) -> float | None:
+        """Its value at the best epoch; None before the first."""
+        return state.history[state.best_epoch - 1][self.column] if state.best_epoch else None
+
+
+VALIDATION_LOSS = Monitor()
 
 
 def after_epoch(
-    state: TrainingState, row: dict[str, float], training: TrainingConfig, *, loss_offset: float = 0.0
+    state: TrainingState, row: dict[str, float], training: TrainingConfig, *, monitor: Monitor = VALIDATION_LOSS
 ) -> TrainingState:
-    """The state after an epoch whose metrics are `row`. See `is_improvement` for `loss_offset`."""
-    better = is_improvement(row["val_loss"], state.best_loss, loss_offset=loss_offset)
+    """The state after an epoch whose metrics are `row`."""
+    better = monitor.is_improvement(row[monitor.column], monitor.best_so_far(state))
     after = replace(
         state,
         epoch=state.epoch + 1,

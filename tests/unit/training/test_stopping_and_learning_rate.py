@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hvd_train.config import OptimizerConfig, TrainingConfig
 from hvd_train.optimizers.learning_rate import RateCurve, fall_steps, num_warmup_steps, scaled_learning_rate
 from hvd_train.runs.training_state import TrainingState
-from hvd_train.training.stopping import after_epoch
+from hvd_train.training.stopping import Monitor, after_epoch
 
 
 def after(losses: list[float], **training: float) -> TrainingState:
@@ -47,6 +47,29 @@ def test_the_best_loss_is_the_least_to_within_what_counts(losses: list[float]) -
     assert state.best_loss is not None
     assert min(losses) <= state.best_loss <= min(losses) * (1 + 1e-4)
     assert state.history == [{"val_loss": loss} for loss in losses]
+
+
+def test_a_monitored_metric_chooses_instead_of_the_loss() -> None:
+    rows = [(1.0, 0.2), (2.0, 0.4), (3.0, 0.4), (4.0, 0.3)]  # the loss grows, and so does the accuracy
+    state = TrainingState()
+    for loss, accuracy in rows:
+        row = {"val_loss": loss, "val_accuracy": accuracy}
+        monitor = Monitor("val_accuracy", higher_is_better=True)
+        training = TrainingConfig(early_stopping_patience=2, plateau_patience=2)
+        state = after_epoch(state, row, training, monitor=monitor)
+    assert (state.best_epoch, state.best_loss, state.epochs_since_best, state.stopped_early) == (2, 2.0, 2, True)
+    assert state.plateau_factor == 0.5
+    assert after([loss for loss, _ in rows]).best_epoch == 1
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_a_rounding_is_no_improvement_of_any_metric(higher: bool) -> None:
+    monitor, sign = Monitor("val_x", higher_is_better=higher), 1 if higher else -1
+    assert monitor.is_improvement(0.0, None)
+    assert monitor.is_improvement(sign * 1e-3, 0.0)
+    assert not monitor.is_improvement(2.0 + sign * 1e-7, 2.0)
+    assert monitor.is_improvement(2.0 + sign * 1e-3, 2.0)
+    assert not monitor.is_improvement(2.0 - sign * 1e-3, 2.0)
 
 
 @pytest.mark.parametrize(("scaling", "expected"), [("linear", 4e-3), ("sqrt", 2e-3), ("none", 1e-3)])

@@ -10,7 +10,7 @@ import pytest
 from hvd_train.config import RunConfig, TrainingConfig
 from hvd_train.errors import ConfigError
 from hvd_train.runs.training_state import TrainingState
-from hvd_train.training.stopping import after_epoch
+from hvd_train.training.stopping import Monitor, after_epoch
 from hvd_train.training.train_targets import loss_in_use, smoothed, standardised
 
 
@@ -87,6 +87,6 @@ def test_what_the_unit_adds_to_a_loss_is_no_part_of_an_improvement() -> None:
     """gaussian: the loss in another unit is larger by the logarithm of it."""
     training = TrainingConfig()
     for offset in (0.0, math.log(1e31), -math.log(1e31)):
-        before = after_epoch(TrainingState(), {"val_loss": 1.0 + offset}, training, loss_offset=offset)
-        after = after_epoch(before, {"val_loss": 1.0 - 2e-5 + offset}, training, loss_offset=offset)
+        before = after_epoch(TrainingState(), {"val_loss": 1.0 + offset}, training, monitor=Monitor(offset=offset))
+        after = after_epoch(before, {"val_loss": 1.0 - 2e-5 + offset}, training, monitor=Monitor(offset=offset))
         assert (after.best_epoch, after.epochs_since_best) == (2, 0)
