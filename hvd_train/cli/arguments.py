@@ -51,6 +51,10 @@ class TrainArguments(RecipeArguments):
         hvd-train train --resume runs/default-20260101-120000
 
         hvd-train train --run-dir runs/songs --resume auto
+
+        horovodrun -np 2 hvd-train train --data songs.csv --dry-run
+
+        hvd-train train --recipe songs --num-epochs 20 --print-config > songs.toml
     """
 
     run_dir: Path | None = None
@@ -59,6 +63,12 @@ class TrainArguments(RecipeArguments):
     """Resume this run from its last checkpoint, at any number of ranks. Without a value it is the newest run in runs/. With auto the run in --run-dir begins, or goes on where it was. One that is complete stays as it is."""
     stop_after: str | None = None
     """Save and end so long after the start, as H:MM or H:MM:SS, with exit code 85. Go on later with --resume."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Check everything and take no step: print the rows, features, batch sizes, shards and memory of the run, and what it would write. Nothing stays on disk."""
+    print_config: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the settings that the flags, --recipe, --config and --resume make, as TOML that --config reads. No rank is started and no data is read."""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print errors and the result alone. log.txt of the run has everything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +92,8 @@ class EnsembleArguments(RecipeArguments):
     """Number of models to train. Their seeds are --seed, --seed + 1, ..."""
     runs: tuple[Path, ...] = ()
     """Finished runs on the same data to join, instead of training."""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print errors and the result alone. log.txt of each member has everything."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ COMMON: dict[type, tuple[str, ...]] = {
     TrainingConfig: ("global_batch_size", "num_epochs", "seed", "early_stopping_patience"),
 }
 # Flags of `train` itself that `--help-all` alone shows.
-RARE = ("stop_after",)
+RARE = ("stop_after", "dry_run", "print_config", "quiet")
 # Of no type: mypy cannot follow types that are made at run time.
 _ANNOTATED: Any = Annotated
 _SUPPRESS: Any = tyro.conf.Suppress

@@ -27,9 +27,15 @@ PLAIN_EVERY_S = 10.0
 
 
 class ConsoleObserver(Observer):
-    """Shows a run on `console` and keeps the same lines, with the time, in the run's log."""
+    """Shows a run on `console` and keeps the same lines, with the time, in the run's log.
 
-    def __init__(self, run_dir: RunDir, console: Console | None = None) -> None:
+    With `quiet` it shows the result alone, or without `shows_result` nothing. The log has everything.
+    """
+
+    def __init__(
+        self, run_dir: RunDir, console: Console | None = None, *, quiet: bool = False, shows_result: bool = True
+    ) -> None:
+        self._shows, self._shows_result = not quiet, shows_result
         self.console = console or plain_or_live()
         self.run_dir = run_dir
         self._bar: Progress | None = None
@@ -49,7 +55,7 @@ class ConsoleObserver(Observer):
 
     def on_epoch_begin(self, epoch: int, num_epochs: int, num_steps: int) -> None:
         self._epoch, self._epochs, self._told = epoch, num_epochs, time.monotonic()
-        if self.console.is_terminal:
+        if self.console.is_terminal and self._shows:
             self._bar = Progress(
                 TextColumn("epoch {task.fields[epoch]}"),
                 BarColumn(),
@@ -90,16 +96,17 @@ class ConsoleObserver(Observer):
             report.optimum["test"],
             title=f"Test split, epoch {report.best_epoch} of {report.epochs}",
         )
-        self._table(table)
+        self._table(table, is_result=True)
         for table in details_tables(report.details["test"]):
             self._table(table)
         if report.published:
             self._table(published_table(report.published, report.metrics["test"]["rmse"]))
-        self._line(f"The model is {report.verdict}.")
+        self._line(f"The model is {report.verdict}.", is_result=True)
         self._line(
             f"{report.samples_per_s:,.0f} samples/s over all ranks; trained {report.train_seconds:.1f} s, in total {report.wall_seconds:.1f} s"
         )
-        self._line(f"Written to {self.run_dir.path}: report.html, report.json, model.keras, metrics.csv, checkpoints/")
+        written = "report.html, report.json, model.keras, metrics.csv, checkpoints/"
+        self._line(f"Written to {self.run_dir.path}: {written}", is_result=True)
 
     def close(self) -> None:
         """Take the bar away, also when the run ends in its middle."""
@@ -107,13 +114,15 @@ class ConsoleObserver(Observer):
             self._bar.stop()
             self._bar = None
 
-    def _line(self, text: str, *, style: str | None = None, log: bool = True) -> None:
-        self.console.print(text, style=style, markup=False)
+    def _line(self, text: str, *, style: str | None = None, log: bool = True, is_result: bool = False) -> None:
+        if self._shows or (is_result and self._shows_result):
+            self.console.print(text, style=style, markup=False)
         if log:
             self._log(text)
 
-    def _table(self, table: Table) -> None:
-        self.console.print(table)
+    def _table(self, table: Table, *, is_result: bool = False) -> None:
+        if self._shows or (is_result and self._shows_result):
+            self.console.print(table)
         plain = SafeConsole(width=PLAIN_WIDTH, no_color=True)
         with plain.capture() as captured:
             plain.print(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -29,6 +30,8 @@ def parse(kind: type[T], argv: Sequence[str], placement: Placement, *, prog: str
 
     `--help` shows the common flags of a `kind` that holds a RunConfig, `--help-all` shows all.
     """
+    if os.environ.get("NO_COLOR"):  # https://no-color.org, which rich follows and tyro does not
+        tyro._experimental_options["ansi_codes"] = False
     options: dict[str, Any] = {"args": list(argv), "prog": prog, "console_outputs": placement.is_root}
     if default is not None:
         options["default"] = default

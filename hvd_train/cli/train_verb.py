@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from hvd_train.cli.arguments import TrainArguments
 from hvd_train.cli.terminal import parse, tell
-from hvd_train.cli.which_run import BASE, choose_run, preliminary, require_named_run, with_newest_run
+from hvd_train.cli.which_run import BASE, choose_run, found_run, preliminary, require_named_run, with_newest_run
 from hvd_train.config import RunConfig
 from hvd_train.distributed import Placement, end_rank
 from hvd_train.errors import ConfigError
@@ -26,6 +26,8 @@ def train(argv: Sequence[str], placement: Placement) -> int:
     argv = with_newest_run(argv)
     given = parse(TrainArguments, preliminary(argv, (*BASE, "--run-dir", "--stop-after")), placement, prog=PROG)
     require_named_run(given)
+    if asks_for(argv, "--print-config"):
+        return print_config(given, argv, placement)
     arguments = over(given.base(), argv, placement) if not given.resume else before_resume(argv, given, placement)
     first = arguments.run
     if given.stop_after is not None:
@@ -43,14 +45,19 @@ def train(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.runs import how_stopped, last_checkpoint_line
     from hvd_train.training import train_guarded
 
+    rehearses = asks_for(argv, "--dry-run")
     with gathering(placement, "learn which run it is", limit_s=first.training.watchdog_s):
-        choice = choose_run(given, world)
+        choice = choose_run(given, world, reserve=not rehearses)
     run_dir = choice.run_dir
     if choice.stage == "complete":
         world.close()
         return tell(placement, f"{run_dir.path} is complete, so nothing is trained. Its results: {run_dir.report}")
     config = over(choice.config or given.base(), argv, placement).run if given.resume else arguments.run
-    callbacks = [ConsoleObserver(run_dir)] if world.is_root else []
+    if rehearses:
+        from hvd_train.cli.train.dry_run import run_dry
+
+        return run_dry(config, world, run_dir, placement, resume=choice.stage == "begun")
+    callbacks = [ConsoleObserver(run_dir, quiet=asks_for(argv, "--quiet"))] if world.is_root else []
     grace_s = GRACE_S if placement.launcher else ALONE_GRACE_S
     try:
         train_guarded(config, world, run_dir, resume=choice.stage == "begun", callbacks=callbacks, grace_s=grace_s)
@@ -62,6 +69,26 @@ def train(argv: Sequence[str], placement: Placement) -> int:
         )
     world.close()
     return 0
+
+
+def asks_for(argv: Sequence[str], flag: str) -> bool:
+    """Whether a flag without a value is among these, which may be written with underscores.
+
+    Read like this since the other flags of a resumed run may be valid only over its own settings.
+    """
+    return any(argument.replace("_", "-") == flag for argument in argv)
+
+
+def print_config(given: TrainArguments, argv: Sequence[str], placement: Placement) -> int:
+    """Print the settings of the run, and nothing else. The root alone looks for a run that is resumed."""
+    from hvd_train.cli.train.print_config import described
+
+    base = given.base()
+    if given.resume is not None:
+        if not placement.is_root:
+            return 0
+        base = found_run(given, reserve=False).config or base
+    return tell(placement, described(over(base, argv, placement).run))
 
 
 def before_resume(argv: Sequence[str], given: TrainArguments, placement: Placement) -> TrainArguments:

@@ -45,7 +45,10 @@ def ensemble(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.watchdog import Limits
 
     limits = Limits(watchdog_s=training.watchdog_s, stall_s=training.stall_s)
-    observe: Callable[[RunDir], Observer] = ConsoleObserver if world.is_root else lambda _: Observer()
+
+    def observe(member: RunDir) -> Observer:
+        return ConsoleObserver(member, quiet=arguments.quiet, shows_result=False) if world.is_root else Observer()
+
     try:
         grace_s = GRACE_S if placement.launcher else ALONE_GRACE_S
         with guarded(world, limits, hint=lambda: HOW_TO_GO_ON, grace_s=grace_s, saves=True) as watch:

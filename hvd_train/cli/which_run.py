@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NEWEST = Path("newest")
 # Begin the run in --run-dir, or go on with it.
 AUTO = Path("auto")
+# Where a run without --run-dir is written.
+RUNS = Path("runs")
 # Flags that decide what the defaults of the others are.
 BASE = ("--recipe", "--config", "--resume")
 
@@ -65,14 +67,15 @@ def require_named_run(given: TrainArguments) -> None:
         )
 
 
-def choose_run(given: TrainArguments, world: World) -> Choice:
+def choose_run(given: TrainArguments, world: World, *, reserve: bool = True) -> Choice:
     """The run that the flags name. All ranks; the root alone looks for it. UserError alike on all ranks."""
-    found = world.together(lambda: _found(given), on="root")
+    found = world.together(lambda: found_run(given, reserve=reserve), on="root")
     assert found is not None
     return found
 
 
-def _found(given: TrainArguments) -> Choice:
+def found_run(given: TrainArguments, *, reserve: bool = True) -> Choice:
+    """The same on the root alone. Without `reserve` no directory is made for a new run."""
     job = detect_job(os.environ)
     named = named_after_job(given.run_dir, job) if given.run_dir else None
     if given.resume == AUTO:
@@ -81,6 +84,9 @@ def _found(given: TrainArguments) -> Choice:
     elif given.resume is not None:
         path = latest_run() if given.resume == NEWEST else named_after_job(given.resume, job)
         run_dir, stage = RunDir(path), "begun"
+    elif named or not reserve:
+        run_dir, stage = RunDir(named or RUNS / f"{given.recipe}-TIME"), "new"
     else:
-        run_dir, stage = RunDir(named) if named else new_run_dir(given.recipe, job=job), "new"
-    return Choice(run_dir, stage, toml.load(run_dir.config, base=given.base()) if stage == "begun" else None)
+        run_dir, stage = new_run_dir(given.recipe, job=job), "new"
+    has_config = stage == "begun" or (stage == "complete" and not reserve and run_dir.config.is_file())
+    return Choice(run_dir, stage, toml.load(run_dir.config, base=given.base()) if has_config else None)

@@ -74,6 +74,11 @@ def dumps(config: RunConfig) -> str:
     return tomli_w.dumps(_as_toml(config))
 
 
+def section(name: str, values: Any) -> str:
+    """One section of a RunConfig as `dumps` writes it, with its heading also where all its keys are left out."""
+    return tomli_w.dumps({name: _as_toml(values)})
+
+
 def _changed(default: T, document: dict[str, Any], source: str, sections: tuple[str, ...]) -> T:
     """`default` with the values of `document`, which stands in these `sections` of the source."""
     hints = typing.get_type_hints(type(default))

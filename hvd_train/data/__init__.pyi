@@ -4,6 +4,7 @@ from .augment import Mixup as Mixup
 from .augment import augments as augments
 from .balance import loss_weights as loss_weights
 from .balance import make_plan as make_plan
+from .cache import converted_before as converted_before
 from .cache import prepare as prepare
 from .cache import user_cache_dir as user_cache_dir
 from .conversion.converter import Tell as Tell
@@ -73,6 +74,7 @@ __all__ = [
     "augments",
     "convert",
     "convert_in_parts",
+    "converted_before",
     "default_num_virtual_shards",
     "describe",
     "fetch",

@@ -61,12 +61,7 @@ def prepare(
         if (idle := _idle_flags(table, split)) and report is not None:
             report(f"{table.path} was converted before, so these flags have no effect: {', '.join(idle)}")
         return table.path
-    if table.path is None:
-        stem, content = f"synthetic-songs-{table.num_songs}", f"synthetic songs {SYNTHETIC_VERSION} {table.num_songs}"
-    else:
-        first_bytes(table.path)  # refuses no such file, an empty one
-        stem, content = table.path.name.partition(".")[0][:40] or "table", _content_key(table.path, table.format)
-    target = cache_dir(table) / f"{stem}-{_key(table, split, content)}"
+    target, content = _target(table, split)
 
     def make() -> None:
         if table.path is None:
@@ -86,6 +81,27 @@ def prepare(
     if not is_made:  # or it would have been told
         _tell_warnings(target, report)
     return target
+
+
+def converted_before(table: TableConfig, split: SplitConfig) -> Path | None:
+    """The directory that `prepare` returns without converting anything; None where it converts. Writes nothing.
+
+    Raises DataError for a table that cannot be read.
+    """
+    if table.path is not None and table.path.is_dir():
+        return table.path
+    target, _ = _target(table, split)
+    return target if _is_whole(target) else None
+
+
+def _target(table: TableConfig, split: SplitConfig) -> tuple[Path, str]:
+    """Where a table, or the synthetic songs, are converted to, and what names their content."""
+    if table.path is None:
+        stem, content = f"synthetic-songs-{table.num_songs}", f"synthetic songs {SYNTHETIC_VERSION} {table.num_songs}"
+    else:
+        first_bytes(table.path)  # refuses no such file, an empty one
+        stem, content = table.path.name.partition(".")[0][:40] or "table", _content_key(table.path, table.format)
+    return cache_dir(table) / f"{stem}-{_key(table, split, content)}", content
 
 
 def _name_with_shards(target: Path, table: TableConfig, split: SplitConfig, content: str) -> Path:

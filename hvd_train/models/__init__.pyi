@@ -1,3 +1,4 @@
+from .forward import FORWARD_BATCH as FORWARD_BATCH
 from .forward import forward_pass as forward_pass
 from .heads import Head as Head
 from .heads import HeadSpec as HeadSpec
@@ -26,6 +27,7 @@ __all__ = [
     "BODIES",
     "DEFAULT",
     "DEFAULT_OF_VALUES",
+    "FORWARD_BATCH",
     "OBJECTIVES",
     "Fit",
     "Head",

@@ -11,6 +11,7 @@ from .input_pipeline import epochs_dataset as epochs_dataset
 from .input_pipeline import steady_options as steady_options
 from .open_data import open_dataset as open_dataset
 from .precision.choice import resolve_precision as resolve_precision
+from .rehearsal.dry_run import dry_run as dry_run
 from .run import train_and_evaluate as train_and_evaluate
 from .run import train_guarded as train_guarded
 from .setup import set_up as set_up
@@ -21,6 +22,7 @@ __all__ = [
     "TrainRows",
     "batch_sizes",
     "compile_experiment",
+    "dry_run",
     "epochs_dataset",
     "join_runs",
     "open_dataset",

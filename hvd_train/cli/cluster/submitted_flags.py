@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hvd_train.cli.arguments import EnsembleArguments, EvaluateArguments, TrainArguments, TuneArguments
 from hvd_train.cli.terminal import parse
-from hvd_train.cli.train_verb import over
+from hvd_train.cli.train_verb import asks_for, over
 from hvd_train.cli.verbs import over_recipe
 from hvd_train.cli.which_run import AUTO, BASE, NEWEST, preliminary, with_newest_run
 from hvd_train.cluster import JOB, ParsedRun, Verb
@@ -32,6 +32,9 @@ def parsed_run(verb: Verb, flags: Sequence[str], task: Sequence[str], placement:
 def _train(flags: list[str], task: tuple[str, ...], placement: Placement) -> ParsedRun:
     argv = with_newest_run([*flags, *task])
     prog = "hvd-train train"
+    for flag in ("--dry-run", "--print-config"):
+        if asks_for(argv, flag):
+            raise UserError(f"{flag} trains nothing, so it has no place in a job or under supervise: {prog} {flag} ...")
     given = parse(TrainArguments, preliminary(argv, (*BASE, "--run-dir")), placement, prog=prog)
     if given.resume == NEWEST:
         raise UserError("A job needs to know which run it resumes: name it, --resume RUN_DIR.")

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -53,11 +58,11 @@ REPORT = SimpleNamespace(
 )
 
 
-def shown(tmp_path: Path, *, terminal: bool = False) -> tuple[str, str]:
+def shown(tmp_path: Path, *, terminal: bool = False, **how: bool) -> tuple[str, str]:
     """What a whole run prints, and its log."""
     out = io.StringIO()
     run_dir = RunDir(tmp_path / "run")
-    observer = ConsoleObserver(run_dir, SafeConsole(file=out, force_terminal=terminal, width=120))
+    observer = ConsoleObserver(run_dir, SafeConsole(file=out, force_terminal=terminal, width=120), **how)
     observer.on_message("before the directory is there")
     run_dir.create()
     run_dir.config.touch()  # from here on the run has begun
@@ -95,6 +100,57 @@ def test_a_bar_with_steps_and_rate_on_a_terminal(tmp_path: Path) -> None:
     assert "64/124" in out
     assert "40,000 samples/s" in out
     assert "\x1b" not in log
+
+
+def test_quiet_shows_the_result_alone_and_logs_everything(tmp_path: Path) -> None:
+    _, everything = shown(tmp_path / "loud")
+    out, log = shown(tmp_path, terminal=True, quiet=True)
+    for text in ("The model is no better than", "Written to", "NO BETTER"):
+        assert text in out
+    for text in (
+        "before the directory",
+        "ranks  ",
+        "64/124",
+        "epoch  2/4",
+        "calibration error",
+        "this run",
+        "samples/s",
+    ):
+        assert text not in out
+    assert [line[21:] for line in log.splitlines()] == [
+        line[21:].replace("/loud", "") for line in everything.splitlines()
+    ]
+    assert shown(tmp_path / "member", quiet=True, shows_result=False)[0] == ""
+
+
+# Foreground and background colours: 30 to 49, 90 to 107, whichever else is set with them.
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3\d|4\d|9\d|10\d)(?:;\d+)*m")
+
+
+def test_no_color_is_respected_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert COLOUR.search(shown(tmp_path / "a", terminal=True)[0])
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not COLOUR.search(shown(tmp_path / "b", terminal=True)[0])
+
+
+@pytest.mark.parametrize("argv", [["train", "--help"], ["train", "--nonsense"], ["runs"]])
+def test_no_color_is_respected_by_help_errors_and_tables(argv: list[str], tmp_path: Path) -> None:
+    """On a real terminal, which `script` of util-linux makes."""
+    command = shlex.join([sys.executable, "-m", "hvd_train.cli.entry", *argv])
+    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1"}
+    done = subprocess.run(
+        ["script", "-qec", command, "/dev/null"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout
+    assert not COLOUR.search(done.stdout), done.stdout
 
 
 def test_long_epochs_show_a_plain_line_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""What `hvd-train train` does instead of training: `--print-config` and `--dry-run`."""
