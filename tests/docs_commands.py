@@ -8,36 +8,13 @@ from collections.abc import Iterator, Sequence
 
 import docs_pages
 
-from hvd_train.cli import arguments, data_verbs, supervise_verb, verbs, which_run
-from hvd_train.cli.cluster import jobs_verb, launch_verb, submit_verb
-from hvd_train.cli.runs import report_verb, runs_verb, watch_verb
+from hvd_train.cli import verbs, which_run
+from hvd_train.cli.cluster import submit_verb
+from hvd_train.cli.shell.completion import KINDS as KINDS
 from hvd_train.cli.terminal import parse
 from hvd_train.config import recipes
 from hvd_train.distributed.launchers import detect_placement
 
-KINDS = {
-    "train": arguments.TrainArguments,
-    "launch": launch_verb.LaunchArguments,
-    "supervise": supervise_verb.SuperviseArguments,
-    "ensemble": arguments.EnsembleArguments,
-    "evaluate": arguments.EvaluateArguments,
-    "predict": arguments.PredictArguments,
-    "bench": arguments.BenchArguments,
-    "tune": arguments.TuneArguments,
-    "runs": runs_verb.RunsArguments,
-    "watch": watch_verb.WatchArguments,
-    "report": report_verb.ReportArguments,
-    "submit": submit_verb.SubmitArguments,
-    **{f"jobs {name}": kind for name, kind in jobs_verb.KINDS.items()},
-    "doctor": arguments.DoctorArguments,
-    "data fetch": data_verbs.FetchArguments,
-    "data convert": data_verbs.ConvertArguments,
-    "data check": data_verbs.CheckArguments,
-    "data describe": data_verbs.DescribeArguments,
-    "hostfile check": arguments.HostfileCheckArguments,
-    "hostfile convert": arguments.HostfileConvertArguments,
-    "hostfile job": arguments.HostfileJobArguments,
-}
 # Programs of the system that the pages use; what they are called with is not looked at.
 OF_THE_SYSTEM = {
     *(

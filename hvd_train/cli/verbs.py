@@ -169,6 +169,12 @@ def hostfile(argv: Sequence[str], placement: Placement) -> int:
     return hostfile_verbs.hostfile(argv, placement)
 
 
+def completion(argv: Sequence[str], placement: Placement) -> int:
+    from hvd_train.cli.shell.completion import completion
+
+    return completion(argv, placement, {verb: summary for verb, (summary, _) in VERBS.items()})
+
+
 def supervise(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli.supervise_verb import supervise
 
@@ -207,6 +213,7 @@ VERBS: dict[str, tuple[str, Callable[[Sequence[str], Placement], int]]] = {
     "tune": ("search the best distributed settings for a recipe here", tune),
     "doctor": ("report what is wrong with this machine or cluster", doctor),
     "hostfile": ("check a hostfile, write it for another launcher, or print that of a batch job", hostfile),
+    "completion": ("print a script that completes verbs and flags in bash, zsh or fish", completion),
 }
 
 

@@ -14,6 +14,7 @@ from .networks import LinearConfig as LinearConfig
 from .networks import MlpConfig as MlpConfig
 from .networks import ResidualCnnConfig as ResidualCnnConfig
 from .networks import SeedCnnConfig as SeedCnnConfig
+from .objective import LOSSES as LOSSES
 from .objective import ObjectiveConfig as ObjectiveConfig
 from .optimizer import OptimizerConfig as OptimizerConfig
 from .options import parse_options as parse_options
@@ -39,6 +40,7 @@ from .training import TrainingConfig as TrainingConfig
 
 __all__ = [
     "FORMATS_SHOWN",
+    "LOSSES",
     "NAMED_DELIMITERS",
     "NETWORKS",
     "SPLITS",

@@ -11,6 +11,7 @@ from .evaluate import evaluate_rows as evaluate_rows
 from .evaluate import fitted_temperature as fitted_temperature
 from .evaluate import metrics_of as metrics_of
 from .metric import Metric as Metric
+from .metrics import MONITORS as MONITORS
 from .metrics import MetricSet as MetricSet
 from .metrics import metric_named as metric_named
 from .metrics import verdict as verdict
@@ -22,6 +23,7 @@ from .predictions import Predictions as Predictions
 from .tables import TextTable as TextTable
 
 __all__ = [
+    "MONITORS",
     "Evaluation",
     "Infer",
     "LabelledRows",

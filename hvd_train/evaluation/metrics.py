@@ -116,6 +116,8 @@ BY_LABEL = tuple(
     for metric in BUILT_IN
     if metric.name in OVER_LABELS
 )
+# The columns of metrics.csv that a run can monitor; which of them it has depends on its labels and its loss.
+MONITORS = tuple(dict.fromkeys(metric.column for metric in (*BUILT_IN, *BY_LABEL)))
 _TABLE = {metric.name: metric for metric in (*BY_LABEL, *BUILT_IN)}
 
 

@@ -1,0 +1,1 @@
+"""What `hvd-train` gives a shell: completion of its verbs and flags."""

@@ -1,0 +1,121 @@
+"""The scripts of `hvd-train completion`, in the shells that are installed here: what TAB offers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hvd_train.cli import verbs
+from hvd_train.cli.shell.completion import KINDS
+
+BASH = """
+source {script}
+COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _tyro_hvd_train
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+# fish asks for the line as it is; zsh needs a terminal, so its script is checked and what it would ask Python is asked.
+FISH = "source {script}; complete -C 'hvd-train {line}'"
+CASES = {
+    "": {"train", "data", "jobs", "completion", "--help", "--version"},
+    "tr": {"train"},
+    "train --earl": {"--early-stopping-patience"},
+    "train --help-": {"--help-all"},
+    "train --balance ": {"none", "repeat", "inverse", "sqrt-inverse", "effective-number"},
+    "train --recipe so": {"songs", "songs-cnn"},
+    "train --seed 3 --monitor val_bal": {"val_balanced_mae", "val_balanced_loss", "val_balanced_accuracy"},
+    "ensemble --model ml": {"mlp"},
+    "evaluate --split t": {"train", "test"},
+    "data ": {"fetch", "convert", "check", "describe", "-h", "--help"},
+    "data convert --thou": {"--thousands"},
+    "supervise --hosts lab1:2 -- train --mon": {"--monitor"},
+    "launch --np 2 -- pre": {"predict"},
+    "completion --h": {"--help"},
+}
+
+
+def written(folder: Path, shell: str) -> Path:
+    script = folder / f"completion.{shell}"
+    command = [sys.executable, "-m", "hvd_train.cli.entry", "completion", shell]
+    script.write_text(subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout)
+    return script
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("completion")
+    return {shell: written(folder, shell) for shell in ("bash", "zsh", "fish")}
+
+
+def output(*command: str, cwd: Path, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("line", CASES)
+def test_bash_completes_verbs_flags_and_values(line: str, scripts: dict[str, Path], tmp_path: Path) -> None:
+    words = " ".join(f"'{word}'" for word in f"hvd-train {line}".split(" "))
+    program = BASH.format(script=scripts["bash"], words=words)
+    offered = set(output("bash", "--norc", "-c", program, cwd=tmp_path).split())
+    assert CASES[line] <= offered
+    if line:
+        assert offered == CASES[line]
+
+
+def test_bash_completes_files_where_a_flag_takes_one(scripts: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "songs.csv").touch()
+    program = BASH.format(script=scripts["bash"], words="hvd-train train --data so")
+    assert output("bash", "--norc", "-c", program, cwd=tmp_path).split() == ["songs.csv"]
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.parametrize("line", CASES)
+def test_fish_completes_the_same(line: str, scripts: dict[str, Path], tmp_path: Path) -> None:
+    program = FISH.format(script=scripts["fish"], line=line)
+    env = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    lines = output("fish", "--no-config", "-c", program, cwd=tmp_path, env=env).splitlines()
+    assert CASES[line] <= {text.partition("\t")[0] for text in lines}
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_the_same(scripts: dict[str, Path], tmp_path: Path) -> None:
+    program = f"""
+_describe() {{ print -rl -- "${{(@P)2}}" }}
+words=(hvd-train train --bal); CURRENT=3
+source {scripts["zsh"]}
+"""
+    assert output("zsh", "-f", "-c", program, cwd=tmp_path).startswith("--balance:")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_script_fits_into_one_argument_and_is_ascii(shell: str, scripts: dict[str, Path]) -> None:
+    """fish passes it to Python as one argument, of which Linux takes 128 KB."""
+    assert 10_000 < len(scripts[shell].read_text(encoding="ascii")) < 100_000
+
+
+def test_every_verb_is_completed() -> None:
+    assert {name.split()[0] for name in KINDS} == set(verbs.VERBS)
+
+
+def test_a_script_is_made_without_tensorflow() -> None:
+    program = (
+        "import sys\nfrom hvd_train.cli.verbs import main\ncode = main(['completion', 'bash'])\n"
+        "sys.exit(code or 'tensorflow' in sys.modules or 'keras' in sys.modules)"
+    )
+    started = time.monotonic()
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60).returncode == 0
+    assert time.monotonic() - started < 50  # no measurement: a second where nothing else runs
+
+
+def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert verbs.main(["completion", "powershell"]) == 2
+    printed = capsys.readouterr()
+    assert "bash" in printed.out + printed.err
+    assert "powershell" in printed.out + printed.err
