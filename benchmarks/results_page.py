@@ -154,7 +154,7 @@ An ablation of the methods for imbalance, with one network (`songs`) and {docume
 
 Balancing improves rare years, and the other columns show the price. The kept epoch is that of the lowest validation loss,
 which counts every song alike. Where the last column is 1, the validation loss was never lower than after the first epoch.
-Such a row shows a network that has hardly learnt.
+Such a row shows a network that has hardly learnt. `--monitor val_balanced_mae` keeps the epoch that is best for rare years.
 
 {table(heads, rows)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hvd_train.config import RunConfig
+from hvd_train.config import RunConfig, SplitConfig
 from hvd_train.data import Dataset, prepare
 from hvd_train.distributed import World
 from hvd_train.errors import DataError
@@ -15,16 +15,21 @@ from hvd_train.training.batch_sizes import shards_for_batch
 from hvd_train.training.early_end import NOTHING_TO_SAVE, before_training
 
 
+def split_in_use(config: RunConfig, world: World) -> SplitConfig:
+    """The split of a run, with the virtual shards that a batch size of the user asks for. Pure."""
+    wanted = shards_for_batch(config.training, world.size)
+    if config.split.num_virtual_shards is None and wanted is not None:
+        return replace(config.split, num_virtual_shards=wanted)
+    return config.split
+
+
 def open_dataset(config: RunConfig, world: World, observer: Observer, watch: Watch) -> Dataset:
     """The dataset of a run, which one rank of each host converts if need be. All ranks.
 
     Raises:
         DataError: alike on every rank, where the data cannot be used, or are not the same on all hosts.
     """
-    split = config.split
-    wanted = shards_for_batch(config.training, world.size)
-    if split.num_virtual_shards is None and wanted is not None:
-        split = replace(split, num_virtual_shards=wanted)
+    split = split_in_use(config, world)
     report = observer.on_message if world.is_root else None
 
     def convert() -> Path:

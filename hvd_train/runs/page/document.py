@@ -66,11 +66,17 @@ def _headline(report: Report) -> list[tuple[str, str]]:
     ]
     return [
         *figures,
-        ("best epoch", f"{report.best_epoch} of {report.epochs}"),
+        ("best epoch", f"{report.best_epoch} of {report.epochs}{_monitored(report)}"),
         ("ranks", f"{report.size} on {len(report.hosts)} host{'s' if len(report.hosts) > 1 else ''}"),
         ("trained in", tables.seconds(report.train_seconds)),
         ("throughput", f"{report.samples_per_s:,.0f} samples/s"),
     ]
+
+
+def _monitored(report: Report) -> str:
+    """What chose the best epoch, where that was not the validation loss."""
+    monitor = report.config.get("training", {}).get("monitor", "val_loss")
+    return "" if monitor == "val_loss" else f" by {monitor}"
 
 
 def _sections(report: Report) -> list[Section]:

@@ -23,6 +23,7 @@ from hvd_train.processes import memory_limit
 from hvd_train.runs import RunDir, TrainingState, holder
 from hvd_train.training.experiment import Experiment
 from hvd_train.training.facts import describe_run
+from hvd_train.training.open_data import split_in_use
 from hvd_train.training.rehearsal.memory import MemoryNeed, checkpoint_bytes, memory_need
 from hvd_train.training.resume import starting_state
 from hvd_train.training.run import advice_on_saving
@@ -82,7 +83,7 @@ def readable_data(config: RunConfig, world: World, observer: Observer) -> Iterat
     with contextlib.ExitStack() as stack:
 
         def cache_dir() -> Path | None:
-            if converted_before(config.table, config.split) is not None:
+            if converted_before(config.table, split_in_use(config, world)) is not None:
                 return None
             return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hvd_train-dry-run-")))
 
@@ -90,12 +91,17 @@ def readable_data(config: RunConfig, world: World, observer: Observer) -> Iterat
         converts = any(world.allgather(own is not None))
         if converts and world.is_root:
             observer.on_message("the table was not converted before: it is converted into a temporary directory")
+
+        def all_have_read() -> None:
+            if converts:
+                world.allgather(0)  # what they read is removed now
+
         try:
             yield (config if own is None else config.replace(table={"cache_dir": own})), converts
-        finally:
-            if converts:
-                with contextlib.suppress(Exception):  # of a rank that failed, which the others are told
-                    world.allgather(0)  # all have read what is removed now
+        except UserError:  # alike on every rank
+            all_have_read()
+            raise
+        all_have_read()
 
 
 def usable_memory() -> int:

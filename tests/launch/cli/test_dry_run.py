@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from processes import horovodrun, run
 
-FLAGS = ["--recipe", "debug", "--data", "t.csv", "--label", "kind", "--num-epochs", "2", "--local-batch-size", "32"]
+FLAGS = ["--recipe", "debug", "--data", "t.csv", "--label", "kind", "--num-epochs", "2", "--local-batch-size", "16"]
 TRAIN = ["hvd-train", "train", *FLAGS, "--run-dir", "runs/t"]
 
 
@@ -64,9 +64,9 @@ def test_what_it_tells_comes_true(dry: str, quiet: str, folder: Path) -> None:
     report = json.loads((folder / "runs/t/report.json").read_text())
     lines = {name: text for name, _, text in (re.split(r"(  +)", line, maxsplit=1) for line in dry.splitlines() if "  " in line)}  # fmt: skip
     for name in ("ranks", "data", "label", "model", "loss", "batch", "rate"):
-        assert lines[name] == report["facts"][name], name
+        assert lines[name] == report["found"][name], name
     assert lines["features"] == "12 columns: f0, f1, f2, ..."
-    assert lines["shards"].startswith("64 virtual shards, 32 on each rank, with ")
+    assert lines["shards"].startswith("32 virtual shards, 16 on each rank, with ")
     assert lines["would train"].startswith("to epoch 2 of ")
     for name in ("config.toml", "log.txt", "metrics.csv", "report.json", "report.html", "model.keras", "data.json"):
         assert name in lines["would write"]
@@ -94,6 +94,16 @@ def test_quiet_prints_the_result_alone_and_the_log_has_everything(quiet: str, fo
     assert "\x1b[3" not in quiet
 
 
+def test_the_table_that_a_run_converted_is_read_as_it_is(quiet: str, folder: Path) -> None:
+    before = files(folder)
+    other = ["hvd-train", "train", *FLAGS, "--run-dir", "runs/other", "--dry-run"]
+    done = run(horovodrun(2, *other), cwd=folder, env=environment(folder), timeout_s=100)
+    assert "converted" not in done.output
+    assert "runs/other/: " in done.stdout
+    assert files(folder) == before
+
+
+@pytest.mark.slow
 def test_a_dry_run_refuses_what_a_run_refuses(quiet: str, folder: Path) -> None:
     done = run(horovodrun(2, *TRAIN, "--dry-run"), cwd=folder, env=environment(folder), timeout_s=100, ok=False)
     assert done.code == 2

@@ -94,3 +94,16 @@ def test_the_root_alone_prints_and_neither_tensorflow_nor_mpi_is_loaded(tmp_path
             timeout=60,
         )
         assert (done.returncode, done.stderr, bool(done.stdout)) == (0, "", rank == 0)
+
+
+@pytest.mark.parametrize("flag", ["--print-config", "--dry_run"])
+def test_neither_a_job_nor_a_supervisor_takes_what_trains_nothing(
+    flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert verbs.main(["supervise", "--", "train", flag]) == 2
+    assert (
+        f"{flag.replace('_', '-')} trains nothing, so it has no place in a job or under supervise"
+        in capsys.readouterr().err
+    )
+    assert not any(tmp_path.iterdir())
