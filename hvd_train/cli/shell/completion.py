@@ -51,7 +51,7 @@ class CompletionArguments:
     """
 
     shell: Annotated[Shell, tyro.conf.Positional]
-    """The shell. zsh reads ~/.zfunc where ~/.zshrc has: fpath+=~/.zfunc; autoload -Uz compinit; compinit."""
+    """The shell. zsh reads ~/.zfunc where ~/.zshrc has fpath+=~/.zfunc before compinit."""
 
 
 KINDS: dict[str, Any] = {
