@@ -94,6 +94,7 @@ def test_quiet_prints_the_result_alone_and_the_log_has_everything(quiet: str, fo
     assert "\x1b[3" not in quiet
 
 
+@pytest.mark.slow
 def test_the_table_that_a_run_converted_is_read_as_it_is(quiet: str, folder: Path) -> None:
     before = files(folder)
     other = ["hvd-train", "train", *FLAGS, "--run-dir", "runs/other", "--dry-run"]
