@@ -1,6 +1,6 @@
 """About how much memory a rank will need: what it has after its set-up, and what the steps will add. Pure arithmetic.
 
-An estimate. What TensorFlow adds by itself is measured in docs/reference/performance-log.md, everything else is counted.
+An estimate. What TensorFlow adds by itself is a round figure, everything else is counted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from hvd_train.models import FORWARD_BATCH
 from hvd_train.training.experiment import Experiment
 
 FLOAT32 = 4
-# What the tracing of the train step and of validation adds on a CPU, whatever the model.
+# A round figure for what tracing the train step and validation adds on a CPU. tests/launch/cli/test_dry_run.py compares the
+# estimate with the peak of a run.
 TENSORFLOW_STEP_BYTES = 110 * 2**20
 
 
