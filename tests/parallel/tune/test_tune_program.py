@@ -25,9 +25,9 @@ def test_a_trial_scores_what_the_head_says_and_not_its_raw_outputs(
     shapes: list[tuple[tuple[int, ...], int]] = []
     scored = experiment.metrics_of
 
-    def spy(world: World, infer: Any, metrics: Any, blocks: Any, *, num_groups: int) -> dict[str, float]:
+    def spy(world: World, infer: Any, metrics: Any, blocks: Any, **named: Any) -> dict[str, float]:
         shapes.append((infer(blocks[0].features[:2]).shape, len(metrics.spec.values)))
-        return scored(world, infer, metrics, blocks, num_groups=num_groups)
+        return scored(world, infer, metrics, blocks, **named)
 
     monkeypatch.setattr(experiment, "metrics_of", spy)
     answer = rank_program.trained(CONFIG.replace(objective={"loss": loss}), world, target=None, seconds=0.2)
