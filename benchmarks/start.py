@@ -3,7 +3,7 @@
     python benchmarks/start.py --out benchmarks/results
     python benchmarks/start.py --before ../older/.venv       also with another environment, in turns
 
-Run it where nothing else runs. The training is one step of a few songs, so what is timed is the start: the launcher, Python,
+Run it where nothing else runs. The training is one to three steps of 1,000 songs, so what is timed is the start: the launcher, Python,
 the imports, Horovod, the data, the model, the trace of the step and of the validation. The table has the imports alone, too.
 """
 
@@ -28,9 +28,9 @@ from hvd_train.processes import jobs
 LIMIT_S = 120.0
 REPEATS = 5
 FIRST_EPOCH = "epoch  1/1 "
-# An epoch of one step: its line is printed when the step and the validation are done.
+# Its line is printed when the steps and the validation are done.
 TRAIN = (
-    *("hvd-train", "train", "--recipe", "reference", "--num-songs", "400", "--global-batch-size", "256"),
+    *("hvd-train", "train", "--recipe", "reference", "--num-songs", "1000", "--local-batch-size", "256"),
     *("--num-epochs", "1", "--steps-per-execution", "1", "--run-dir"),
 )
 IMPORTS = ("python", "-c", f"import keras, tensorflow; print({FIRST_EPOCH!r}, flush=True)")
