@@ -1,10 +1,10 @@
-"""Seconds from the command to the end of the first step, as a user waits for them, under each launcher.
+"""Seconds from the command to the end of the first steps, as a user waits for them, under each launcher.
 
     python benchmarks/start.py --out benchmarks/results
     python benchmarks/start.py --before ../older/.venv       also with another environment, in turns
 
-Run it where nothing else runs. The training is one to three steps of 1,000 songs, so what is timed is the start: the launcher, Python,
-the imports, Horovod, the data, the model, the trace of the step and of the validation. The table has the imports alone, too.
+Run it where nothing else runs. The training is one to three steps of 1,000 songs, so what is timed is the start: the
+launcher, Python, the imports, Horovod, the data, the model, the trace of the step and of the validation. The table has the imports alone, too.
 """
 
 from __future__ import annotations
