@@ -11,7 +11,9 @@ from .choose import stage_of as stage_of
 from .directory import JobDir as JobDir
 from .directory import RunDir as RunDir
 from .directory_lock import holder as holder
+from .directory_lock import in_use as in_use
 from .directory_lock import lock_directory as lock_directory
+from .directory_lock import not_writable as not_writable
 from .guard import guarded as guarded
 from .guard import how_stopped as how_stopped
 from .guard import last_checkpoint_line as last_checkpoint_line
@@ -58,6 +60,7 @@ __all__ = [
     "guarded",
     "holder",
     "how_stopped",
+    "in_use",
     "job_history",
     "job_state",
     "last_checkpoint_line",
@@ -67,6 +70,7 @@ __all__ = [
     "make_trackers",
     "named_after_job",
     "new_run_dir",
+    "not_writable",
     "read_progress",
     "read_report",
     "require_trackers",

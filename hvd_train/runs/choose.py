@@ -10,7 +10,7 @@ from typing import Literal
 
 from hvd_train.errors import CheckpointError, UserError
 from hvd_train.runs.directory import LAST, RunDir
-from hvd_train.runs.directory_lock import holder, make
+from hvd_train.runs.directory_lock import holder, make, not_writable
 from hvd_train.schedulers import Job
 
 Stage = Literal["new", "begun", "complete"]
@@ -34,9 +34,7 @@ def new_run_dir(
                 path.mkdir()
                 break
     except OSError as error:
-        raise UserError(
-            f"The run directory {parent / stem} cannot be written: {error.strerror or error}. Choose another with --run-dir."
-        ) from None
+        raise not_writable(parent / stem, error) from None
     return RunDir(path, made=(path, *above))
 
 

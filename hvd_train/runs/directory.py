@@ -28,6 +28,7 @@ from pathlib import Path
 
 from hvd_train.errors import UserError
 from hvd_train.files import write_text
+from hvd_train.runs.directory_lock import not_writable
 
 LAST, BEST = "last.npz", "best.npz"
 # The temporary name of a file of ours.
@@ -182,9 +183,7 @@ class RunDir:
             write_text(self.path / ".writable", "")
             (self.path / ".writable").unlink()
         except OSError as error:
-            raise UserError(
-                f"The run directory {self.path} cannot be written: {error.strerror or error}. Choose another with --run-dir."
-            ) from None
+            raise not_writable(self.path, error) from None
 
     def sweep(self) -> None:
         """Remove the temporary files of interrupted writes. Root only, while it holds the lock."""

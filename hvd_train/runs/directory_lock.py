@@ -38,6 +38,18 @@ class _InUse(Exception):
     """Its text is who holds the lock."""
 
 
+def not_writable(
+    directory: Path, error: OSError, *, what: str = "The run directory", flag: str = "--run-dir"
+) -> UserError:
+    """The error for a directory that nothing can be written to."""
+    return UserError(f"{what} {directory} cannot be written: {error.strerror or error}. Choose another with {flag}.")
+
+
+def in_use(directory: Path, by: str, *, what: str = "The run directory", flag: str = "--run-dir") -> UserError:
+    """The error for a directory that another program holds, which `by` names."""
+    return UserError(f"{what} {directory} is in use by {by}. Wait until it has ended, or choose another with {flag}.")
+
+
 @contextlib.contextmanager
 def lock_directory(
     directory: Path,
@@ -57,13 +69,9 @@ def lock_directory(
         descriptor = _take(directory, notify)
     except OSError as error:
         _remove_empty(made)
-        raise UserError(
-            f"{what} {directory} cannot be written: {error.strerror or error}. Choose another with {flag}."
-        ) from None
+        raise not_writable(directory, error, what=what, flag=flag) from None
     except _InUse as error:
-        raise UserError(
-            f"{what} {directory} is in use by {error}. Wait until it has ended, or choose another with {flag}."
-        ) from None
+        raise in_use(directory, str(error), what=what, flag=flag) from None
     ended = threading.Event()
     beat = threading.Thread(target=_beat, args=(descriptor, ended), name="hvd_train lock", daemon=True)
     beat.start()

@@ -7,6 +7,7 @@ goes on from, and the run directory. A table that was not converted before is co
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from hvd_train.distributed import World
 from hvd_train.errors import UserError
 from hvd_train.events import Observer, Watch
 from hvd_train.processes import memory_limit
-from hvd_train.runs import RunDir, TrainingState, holder
+from hvd_train.runs import RunDir, TrainingState, holder, in_use, not_writable
 from hvd_train.training.experiment import Experiment
 from hvd_train.training.facts import describe_run
 from hvd_train.training.open_data import split_in_use
@@ -69,12 +70,13 @@ def dry_run(
 def refuse_run_dir(run_dir: RunDir, *, resume: bool) -> None:
     """UserError where a run could not write to `run_dir`. It is not made. Root only."""
     if (other := holder(run_dir.path)) is not None:
-        raise UserError(f"The run directory {run_dir.path} is in use by {other}. Wait until it has ended.")
+        raise in_use(run_dir.path, other)
     if not resume:
         run_dir.refuse_if_used()
     nearest = next(path for path in (run_dir.path.absolute(), *run_dir.path.absolute().parents) if path.exists())
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-        raise UserError(f"The run directory {run_dir.path} cannot be written. Choose another with --run-dir.")
+        number = errno.EACCES if nearest.is_dir() else errno.ENOTDIR
+        raise not_writable(run_dir.path, OSError(number, os.strerror(number)))
 
 
 @contextlib.contextmanager
