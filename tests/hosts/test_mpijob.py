@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pace import Pace
 from pods import DOMAIN, WORKERS, Pods, pods, why_not
 from processes import Job
 
@@ -88,7 +89,9 @@ def test_a_training_goes_on_after_the_eviction_of_a_worker(job: Pods) -> None:
     """As Kubernetes does it: the launcher ends with 85 and is started again, and a new worker has the name of the old."""
     resources = Resources(name="songs", num_hosts=2, ranks_per_host=2, time_limit_s=3600)
     run = job.runs / "songs"
-    command = ["hvd-train", "supervise", "--np", "4", "--", "train", "--recipe", "debug", "--run-dir", str(run)]
+    pace = Pace(job.runs, 3.0)
+    train = ["train", "--recipe", "debug", *pace.flags, "--run-dir", str(run)]
+    command = ["hvd-train", "supervise", "--np", "4", "--", *train]
     document = manifests.manifest(resources, manifests.Pods(image="image", pvc="runs"), command, OPEN_MPI)
     launcher = document["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][0]
     variables = {each["name"]: each["value"] for each in launcher["env"]}
@@ -102,6 +105,7 @@ def test_a_training_goes_on_after_the_eviction_of_a_worker(job: Pods) -> None:
             saved = first.wait(SLOW_S)
             assert saved.code == 85, saved
             assert worker.wait(10).code == 143
+        pace.set(0.0)
         with job.worker(1, 5 * SLOW_S), job.launch(*launcher["args"], timeout_s=5 * SLOW_S, env=variables) as again:
             finished = again.wait(4 * SLOW_S)
     assert finished.code == 0, finished

@@ -10,6 +10,7 @@ from pathlib import Path
 import processes
 import psutil
 import pytest
+from pace import Pace
 from processes import BIN, mpirun
 from spark_cluster import PROGRAMS, Cluster, settings, submitted
 
@@ -68,11 +69,14 @@ def started(spark: Cluster, rows: Path, run_dir: Path, engine: str, *more: str) 
 
 @pytest.mark.parametrize("engine", ["horovod", "tensorflow"])
 def test_a_killed_rank_ends_the_job_and_fit_goes_on(spark: Cluster, rows: Path, tmp_path: Path, engine: str) -> None:
-    with processes.started(started(spark, rows, tmp_path / "run", engine, "12"), timeout_s=240, env=settings()) as job:
+    pace = Pace(tmp_path, 2.0)
+    command, env = started(spark, rows, tmp_path / "run", engine, "12"), {**settings(), "METRIC": pace.flags[1]}
+    with processes.started(command, timeout_s=240, env=env) as job:
         job.wait_for("epoch  2/12", 150)
         victim = next(rank for rank in spark.ranks() if rank_of(rank) == "1")
         victim.send_signal(signal.SIGKILL)
         finished = job.wait(ENDS_S)
+    pace.set(0.0)
     assert finished.code != 0
     assert "rank 1 on host" in finished.output
     assert "was killed by SIGKILL" in finished.output

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from pace import Pace
 from processes import Job, mpirun, run, started
 
 from hvd_train.runs import RunDir, job_history
 
-# Long enough to be disturbed in the middle, with a checkpoint every few steps.
+# A checkpoint every few steps. Pace keeps it from its end until it was disturbed.
 FLAGS = ("--recipe", "debug", "--num-epochs", "24", "--checkpoint-every-steps", "20", "--early-stopping-patience", "0")
 SUPERVISE = ("hvd-train", "supervise", "--np", "2", "--hosts", "localhost:2", "--restart-delay", "0.5")
 LIMIT_S = 240.0
@@ -40,10 +41,15 @@ def same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 
 @pytest.fixture
-def supervised(tmp_path: Path) -> Iterator[tuple[Job, RunDir]]:
-    """A run under supervise that has finished its second epoch."""
+def pace(tmp_path: Path) -> Pace:
+    return Pace(tmp_path, 1.0)
+
+
+@pytest.fixture
+def supervised(tmp_path: Path, pace: Pace) -> Iterator[tuple[Job, RunDir]]:
+    """A run under supervise that has finished its second epoch, and waits in each validation."""
     run_dir = RunDir(tmp_path / "run")
-    command = [*SUPERVISE, "--", "train", *FLAGS, "--watchdog-s", "3", "--run-dir", run_dir.path]
+    command = [*SUPERVISE, "--", "train", *FLAGS, *pace.flags, "--watchdog-s", "3", "--run-dir", run_dir.path]
     with started(command, timeout_s=LIMIT_S) as job:
         job.wait_for("epoch  2/24", timeout_s=LIMIT_S)
         yield job, run_dir
@@ -73,10 +79,11 @@ DISTURBANCES = {
     "how", [pytest.param(how, marks=() if how == "a rank is killed" else pytest.mark.slow) for how in DISTURBANCES]
 )
 def test_the_weights_are_those_of_the_undisturbed_run(
-    how: str, supervised: tuple[Job, RunDir], undisturbed: dict[str, Any]
+    how: str, supervised: tuple[Job, RunDir], pace: Pace, undisturbed: dict[str, Any]
 ) -> None:
     job, run_dir = supervised
     DISTURBANCES[how](job)
+    pace.set(0.0)
     finished = job.wait(LIMIT_S)
     assert finished.code == 0, finished
     assert not finished.left_behind
@@ -96,12 +103,13 @@ SIGNALS = {
     "how", [pytest.param(how, marks=() if how == "a warning" else pytest.mark.slow) for how in SIGNALS]
 )
 def test_a_signal_saves_and_the_same_command_goes_on(
-    how: str, supervised: tuple[Job, RunDir], undisturbed: dict[str, Any]
+    how: str, supervised: tuple[Job, RunDir], pace: Pace, undisturbed: dict[str, Any]
 ) -> None:
     job, run_dir = supervised
     number, code, outcome = SIGNALS[how]
     job.process.send_signal(number)
     finished = job.wait(60)
+    pace.set(0.0)
     assert finished.code == code, finished
     assert not finished.left_behind
     (end,) = ends(run_dir)
@@ -121,7 +129,9 @@ def processes_of(run_dir: RunDir, job: Job) -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_a_killed_supervisor_takes_its_ranks_along(supervised: tuple[Job, RunDir], undisturbed: dict[str, Any]) -> None:
+def test_a_killed_supervisor_takes_its_ranks_along(
+    supervised: tuple[Job, RunDir], pace: Pace, undisturbed: dict[str, Any]
+) -> None:
     job, run_dir = supervised
     job.process.kill()
     deadline = time.monotonic() + 20
@@ -129,6 +139,7 @@ def test_a_killed_supervisor_takes_its_ranks_along(supervised: tuple[Job, RunDir
         time.sleep(0.1)
     assert not left
     job.wait(20)
+    pace.set(0.0)
     run(job.process.args, timeout_s=LIMIT_S)
     assert same(weights(run_dir.path), undisturbed)
     report = json.loads(run_dir.report.read_text())

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy
 import psutil
 import pytest
+from pace import Pace
 from processes import BIN, Finished, Job, mpirun, run, started
 
 HVD_TRAIN = BIN / "hvd-train"
@@ -90,15 +91,17 @@ def test_four_ranks_and_one_train_the_same(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ["tensorflow", "horovod"])
 def test_a_run_goes_on_under_the_other_engine(tmp_path: Path, first: str) -> None:
-    whole, parted = tmp_path / "whole", tmp_path / "parted"
-    flags = ["--num-epochs", "3", "--steps-per-execution", "1", "--num-songs", "20000"]
+    whole, parted, pace = tmp_path / "whole", tmp_path / "parted", Pace(tmp_path, 0.0)
+    flags = ["--num-epochs", "3", "--steps-per-execution", "1", "--num-songs", "20000", *pace.flags]
     run(mpirun(2, HVD_TRAIN, *train(whole, *flags)), timeout_s=280)
     starters = {"tensorflow": launch(2), "horovod": mpirun(2, HVD_TRAIN)}
     second = "horovod" if first == "tensorflow" else "tensorflow"
+    pace.set(4.0)
     with started([*starters[first], *train(parted, *flags)], timeout_s=200) as job:
         job.wait_for("epoch  1/3", timeout_s=120)
         os.kill(job.pid, signal.SIGUSR1)
         assert job.wait(60).code == 85, job.output
+    pace.set(0.0)
     run([*starters[second], "train", "--resume", str(parted)], timeout_s=240)
     assert_same_curve(parted, whole)
 

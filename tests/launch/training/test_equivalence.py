@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+from pace import Pace
 from processes import horovodrun, run, started
 
 NUM_EPOCHS = 3
@@ -24,7 +25,6 @@ WHOLE = ("--num-epochs", str(NUM_EPOCHS), "--base-learning-rate", "0.003", *DROP
 ONE_STEP = ("--num-epochs", "1", "--num-songs", "2000", "--global-batch-size", "1536", *DROPOUT)
 AUGMENTED = (*WHOLE, "--num-songs", "2000", "--noise", "0.2", "--feature-dropout", "0.1", "--mixup-alpha", "0.3",
              "--targets", "gaussian", "--balance", "repeat", "--balance-evenness", "0.5")  # fmt: skip
-# Epochs of a second and more, so that a signal after the first one comes before the end.
 # The rate is low: hundreds of steps blow up the rounding in which two numbers of ranks differ.
 LONG = (*WHOLE, "--base-learning-rate", "0.0003", "--num-songs", "20000", "--global-batch-size", "64",
         "--checkpoint-every-steps", "20", "--steps-per-execution", "1")  # fmt: skip
@@ -108,11 +108,13 @@ def test_local_steps_do_not_depend_on_it_either(trained: Trained, np: int) -> No
 
 @pytest.mark.slow
 def test_interrupted_at_np_2_and_resumed_at_np_1_2_and_4_is_the_same_run(trained: Trained, tmp_path: Path) -> None:
-    run_dir = tmp_path / "interrupted"
-    with started(command(2, "--recipe", "debug", "--run-dir", run_dir, *LONG), timeout_s=240) as job:
+    run_dir, pace = tmp_path / "interrupted", Pace(tmp_path, 4.0)
+    long = (*LONG, *pace.flags)
+    with started(command(2, "--recipe", "debug", "--run-dir", run_dir, *long), timeout_s=240) as job:
         job.wait_for("epoch  1/3", timeout_s=200)
         job.signal(signal.SIGTERM)
         finished = job.wait(60)
+    pace.set(0.0)
     assert finished.code != 0, str(finished)
     assert not finished.left_behind
     assert not (run_dir / "DONE").exists(), "the run ended before the signal came"
@@ -120,5 +122,5 @@ def test_interrupted_at_np_2_and_resumed_at_np_1_2_and_4_is_the_same_run(trained
         resumed = tmp_path / f"resumed{np}"
         shutil.copytree(run_dir, resumed)
         run(command(np, "--resume", resumed), timeout_s=240)
-        assert_same_run(resumed, trained(2, *LONG))
-    assert checkpoint(tmp_path / "resumed2") == checkpoint(trained(2, *LONG)), "at an equal number, bit for bit"
+        assert_same_run(resumed, trained(2, *long))
+    assert checkpoint(tmp_path / "resumed2") == checkpoint(trained(2, *long)), "at an equal number, bit for bit"

@@ -29,7 +29,7 @@ def train(tmp_path: Path, how: str, rank: int, *, launcher: object = mpirun) -> 
         "--recipe",
         "debug",
         "--num-epochs",
-        "50",
+        "5000",
         "--steps-per-execution",
         "1",
         "--early-stopping-patience",
@@ -104,7 +104,7 @@ def stock_horovodrun(np: int, *command: str | Path) -> list[str]:
 def test_a_signal_to_horovodrun_alone_ends_the_job(tmp_path: Path, launcher: Any, number: int) -> None:
     """As a supervisor, `kill PID` or Popen.terminate sends it: our horovodrun is mpirun itself, a stock one is a shell."""
     with started(train(tmp_path, "none", 0, launcher=launcher), timeout_s=180) as job:
-        job.wait_for("epoch  2/50", timeout_s=120)
+        job.wait_for("epoch  2/5000", timeout_s=120)
         job.process.send_signal(number)
         assert job.process.wait(10) != 0
         deadline = time.monotonic() + 10
@@ -144,7 +144,7 @@ def assert_named(finished: Finished, rank: int) -> None:
 @pytest.mark.slow
 def test_a_killed_rank_is_named(tmp_path: Path) -> None:
     with started(train(tmp_path, "none", 0), timeout_s=180) as job:
-        job.wait_for("epoch  1/50", timeout_s=120)
+        job.wait_for("epoch  1/5000", timeout_s=120)
         ranks = [p for p in job.processes() if p.environ().get("OMPI_COMM_WORLD_RANK") == "1"]
         ranks[-1].kill()
         finished = job.wait(SOON_S)
@@ -156,7 +156,7 @@ def test_a_killed_rank_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_all_ranks_and_prints_where_the_checkpoint_is(tmp_path: Path, number: int) -> None:
     with started(train(tmp_path, "none", 0, launcher=horovodrun), timeout_s=180) as job:
-        job.wait_for("epoch  2/50", timeout_s=120)
+        job.wait_for("epoch  2/5000", timeout_s=120)
         job.signal(number)
         finished = job.wait(SOON_S)
     assert finished.code != 0

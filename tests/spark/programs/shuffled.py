@@ -1,6 +1,7 @@
 """fit on a DataFrame whose rows lie in another order and in other partitions than in the file: shuffled.py CSV RUN_DIR ENGINE
 [EPOCHS [GROUP]]."""
 
+import os
 import sys
 import threading
 from pathlib import Path
@@ -18,6 +19,8 @@ frame = frame.orderBy(F.rand(seed=5)).repartition(7)
 config = hvd_train.recipe("debug")
 if more:
     config = config.replace(training={"num_epochs": int(more[0])})
+if "METRIC" in os.environ:  # of the driver
+    config = config.replace(evaluation={"metrics": (os.environ["METRIC"],)})
 if len(more) > 1:  # another thread cancels what this one starts
     spark.sparkContext.setJobGroup(more[1], "a group of the user's own", True)
 
