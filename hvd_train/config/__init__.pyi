@@ -14,6 +14,7 @@ from .networks import LinearConfig as LinearConfig
 from .networks import MlpConfig as MlpConfig
 from .networks import ResidualCnnConfig as ResidualCnnConfig
 from .networks import SeedCnnConfig as SeedCnnConfig
+from .networks import TabmConfig as TabmConfig
 from .objective import LOSSES as LOSSES
 from .objective import ObjectiveConfig as ObjectiveConfig
 from .optimizer import OptimizerConfig as OptimizerConfig
@@ -63,6 +64,7 @@ __all__ = [
     "Split",
     "SplitConfig",
     "TableConfig",
+    "TabmConfig",
     "TrainingConfig",
     "absolute",
     "file_of",

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 import tyro.conf
 
-from hvd_train.config.networks import NETWORKS, ExpansiveCnnConfig, InputConfig, ResidualCnnConfig
+from hvd_train.config.networks import NETWORKS, ExpansiveCnnConfig, InputConfig, ResidualCnnConfig, TabmConfig
 from hvd_train.config.reference import FORM, absolute, is_reference, require_form
 from hvd_train.config.section import Section, require
 
@@ -21,13 +21,13 @@ class NetworkChoice(Section):
     """Which network. A base of its own, so that its flags come first."""
 
     name: NetworkName = "seed_cnn"
-    """seed_cnn: convolutions, then dense layers. deep_cnn and residual_cnn are deeper and can be normalised. expansive_cnn: the zero-padded, widening network of the theory of Zhou. mlp: dense layers. linear: the output layer only. For a network of your own, give path/to/file.py:function or package.module:function."""
+    """seed_cnn: convolutions, then dense layers. deep_cnn and residual_cnn are deeper and can be normalised. expansive_cnn: the zero-padded, widening network of the theory of Zhou. mlp: dense layers. tabm: many such networks that share most of their weights. linear: the output layer only. For a network of your own, give path/to/file.py:function or package.module:function."""
     options: Annotated[tuple[str, ...], tyro.conf.arg(name="model-options", metavar="NAME=VALUE ...")] = ()
     """Options of a network of your own, such as width=64. They are the fields of its config."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig(InputConfig, ResidualCnnConfig, ExpansiveCnnConfig, NetworkChoice):
+class ModelConfig(InputConfig, TabmConfig, ResidualCnnConfig, ExpansiveCnnConfig, NetworkChoice):
     """The network."""
 
     def check(self) -> None:

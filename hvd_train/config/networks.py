@@ -64,6 +64,18 @@ class MlpConfig(DenseStackConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TabmConfig(DenseStackConfig):
+    """tabm: many dense networks in one, which share most of their weights."""
+
+    parallel_members: int = 32
+    """For tabm: networks that are trained side by side in one model. Their predictions are averaged."""
+
+    def check(self) -> None:
+        super().check()
+        require(self.parallel_members >= 1, "parallel_members", self.parallel_members, "there is at least one")
+
+
+@dataclass(frozen=True, kw_only=True)
 class SeedCnnConfig(DenseStackConfig, ConvolutionsConfig):
     """seed_cnn: n x {Conv1D, ReLU}, dropout, dense layers."""
 
@@ -133,10 +145,14 @@ class InputConfig(Section):
     """The first layer, fitted on the train split. standard: mean 0 and standard deviation 1. signed-log: then log(1 + |x|) with the sign of x. quantile: a normal distribution. log-covariance: the matrix logarithm of the covariances, for the 90 columns of songs."""
     whiten: bool = False
     """Remove the correlations between columns, and add a column with the distance of the row from the mean. Not with --arrangement covariance."""
-    arrangement: Literal["columns", "covariance", "projection", "permutation"] = "columns"
-    """Positions and channels. columns: by --layout. covariance: the 90 columns of songs as 12 positions of 13 channels. projection: a dense layer to --projection. permutation: a learnt order of the columns."""
+    arrangement: Literal["columns", "covariance", "projection", "permutation", "piecewise"] = "columns"
+    """Positions and channels. columns: by --layout. covariance: the 90 columns of songs as 12 positions of 13 channels. projection: a dense layer to --projection. permutation: a learnt order of the columns. piecewise: each column as a position, with a learnt piecewise-linear function of it in each channel."""
     projection: str = "32x8"
     """For --arrangement projection: POSITIONSxCHANNELS of the output of the dense layer."""
+    piecewise_bins: int = 48
+    """For --arrangement piecewise: the most intervals of a column. They hold equally many train rows."""
+    piecewise_channels: int = 16
+    """For --arrangement piecewise: the channels of each column."""
 
     def check(self) -> None:
         super().check()
@@ -144,6 +160,8 @@ class InputConfig(Section):
         possible = not self.whiten or self.arrangement != "covariance"
         require(possible, "whiten", self.whiten, "--arrangement covariance needs the columns as they are")
         parse_layout(self.projection, key="projection")
+        for key in ("piecewise_bins", "piecewise_channels"):
+            require(getattr(self, key) >= 1, key, getattr(self, key), "it is a positive number")
 
 
 def require_share(section: Section, key: str) -> None:
@@ -158,6 +176,7 @@ NETWORKS: dict[str, type[Section]] = {
     "residual_cnn": ResidualCnnConfig,
     "expansive_cnn": ExpansiveCnnConfig,
     "mlp": MlpConfig,
+    "tabm": TabmConfig,
     "linear": LinearConfig,
 }
 """The built-in networks, by what --model calls them. `hvd_train.models` has their functions."""

@@ -2,9 +2,10 @@ from .forward import FORWARD_BATCH as FORWARD_BATCH
 from .forward import forward_pass as forward_pass
 from .heads import Head as Head
 from .heads import HeadSpec as HeadSpec
-from .heads import predicted as predicted
 from .inputs import InputSpec as InputSpec
 from .losses import TrainLoss as TrainLoss
+from .members import loss_of as loss_of
+from .members import predicted as predicted
 from .network import BODIES as BODIES
 from .network import build as build
 from .network import require_network as require_network
@@ -22,6 +23,7 @@ from .objectives import point_objective as point_objective
 from .seeds import generator_states as generator_states
 from .seeds import part_from_root as part_from_root
 from .transforms import Fit as Fit
+from .transforms import is_fitted as is_fitted
 
 __all__ = [
     "BODIES",
@@ -41,6 +43,8 @@ __all__ = [
     "build",
     "forward_pass",
     "generator_states",
+    "is_fitted",
+    "loss_of",
     "objective",
     "objective_for",
     "part_from_root",

@@ -2,7 +2,7 @@
 
 TensorFlow's MatMul hands float32 to oneDNN's gemm, which rearranges a transposed right side first: for the reference's
 (2880, 128) kernel that is much of the multiplication's time at 32 rows. BatchMatMul's kernels read it as it lies.
-docs/reference/performance-log.md has the times. Shape letters: N rows, I inputs, U units.
+docs/reference/performance-log.md has the times. Shape letters: N rows, M members, I inputs, U units.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ import tensorflow as tf
 
 
 class Dense(keras.layers.Dense):  # type: ignore[misc]
-    """keras.layers.Dense, with another way to the gradient of its inputs where those are rows of numbers.
+    """keras.layers.Dense, with another way to the gradient of its inputs.
 
     In a saved model `built_in` has put Keras's own layer in its place.
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """(N, I) -> (N, U)."""
-        if len(inputs.shape) != 2 or tf.config.get_visible_devices("GPU"):
+        """(N, I) -> (N, U), or (N, M, I) -> (N, M, U)."""
+        if None in inputs.shape[1:] or tf.config.get_visible_devices("GPU"):
             return super().call(inputs, training=training)
-        y = _product(inputs, tf.convert_to_tensor(self.kernel))
+        x = inputs if len(inputs.shape) == 2 else tf.reshape(inputs, [-1, inputs.shape[-1]])  # (N, M, I) -> (N * M, I)
+        y = _product(x, tf.convert_to_tensor(self.kernel))
         if self.use_bias:
             y = tf.nn.bias_add(y, tf.convert_to_tensor(self.bias))
-        return self.activation(y)
+        return self.activation(y if len(inputs.shape) == 2 else tf.reshape(y, [-1, *inputs.shape[1:-1], self.units]))
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]

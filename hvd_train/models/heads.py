@@ -8,8 +8,11 @@
 | point | one value (N, 1), standardised | the value (N, 1) |
 | gaussian | mean and logarithm of the standard deviation (N, 2), standardised | log-probabilities (N, K); for real values mean and standard deviation (N, 2) |
 
+A network of M members gives (N, M, U), and each of them has a head of its own: outputs are (N, M, ...) then, and
+`models.members` predicts from them.
+
 CORAL: Cao, Mirjalili and Raschka 2020 (arXiv 1901.07884). CORN: Shi, Cao and Raschka 2021 (arXiv 2111.08851). Built-in
-Keras layers alone. Shape letters: N rows, U units, K labels.
+Keras layers alone. Shape letters: N rows, M members, U units, K labels, O outputs.
 """
 
 from __future__ import annotations
@@ -65,17 +68,19 @@ class Softmax(Head):
     def outputs(self, x_NU: Any, spec: HeadSpec, kernel: Any) -> Any:
         assert spec.log_share is not None
         bias = keras.initializers.Constant(spec.log_share.astype(np.float32).tolist())
-        return keras.layers.Dense(
-            len(spec.log_share), kernel_initializer=kernel, bias_initializer=bias, name="logits", dtype="float32"
-        )(x_NU)
+        return last_dense(x_NU, len(spec.log_share), kernel, "logits", bias_initializer=bias)
 
 
 class Coral(Head):
     def outputs(self, x_NU: Any, spec: HeadSpec, kernel: Any) -> Any:
         assert spec.log_share is not None
         later_K1 = later_logits(spec.log_share, conditional=False)
-        s_N1 = keras.layers.Dense(1, use_bias=False, kernel_initializer=kernel, name="direction", dtype="float32")(x_NU)
-        return s_N1 + vector(x_NU, len(later_K1), later_K1, "thresholds")
+        s_N1 = last_dense(x_NU, 1, kernel, "direction", use_bias=False)
+        members = math.prod(x_NU.shape[1:-1])
+        thresholds = vector(x_NU, members * len(later_K1), members * later_K1, "thresholds")
+        return s_N1 + (
+            thresholds if len(x_NU.shape) == 2 else keras.ops.reshape(thresholds, (-1, members, len(later_K1)))
+        )
 
     def predicted(self, outputs: Any, spec: HeadSpec) -> Any:
         return _logarithm(_between(keras.ops.sigmoid(outputs)))
@@ -86,9 +91,7 @@ class Corn(Head):
         assert spec.log_share is not None
         later_K1 = later_logits(spec.log_share, conditional=True)
         bias = keras.initializers.Constant(later_K1)
-        return keras.layers.Dense(
-            len(later_K1), kernel_initializer=kernel, bias_initializer=bias, name="later", dtype="float32"
-        )(x_NU)
+        return last_dense(x_NU, len(later_K1), kernel, "later", bias_initializer=bias)
 
     def predicted(self, outputs: Any, spec: HeadSpec) -> Any:
         return _logarithm(_between(keras.ops.cumprod(keras.ops.sigmoid(outputs), axis=1)))
@@ -96,7 +99,7 @@ class Corn(Head):
 
 class Point(Head):
     def outputs(self, x_NU: Any, spec: HeadSpec, kernel: Any) -> Any:
-        return keras.layers.Dense(1, kernel_initializer=kernel, name="standardised", dtype="float32")(x_NU)
+        return last_dense(x_NU, 1, kernel, "standardised")
 
     def predicted(self, outputs: Any, spec: HeadSpec) -> Any:
         return keras.layers.Rescaling(spec.scale, offset=spec.mean, name="value", dtype="float32")(outputs)
@@ -104,7 +107,7 @@ class Point(Head):
 
 class Gaussian(Head):
     def outputs(self, x_NU: Any, spec: HeadSpec, kernel: Any) -> Any:
-        return keras.layers.Dense(2, kernel_initializer=kernel, name="mean_and_deviation", dtype="float32")(x_NU)
+        return last_dense(x_NU, 2, kernel, "mean_and_deviation")
 
     def predicted(self, outputs: Any, spec: HeadSpec) -> Any:
         mean_N1, log_deviation_N1 = gaussian_parts(outputs)
@@ -127,11 +130,27 @@ HEADS: dict[str, Head] = {
 
 
 def head(x_NU: Any, spec: HeadSpec, seeds: Seeds) -> Any:
-    """(N, U) -> what the loss is computed from, in float32 whatever the network computes in."""
-    return spec.head.outputs(x_NU, spec, seeds.kernel())
+    """(N, U) -> what the loss is computed from, in float32 whatever the network computes in; (N, M, U) -> that of M members."""
+    if len(x_NU.shape) == 2:
+        return spec.head.outputs(x_NU, spec, seeds.kernel())
+    _, members, units = x_NU.shape
+    kernel = keras.initializers.RandomUniform(-(units**-0.5), units**-0.5, seeds.next())
+    if not isinstance(spec.kind, str):  # a user's head knows nothing of members, who share it
+        outputs = spec.head.outputs(keras.ops.reshape(x_NU, (-1, units)), spec, kernel)
+        return keras.ops.reshape(outputs, (-1, members, outputs.shape[-1]))
+    return spec.head.outputs(x_NU, spec, kernel)
 
 
-def predicted(outputs: Any, spec: HeadSpec) -> Any:
+def last_dense(x_NU: Any, num_outputs: int, kernel: Any, name: str, *, use_bias: bool = True, **settings: Any) -> Any:
+    """(N, U) -> (N, O) by a dense layer, or (N, M, U) -> (N, M, O) by one for each member."""
+    settings |= {"kernel_initializer": kernel, "name": name, "dtype": "float32"}
+    if len(x_NU.shape) == 2:
+        return keras.layers.Dense(num_outputs, use_bias=use_bias, **settings)(x_NU)
+    shape = (x_NU.shape[1], num_outputs)
+    return keras.layers.EinsumDense("nmu,muo->nmo", shape, bias_axes="mo" if use_bias else None, **settings)(x_NU)
+
+
+def predicted_by_one(outputs: Any, spec: HeadSpec) -> Any:
     """What a row's outputs mean: (N, K) logarithms of probabilities (up to a constant), or values. See the table above."""
     return spec.head.predicted(outputs, spec)
 

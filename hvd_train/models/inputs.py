@@ -15,13 +15,13 @@ import numpy as np
 from hvd_train.config import InputConfig, parse_layout
 from hvd_train.data import NUM_SONG_TIMBRES as NUM_TIMBRES
 from hvd_train.models.layers import dropped, vector
+from hvd_train.models.piecewise import piecewise_linear
 from hvd_train.models.seeds import Seeds
 from hvd_train.models.transforms import (
     Fit,
     covariance_columns,
+    prepared,
     require_song_columns,
-    transformed,
-    whitened,
 )
 
 # Rounds of row and column normalisation that make a matrix (nearly) doubly stochastic; Mena et al. 2018 (arXiv
@@ -49,16 +49,16 @@ class InputSpec:
 
 def positions_and_channels(x_NF: Any, config: InputConfig, spec: InputSpec, seeds: Seeds) -> Any:
     """(N, F) plain rows -> (N, L, C) transformed and arranged. Raises ConfigError where that is not possible."""
-    x_NF = transformed(x_NF, config.transform, spec.mean, spec.std, spec.fit)
-    layout = spec.layout
-    if config.whiten:
-        x_NF, layout = whitened(x_NF, spec.fit), (spec.num_features + 1, 1)
+    x_NF = prepared(x_NF, config, spec.mean, spec.std, spec.fit)
+    layout = (spec.num_features + 1, 1) if config.whiten else spec.layout
     x_NF = keras.layers.Identity(name=PREPARED, dtype="float32")(x_NF)
     x_NF = dropped(x_NF, config.input_dropout, seeds, "input_dropout")
     if config.arrangement == "covariance":
         return _covariance(x_NF, spec)
     if config.arrangement == "projection":
         return _projected(x_NF, parse_layout(config.projection, key="projection"), seeds)
+    if config.arrangement == "piecewise":
+        return piecewise_linear(x_NF, config, spec.fit, seeds)
     if config.arrangement == "permutation":
         x_NF = _permuted(x_NF, x_NF.shape[1], seeds)
     num_positions, num_channels = layout

@@ -16,14 +16,16 @@ from hvd_train.models.mlp import linear, mlp
 from hvd_train.models.own_network import built, failure, own_network, reset_layer_names
 from hvd_train.models.seed_cnn import seed_cnn
 from hvd_train.models.seeds import Seeds
+from hvd_train.models.tabm import tabm
 
-# (N, L, C) -> (N, U), from the config of the network in hvd_train.config.NETWORKS.
+# (N, L, C) -> (N, U), from the config of the network in hvd_train.config.NETWORKS. A network of M members gives (N, M, U).
 BODIES: dict[str, Callable[[Any, Any, Seeds], Any]] = {
     "seed_cnn": seed_cnn,
     "deep_cnn": deep_cnn,
     "residual_cnn": residual_cnn,
     "expansive_cnn": expansive_cnn,
     "mlp": mlp,
+    "tabm": tabm,
     "linear": linear,
 }
 

@@ -43,6 +43,8 @@ class Fit:
     std: np.ndarray | None = None
     whitening: np.ndarray | None = None
     """(F, F), which takes the transformed columns to covariance 1."""
+    edges: np.ndarray | None = None
+    """(F, B + 1) of the intervals of each prepared column, for --arrangement piecewise."""
 
     @classmethod
     def of(cls, config: InputConfig, rows_NF: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Fit:
@@ -65,6 +67,9 @@ class Fit:
             covariance = np.cov(x_NF.astype(np.float64).T) + RIDGE * np.eye(x_NF.shape[1])
             values, vectors = np.linalg.eigh(covariance)
             fit = replace(fit, whitening=vectors @ np.diag(values**-0.5) @ vectors.T)
+        if config.arrangement == "piecewise":
+            x_NF = _in_parts(lambda part: prepared(part, config, mean, std, fit), rows_NF)
+            fit = replace(fit, edges=np.quantile(x_NF, np.linspace(0, 1, config.piecewise_bins + 1), axis=0).T)
         return fit
 
 
@@ -114,6 +119,17 @@ def require_song_columns(key: str, given: str, num_features: int) -> None:
             f"{key} = {given!r} is not possible: it is made of the {NUM_SONG_COLUMNS} columns of YearPredictionMSD, and "
             f"this table has {num_features}. Choose another {key}."
         )
+
+
+def is_fitted(config: InputConfig) -> bool:
+    """Whether `Fit.of` needs rows for these inputs."""
+    return config.whiten or config.transform in ("quantile", "log-covariance") or config.arrangement == "piecewise"
+
+
+def prepared(x_NF: Any, config: InputConfig, mean: np.ndarray, std: np.ndarray, fit: Fit) -> Any:
+    """(N, F) plain rows -> (N, F) transformed, or (N, F + 1) whitened: all that is not trained. See `transformed`."""
+    x_NF = transformed(x_NF, config.transform, mean, std, fit)
+    return whitened(x_NF, fit) if config.whiten else x_NF
 
 
 def transformed(x_NF: Any, kind: str, mean: np.ndarray, std: np.ndarray, fit: Fit) -> Any:
@@ -172,8 +188,9 @@ def whitened(x_NF: Any, fit: Fit) -> Any:
     """
     assert fit.whitening is not None
     matrix = keras.layers.Dense(x_NF.shape[1], use_bias=False, trainable=False, dtype="float32", name="whiten")
-    x_NF = matrix(x_NF)
+    matrix.build(x_NF.shape)
     matrix.set_weights([fit.whitening.astype(np.float32)])
+    x_NF = matrix(x_NF)
     mean_square_N1 = keras.ops.mean(keras.ops.square(x_NF), axis=1, keepdims=True)
     return keras.ops.concatenate([x_NF, keras.ops.log(mean_square_N1 + RIDGE)], axis=1)
 

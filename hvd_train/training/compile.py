@@ -71,7 +71,8 @@ def compile_experiment(
     if not workers:
         optimizer = world.distribute(optimizer, config.distributed)
     soft = targets.table is not None or targets.standardises
-    loss = targets.objective.train_loss(LossSettings(config.objective, soft, targets.scale, targets.delta))
+    of_one = targets.objective.train_loss(LossSettings(config.objective, soft, targets.scale, targets.delta))
+    loss = models.loss_of(trained.output, of_one)
     trained.compile(
         optimizer,
         loss.function,
@@ -97,7 +98,7 @@ def steps_per_execution(given: int | None, num_steps: int, workers: WorkerPlan |
 def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
     """The statistics of the train split that the first layers are built from. Reads rows of every shard."""
     statistics, fit = dataset.statistics, Fit()
-    if config.model.whiten or config.model.transform in ("quantile", "log-covariance"):
+    if models.is_fitted(config.model.inputs):
         fit = Fit.of(config.model.inputs, dataset.sample("train", FITTED_ROWS), statistics.mean, statistics.std)
     return InputSpec(statistics.mean, statistics.std, dataset.schema.layout, fit)
 

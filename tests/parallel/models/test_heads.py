@@ -12,8 +12,9 @@ import tensorflow as tf
 from hvd_train.config import ObjectiveConfig
 from hvd_train.data.targets import target_table
 from hvd_train.evaluation.output_spec import OutputSpec
-from hvd_train.models.heads import HeadSpec, head, later_logits, predicted
+from hvd_train.models.heads import HeadSpec, head, later_logits
 from hvd_train.models.losses import coral_loss, corn_loss, gaussian_loss, sparse_cross_entropy
+from hvd_train.models.members import predicted
 from hvd_train.models.objectives import LossSettings, objective
 from hvd_train.models.seeds import Seeds
 from hvd_train.training.train_targets import standardised
