@@ -90,7 +90,8 @@ def label_line(dataset: Dataset) -> str:
 def input_line(experiment: Experiment) -> str:
     """The shape in which the network reads the columns, and their transforms."""
     model, layout = experiment.config.model, experiment.dataset.schema.layout
-    shape = {"covariance": "12 x 13", "projection": model.projection.replace("x", " x ")}
+    piecewise = f"{layout[0] * layout[1] + model.whiten} x {model.piecewise_channels}"
+    shape = {"covariance": "12 x 13", "projection": model.projection.replace("x", " x "), "piecewise": piecewise}
     arranged = "" if model.arrangement == "columns" else f" by {model.arrangement}"
     transform = "" if model.transform == "standard" else f", {model.transform}"
     transform += ", whitened" if model.whiten else ""

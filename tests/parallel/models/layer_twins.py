@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 def twins(
-    kinds: tuple[Any, Any], *sizes: int, input_shape: tuple[int, ...], dtype: str = "float32", **options: Any
+    kinds: tuple[Any, Any], *sizes: Any, input_shape: tuple[int, ...], dtype: str = "float32", **options: Any
 ) -> tuple[Any, Any]:
     """Layers of both kinds, `kind(*sizes, ...)`, for inputs of this shape; with the same weights, and a bias that is not zero."""
     ours, keras_s = (kind(*sizes, dtype=dtype, **options) for kind in kinds)

@@ -1,4 +1,4 @@
-"""The dense layer of training against Keras's own: outputs and gradients, and what is left to Keras."""
+"""The dense layer of training against Keras's own: outputs and gradients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def both(dtype: str = "float32", **options: Any) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("options", [{}, {"activation": "relu"}, {"activation": "tanh", "use_bias": False}], ids=str)
-@pytest.mark.parametrize("between", [(), (3,)], ids=["rows of numbers", "positions, which are Keras's to compute"])
+@pytest.mark.parametrize("between", [(), (3,)], ids=["rows of numbers", "rows of members"])
 def test_equals_keras_s(between: tuple[int, ...], options: dict[str, Any], graph: bool) -> None:
     ours, keras_s = both(**options)
     x = normal(ROWS, *between, INPUTS)

@@ -34,6 +34,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "residual_cnn": RESIDUAL | {"normalisation": "group", "pooling": "max", "activation": "silu", "conv_dropout": 0.1},
     "expansive_cnn": {"name": "expansive_cnn", "filters": (1, 2, 1), "downsample_after": (2,)},
     "mlp": {"name": "mlp", "dense_units": (16, 16), "normalisation": "layer", "transform": "quantile", "input_dropout": 0.1},
+    "tabm": {"name": "tabm", "dense_units": (16, 16), "parallel_members": 4, "dense_dropout": 0.1},
+    "piecewise": {"name": "tabm", "dense_units": (16,), "parallel_members": 4, "transform": "quantile", "arrangement": "piecewise"},
     "linear": {"name": "linear", "transform": "signed-log", "whiten": True},
     "covariance": {"filters": (8,), "arrangement": "covariance", "transform": "log-covariance"},
     "projection": {"filters": (8,), "arrangement": "projection", "projection": "16x2"},
@@ -124,6 +126,7 @@ TABLE = [
     ({"name": "expansive_cnn", "filters": (1, 1, 1), "kernel_size": 4}, "activation_3", (99, 1)),
     ({"name": "expansive_cnn", "filters": (1, 1), "downsample_after": (1,)}, "activation_2", (48, 1)),
     ({"name": "mlp", "dense_units": (7, 5)}, "dense_activation_1", (5,)),
+    ({"name": "tabm", "dense_units": (7, 5)}, "dense_activation_1", (32, 5)),
     ({"name": "linear"}, "flatten", (90,)),
 ]
 
@@ -132,7 +135,7 @@ TABLE = [
 def test_shapes(changes: dict[str, Any], layer: str, shape: tuple[int, ...]) -> None:
     model = models.build(ModelConfig(**changes), SPEC, HeadSpec("softmax", np.zeros(9)), seed=0)
     assert model.get_layer(layer).output.shape[1:] == shape
-    assert model.output.shape[1:] == (9,)
+    assert model.output.shape[-1] == 9
 
 
 def test_leaves_net_is_the_earlier_project_s() -> None:

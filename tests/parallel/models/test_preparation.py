@@ -25,6 +25,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "quantile": {"transform": "quantile"},
     "whitened": {"transform": "quantile", "whiten": True},
     "log-covariance": {"transform": "log-covariance", "whiten": True},
+    "piecewise": {"transform": "quantile", "whiten": True, "arrangement": "piecewise", "piecewise_channels": 2},
     "by timbre": {"transform": "log-covariance", "arrangement": "covariance"},
 }
 
