@@ -22,7 +22,7 @@ from hvd_train.models.seeds import Seeds
 
 
 class Scale(keras.layers.EinsumDense):  # type: ignore[misc]
-    """x * kernel, and a bias: keras.layers.EinsumDense of "nmu,mu->nmu", which is a product of numbers and no matrix's.
+    """x * kernel + bias, number by number: keras.layers.EinsumDense of "nmu,mu->nmu".
 
     TensorFlow's einsum makes a batch of matrix multiplications of it. In a saved model `built_in` has put Keras's own
     layer in its place.
