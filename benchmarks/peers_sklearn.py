@@ -90,12 +90,13 @@ CLASSIFIERS = [
 
 def scores(dataset: Dataset, peers: list[Peer], metrics: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """By peer: the test figure of each metric, tuned for that metric, with what was chosen and the seconds it took."""
-    values = np.array(dataset.schema.label_values)
-    numeric = dataset.schema.label_kind in ("years", "integers")
+    kind, values = dataset.schema.label_kind, np.array(dataset.schema.label_values)
+    numeric = kind != "classes"
     train, val, test = (dataset.features_and_labels(split) for split in ("train", "val", "test"))
     x = np.concatenate([train[0], val[0]])
-    y = values[np.concatenate([train[1], val[1]])]
-    y_test = values[test[1]]
+    y, y_test = np.concatenate([train[1], val[1]]), test[1]
+    if kind != "values":
+        y, y_test = values[y], values[y_test]
     if numeric:
         y, y_test = y.astype(float), y_test.astype(float)
     folds: Any = KFold if numeric else StratifiedKFold

@@ -99,7 +99,7 @@ def binary_accuracy(run_dir: Any, config: RunConfig) -> float | None:
     from hvd_train.inference.export import load_trained
 
     trained = load_trained(run_dir)
-    if trained.labels.point:
+    if not trained.output_spec.predicts_distribution:
         return None
     features, labels = Dataset.open(prepare(config.table, config.split)).features_and_labels("test")
     says_yes = softmax(np.asarray(trained.model(features))) > 0.5

@@ -98,6 +98,23 @@ FEW_SONGS = DEFAULT.replace(
     training={"num_epochs": 40, "early_stopping_patience": 0, "averaging": "ema", "ema_momentum": 0.99},
 )
 
+# Columns without an order, from hundreds of rows on. The settings are TabM's published defaults (arXiv 2410.24210), with layers of
+# half the width. Patience ends training, and the batch follows the number of rows as by default: docs/how-to/choose-a-network.md
+# has the table.
+TABLE = DEFAULT.replace(
+    model={"name": "tabm", "dense_units": (256, 256, 256), "dense_dropout": 0.1, "transform": "quantile"},
+    optimizer={
+        "optimizer": "adamw",
+        "base_learning_rate": 2e-3,
+        "rate_scaling": "none",
+        "warmup_epochs": 0.0,
+        "schedule": "constant",
+        "weight_decay": 3e-4,
+        "clip_norm": 1.0,
+    },
+    training={"num_epochs": 400, "early_stopping_patience": 16},
+)
+
 # name: (what it is, the config)
 RECIPES: dict[str, tuple[str, RunConfig]] = {
     "default": ("the seed CNN, on the given table or on the embedded synthetic songs", DEFAULT),
@@ -106,6 +123,7 @@ RECIPES: dict[str, tuple[str, RunConfig]] = {
     "leaves": ("leaf species from three vectors of 64 numbers (columns id, species, then 192)", LEAVES),
     "songs": ("YearPredictionMSD, or as many synthetic songs (--num-songs 515345)", SONGS),
     "songs-cnn": ("the same, with convolutions along the twelve timbres", SONGS_CNN),
+    "table": ("any table of numbers without an order, classes or values: an ensemble in one network", TABLE),
     "few-songs": ("a few thousand songs, or any table whose label is a year", FEW_SONGS),
     "seed-leaves": ("leaves, by exactly the network of the earlier project", SEED_LEAVES),
 }

@@ -91,6 +91,15 @@ def test_the_default_batch_always_fits_the_shards(rows: int, shards: int) -> Non
     assert shards <= size <= max(512, shards)
 
 
+@pytest.mark.parametrize(
+    ("rows", "size"),
+    [(300, 32), (800, 64), (4_096, 64), (8_192, 128), (16_384, 256), (32_768, 512), (100_000, 512), (500_000, 512)],
+)
+def test_the_default_batch_by_the_number_of_rows(rows: int, size: int) -> None:
+    """The table of docs/how-to/choose-a-network.md."""
+    assert default_global_batch_size(rows, default_num_virtual_shards(rows)) == size
+
+
 @given(global_batch_size=st.integers(1, 10**6))
 def test_a_given_batch_is_divided_by_the_shards_chosen_for_it(global_batch_size: int) -> None:
     shards = shards_for_batch(TrainingConfig(global_batch_size=global_batch_size), size=1)
