@@ -215,7 +215,7 @@ measure it again. Nothing is typed in, except what others published.
         try:
             parts.append(part())
         except NotMeasured as kind:
-            parts.append(f"## {title}\n\nNot measured yet: there is no `benchmarks/results/{kind}_*.json`.\n")
+            parts.append(f"## {title}\n\nNot measured yet: `benchmarks/results` has no file of {kind}.\n")
     return head + "\n".join([*parts, published()])
 
 
