@@ -79,6 +79,15 @@ spark: setup ## training on a real cluster of Spark, a master and two workers on
 	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; uv pip install --quiet --require-hashes -r requirements/spark.txt && \
 	$(PYTEST) -rs -m "$(SELECT)" tests/spark
 
+# The clients join the environment that trains. The server of MLflow wants other versions, so it has one of its own.
+MLFLOW_SERVER := build/mlflow-server
+.PHONY: trackers
+trackers: setup ## trackers against a real server of MLflow and real wandb, read back (ten minutes)
+	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; uv pip install --quiet --require-hashes -r requirements/mlflow.txt -r requirements/wandb.txt && \
+	{ test -x $(MLFLOW_SERVER)/bin/python || uv venv --quiet --python "$(abspath $(BIN))/python" $(MLFLOW_SERVER); } && \
+	VIRTUAL_ENV="$(abspath $(MLFLOW_SERVER))" uv pip install --quiet --require-hashes -r requirements/mlflow-server.txt && \
+	$(PYTEST) -rs tests/launch/runs/test_tracker_servers.py
+
 bench: setup ## measure everything in docs/reference/performance-log.md (half an hour; nothing else should run)
 	@$(WITH_ENV) benchmarks/performance.sh
 

@@ -37,6 +37,9 @@ class Observer:
     def on_steps(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None:
         """Some steps of the epoch are done. `loss` is the mean over the rows of the root alone, for a progress bar."""
 
+    def on_learning_rate(self, step: int, learning_rate: float) -> None:
+        """The learning rate after this step of the epoch, about once a second."""
+
     def on_epoch_end(self, row: dict[str, float], *, best: bool) -> None:
         """`row` is a row of metrics.csv; `best` says that none before was better by --monitor, the validation loss by default."""
 
@@ -52,6 +55,10 @@ class Observers(Observer):
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = list(observers)
+
+    def put_first(self, observer: Observer) -> None:
+        """From now on call this one before the others."""
+        self._observers.insert(0, observer)
 
     def _pass_on(self, event: str, *arguments: Any, **named: Any) -> None:
         failures = []
@@ -77,6 +84,9 @@ class Observers(Observer):
 
     def on_steps(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None:
         self._pass_on("on_steps", step, num_steps, samples_per_s, loss)
+
+    def on_learning_rate(self, step: int, learning_rate: float) -> None:
+        self._pass_on("on_learning_rate", step, learning_rate)
 
     def on_epoch_end(self, row: dict[str, float], *, best: bool) -> None:
         self._pass_on("on_epoch_end", row, best=best)

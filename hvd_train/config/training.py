@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro.conf
 
 from hvd_train.config.reference import absolute, is_reference, require_form
 from hvd_train.config.section import Section, require
@@ -47,10 +49,15 @@ class TrainingConfig(Section):
     """The job ends, and names the rank as frozen, when a rank is silent for this many seconds. 0 means never."""
     stall_s: float = 600.0
     """The job ends, and names the rank that others wait for, after this many seconds without a finished step. 0 means never."""
-    trackers: tuple[str, ...] = ()
-    """Trackers that get the metrics of each epoch: tensorboard, or a Tracker class of your own, as path/to/file.py:Class or package.module:Class."""
+    trackers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--tracker"])] = ("tensorboard",)
+    """Where metrics, settings and pictures are sent: tensorboard, mlflow, wandb, csv, or a Tracker class of your own, as path/to/file.py:Class or package.module:Class. none turns all off."""
 
     def check(self) -> None:
+        if "none" in self.trackers:
+            require(
+                len(self.trackers) == 1, "trackers", self.trackers, "none stands alone, so leave it or the others out"
+            )
+            object.__setattr__(self, "trackers", ())
         for name in filter(is_reference, self.trackers):
             require_form(name, key="trackers")
         # Which metrics there are depends on the labels and the loss; see MetricSet.of.

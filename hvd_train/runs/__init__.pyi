@@ -35,7 +35,10 @@ from .report import write_history as write_history
 from .report import write_page as write_page
 from .report import write_report as write_report
 from .run_lock import lock_run_dir as lock_run_dir
+from .trackers import ScalarTracker as ScalarTracker
 from .trackers import Tracker as Tracker
+from .trackers import TrackerCallback as TrackerCallback
+from .trackers import Trackers as Trackers
 from .trackers import make_trackers as make_trackers
 from .trackers import require_trackers as require_trackers
 from .training_state import TrainingState as TrainingState
@@ -51,8 +54,11 @@ __all__ = [
     "RunDir",
     "RunState",
     "RunSummary",
+    "ScalarTracker",
     "Stage",
     "Tracker",
+    "TrackerCallback",
+    "Trackers",
     "TrainingState",
     "checkpoint",
     "comparison_page",

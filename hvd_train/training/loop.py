@@ -35,6 +35,8 @@ from hvd_train.training.weight_averaging import WeightAverage
 
 # Seconds between two updates of the progress bar.
 SHOW_EVERY_S = 0.2
+# Seconds between two reports of the learning rate, which is computed for each.
+RATE_EVERY_S = 1.0
 
 
 @dataclass(eq=False)
@@ -70,7 +72,7 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.first_step = self.state.step  # done before, by an earlier session of this epoch
         self.samples_per_s = math.nan
-        self._shown = 0.0
+        self._shown = self._rate_shown = 0.0
         self.step = self._saved_step = self.first_step
 
     @property
@@ -119,6 +121,12 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
             self.observer.on_steps(
                 self.step, self.num_steps, self.samples_per_s, self.loss.in_units(float(logs["loss"]))
             )
+            if now - self._rate_shown >= RATE_EVERY_S:
+                self._rate_shown = now
+                self.observer.on_learning_rate(self.step, self._learning_rate())
+
+    def _learning_rate(self) -> float:
+        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def _steps_of(self, batches: int) -> int:
         """The steps of this epoch that so many batches of the model are. All ranks; under local steps they may exchange."""
@@ -207,7 +215,7 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
             "epoch": epoch + 1,
             "loss": train_loss,
             **{f"val_{name}": value for name, value in validation.items()},
-            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "learning_rate": self._learning_rate(),
             "samples_per_s": self.samples_per_s,
             "seconds": time.monotonic() - self._started,
         }

@@ -21,6 +21,7 @@ from hvd_train.runs import (
     ProgressFile,
     Report,
     RunDir,
+    Trackers,
     TrainingState,
     checkpoint,
     guarded,
@@ -86,7 +87,7 @@ def train_and_evaluate(
 ) -> Report:
     """Train as `config` says, keep the best epoch, evaluate it, write everything to `run_dir`. All ranks.
 
-    `callbacks` are Observers, which the root alone calls (the trackers of the config come after them), and Keras callbacks, which each rank calls with its own
+    `callbacks` are Observers, which the root alone calls (the trackers of the config hear the same in threads), and Keras callbacks, which each rank calls with its own
     object (see `hvd_train.training.callbacks`). Returns the report on every rank.
 
     Raises:
@@ -96,9 +97,12 @@ def train_and_evaluate(
     """
     observers, keras_callbacks = part_callbacks(callbacks, world)
     # On the root alone: the other hosts may lack what a tracker imports.
-    world.together(lambda: observers.extend(make_trackers(config.training.trackers)), on="root")
+    made: list[Observer] = []  # not a result, which would be sent to the other ranks
+    world.together(lambda: made.extend(make_trackers(config.training.trackers)), on="root")
     watch, notes = watch or Watch(), Notes()
     observer = Observers([*observers, notes, ProgressFile(watch.ranks)] if world.is_root else [])
+    # First, so that it closes first: what it then tells is still shown.
+    observer.put_first(Trackers(made, notify=observer.on_message))
     try:
         with lock_run_dir(run_dir, world, new=not resume, notify=observer.on_message):
             return _train_and_evaluate(config, world, run_dir, resume, observer, keras_callbacks, watch, notes)

@@ -37,6 +37,7 @@ def all_events(observer: Observer, path: Any) -> None:
     observer.on_start({"model": {"name": "mlp"}}, {"ranks": "2"}, path)
     observer.on_epoch_begin(1, 2, 10)
     observer.on_steps(4, 10, 100.0, 2.5)
+    observer.on_learning_rate(4, 0.001)
     observer.on_epoch_end({"loss": 2.0}, best=True)
     observer.on_end("the report")
     observer.close()

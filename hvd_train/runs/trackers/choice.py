@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Sequence
 
 from hvd_train.config import is_reference, require_form, resolve
@@ -11,7 +12,14 @@ from hvd_train.events import Observer
 from hvd_train.runs.trackers.base import Tracker
 
 # Name -> module and class, which is imported when it is used.
-TRACKERS = {"tensorboard": ("hvd_train.runs.trackers.tensorboard", "TensorBoardTracker")}
+TRACKERS = {
+    "tensorboard": ("hvd_train.runs.trackers.tensorboard", "TensorBoardTracker"),
+    "mlflow": ("hvd_train.runs.trackers.mlflow", "MlflowTracker"),
+    "wandb": ("hvd_train.runs.trackers.wandb", "WandbTracker"),
+    "csv": ("hvd_train.runs.trackers.csv", "CsvTracker"),
+}
+# Those whose package of the same name comes with an extra of this one.
+EXTRAS = ("mlflow", "wandb")
 KEY = "trackers"
 
 
@@ -22,7 +30,7 @@ def require_trackers(names: Sequence[str]) -> None:
             require_form(name, key=KEY)
         elif name not in TRACKERS:
             raise ConfigError(
-                f"{KEY} = {name!r} is not possible: choose {', '.join(TRACKERS)}, or name your own as "
+                f"{KEY} = {name!r} is not possible: choose {', '.join(TRACKERS)} or none, or name your own as "
                 f"package.module:Class or path/to/file.py:Class."
             )
 
@@ -31,9 +39,16 @@ def make_trackers(names: Sequence[str]) -> list[Observer]:
     """One tracker for each name. Root only.
 
     Raises:
-        ConfigError: a name is unknown, its module cannot be imported, or what it names is no Tracker.
+        ConfigError: a name is unknown, its package is not installed, its module cannot be imported, or what it names is
+            no Tracker.
     """
     require_trackers(names)
+    for name in names:
+        if name in EXTRAS and importlib.util.find_spec(name) is None:
+            raise ConfigError(
+                f"{KEY} = {name!r} needs the Python package {name}, which rank 0 does not have. Install it there with "
+                f"pip install 'hvd_train[{name}]' (versions that were tried: requirements/{name}.txt), or choose another tracker."
+            )
     return [_make(name) for name in names]
 
 

@@ -66,6 +66,9 @@ def test_an_unknown_tracker_is_refused_before_anything_starts(tmp_path: Path) ->
         timeout_s=60,
     )
     assert finished.code == 2, finished
-    assert "trackers = 'tensorbord' is not possible: choose tensorboard, or name your own" in finished.stderr
+    assert (
+        "trackers = 'tensorbord' is not possible: choose tensorboard, mlflow, wandb, csv or none, or name your own"
+        in finished.stderr
+    )
     assert "Traceback" not in finished.output
     assert not (tmp_path / "run").exists()
