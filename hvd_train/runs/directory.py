@@ -8,7 +8,7 @@ data.json            what the outputs mean: schema, label counts, the data's che
 code/                copies of the user's own files that the run needs (user_code.py); mostly not there
 model.keras          the best model with its preprocessing: plain rows in, years (or whatever the label is) out
 learning-curve.png
-tensorboard/         event files; not with --trackers none
+tensorboard/         event files, with --trackers tensorboard
 trackers.json        the names of the run at its trackers, by which a resumed run finds them. Mostly not there
 by-decade.png        errors by decade, and the calibration of the probabilities; for years and integers
 confusion.csv        test rows by true and predicted class, and confusion.png as a picture; for classes
