@@ -31,6 +31,8 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": None, "WANDB
 # A client that gives up by itself, before the run's own limit, is another case.
 QUIET |= {"MLFLOW_HTTP_REQUEST_TIMEOUT": "900", "WANDB_INIT_TIMEOUT": "900"}
 HELD_S = 300.0
+# A server starts seven processes for jobs that no test has.
+ALONE = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 FLAGS = ("hvd-train", "train", "--recipe", "debug", "--num-songs", "2000")
 needs_mlflow = pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="mlflow is not installed")
 needs_wandb = pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
@@ -77,7 +79,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
         str(folder / "files"),
     ]
     path = os.pathsep.join([str(SERVER.parent), os.environ.get("PATH", os.defpath)])
-    with started(command, timeout_s=1200, env={**QUIET, "PATH": path}, cwd=folder) as job:
+    with started(command, timeout_s=1200, env={**QUIET, **ALONE, "PATH": path}, cwd=folder) as job:
         deadline = time.monotonic() + 120
         while True:
             assert job.process.poll() is None
