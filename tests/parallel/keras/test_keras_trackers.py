@@ -69,7 +69,7 @@ def test_rank_0_writes_the_averages_of_all_ranks(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["0"]
     losses = history["loss"] + more["loss"]
     if hvd.rank() == 0:
-        rows = list(csv.DictReader((folder / "0" / "metrics.csv").open()))
+        rows = list(csv.DictReader((folder / "0" / "metrics.csv").read_text().splitlines()))
         assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
         assert [float(row["loss"]) for row in rows] == pytest.approx(losses)
         assert [float(row["learning_rate"]) for row in rows] == pytest.approx([0.1] * 3)
