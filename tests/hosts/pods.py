@@ -22,7 +22,7 @@ from processes import BIN, REPOSITORY, Job, mpi_settings, started
 LAUNCHER, WORKERS = "songs-launcher", ("songs-worker-0", "songs-worker-1")
 PODS = (LAUNCHER, *WORKERS)
 DOMAIN = "songs.default.svc"
-NEEDED = ("ip", "unshare", "setpriv", "ssh", "ssh-keygen")
+NEEDED = ("ip", "unshare", "setpriv", "taskset", "ssh", "ssh-keygen")
 READY_S = 15.0
 # Open MPI puts its files where it does by default: /tmp and /dev/shm are those of the pod.
 OWN_PLACES = ("OMPI_MCA_orte_tmpdir_base", "OMPI_MCA_btl_vader_backing_directory")
@@ -91,7 +91,7 @@ class Pods:
         closed = Path(os.path.realpath(sys.executable))
         hidden = closed.parents[-4] if closed.is_relative_to("/root") and len(closed.parents) > 3 else ""
         spaces = ["--uts", "--mount", "--ipc", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"]
-        enter = ["ip", "netns", "exec", self.network(pod), "unshare", *spaces]
+        enter = ["taskset", "--cpu-list", cores(pod), "ip", "netns", "exec", self.network(pod), "unshare", *spaces]
         return [*enter, "bash", "-c", POD, "pod", pod, str(self.root), str(hidden), *map(str, command)]
 
     @contextlib.contextmanager
@@ -185,6 +185,14 @@ def write_files(root: Path) -> None:
     )
     for path in (root / "hosts", root / "hostfile", root / "passwd"):
         path.chmod(0o644)
+
+
+def cores(pod: str) -> str:
+    """A worker's share of this machine: ranks that wait for those of another worker would keep them from a common core."""
+    usable = sorted(os.sched_getaffinity(0))
+    if pod == LAUNCHER or len(usable) < len(WORKERS):
+        return ",".join(map(str, usable))
+    return ",".join(map(str, usable[WORKERS.index(pod) :: len(WORKERS)]))
 
 
 def address(pod: str) -> str:

@@ -90,7 +90,8 @@ def test_a_training_goes_on_after_the_eviction_of_a_worker(job: Pods) -> None:
     resources = Resources(name="songs", num_hosts=2, ranks_per_host=2, time_limit_s=3600)
     run = job.runs / "songs"
     pace = Pace(job.runs, 3.0)
-    train = ["train", "--recipe", "debug", *pace.flags, "--run-dir", str(run)]
+    length = ["--num-epochs", "12", "--early-stopping-patience", "0"]
+    train = ["train", "--recipe", "debug", *length, *pace.flags, "--run-dir", str(run)]
     command = ["hvd-train", "supervise", "--np", "4", "--", *train]
     document = manifests.manifest(resources, manifests.Pods(image="image", pvc="runs"), command, OPEN_MPI)
     launcher = document["spec"]["mpiReplicaSpecs"]["Launcher"]["template"]["spec"]["containers"][0]
