@@ -3,6 +3,7 @@
 A signal reaches some ranks sooner than others, or one rank alone. So the ranks ask each other by a collective of a few
 numbers. It is cheap, and a step can be cheaper. So they ask after so many executions of steps that the collective takes
 COST of the time between. The collective also carries the times from which every rank computes that number alike.
+An epoch may be a few short executions and a long validation, so its begin is a time to ask whatever that number is.
 """
 
 from __future__ import annotations
@@ -43,16 +44,18 @@ class Agreement:
         """An execution of steps is done."""
         self._executions += 1
 
-    @property
-    def is_due(self) -> bool:
+    def is_due(self, *, always: bool = False) -> bool:
         """Whether `reason` is a collective now."""
-        return self._world.size > 1 and self._executions >= self.interval
+        return self._world.size > 1 and (always or self._executions >= self.interval)
 
-    def reason(self, own: str) -> str:
-        """Why all ranks end now, "" where they go on. `own` is the reason of this rank, "" without one. All ranks."""
+    def reason(self, own: str, *, always: bool = False) -> str:
+        """Why all ranks end now, "" where they go on. `own` is the reason of this rank, "" without one. All ranks.
+
+        They ask each other where that is due, or `always`.
+        """
         if self._world.size == 1:
             return own
-        return self._ask(own) if self.is_due else ""
+        return self._ask(own) if self.is_due(always=always) else ""
 
     def _ask(self, own: str) -> str:
         began, world = self._clock(), self._world
@@ -70,7 +73,9 @@ class Agreement:
         return next((name for name, count in zip(REASONS, total, strict=False) if count), "")
 
     def _interval(self, execution_s: float, took: np.ndarray) -> int:
-        if not execution_s or not took.all():
+        if not execution_s:  # nothing was executed since the last question
+            return self.interval or 1
+        if not took.all():
             return 1
         self._costs.append(float(took.min()))  # of the rank that came last, and so waited for none
         return interval(execution_s, median(self._costs))

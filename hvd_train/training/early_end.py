@@ -47,7 +47,7 @@ class EarlyEnding(keras.callbacks.Callback):  # type: ignore[misc]
         self._loop, self._agreement, self._how_to_go_on = loop, agreement, how_to_go_on
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._end_if_agreed()
+        self._end_if_agreed(always=True)
         early_end.let_stops_wait()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -55,11 +55,11 @@ class EarlyEnding(keras.callbacks.Callback):  # type: ignore[misc]
         if self._loop.is_savable:
             self._end_if_agreed()
 
-    def _end_if_agreed(self) -> None:
+    def _end_if_agreed(self, *, always: bool = False) -> None:
         loop, agreement = self._loop, self._agreement
-        if agreement.is_due:
+        if agreement.is_due(always=always):
             loop.watch.phase(f"{loop.place}, agreeing with the others", waits_for_others=True)
-        reason = agreement.reason(early_end.reason)
+        reason = agreement.reason(early_end.reason, always=always)
         if not reason:
             return
         if loop.world.is_root:

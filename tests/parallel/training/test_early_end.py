@@ -165,6 +165,17 @@ def test_a_stop_saves_where_there_is_time(
     assert stopped.value.saved == "saved after step 32 of 53 in epoch 1"
 
 
+def test_a_warning_in_a_validation_ends_the_run_before_the_next_epoch(
+    world: World, shared_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However seldom the ranks ask each other: executions may be so short that the next question is epochs away."""
+    monkeypatch.setattr(agreement, "interval", lambda *_: 10**6)
+    run_dir = RunDir(shared_dir / "run")
+    warned(world, run_dir, Sends(world, LAST, signal.SIGUSR1, at="end 1"), resume=False)
+    world.allgather(0)
+    assert saved(run_dir) == (1, 0)
+
+
 def test_a_warning_before_the_first_step_saves_nothing(world: World, shared_dir: Path, whole: RunDir) -> None:
     run_dir = RunDir(shared_dir / "run")
     error = warned(world, run_dir, Sends(world, LAST, signal.SIGUSR1, at="begin 1"), resume=False)

@@ -105,7 +105,7 @@ def test_they_ask_seldom_enough_to_be_cheap_and_all_alike() -> None:
         agreement, asked = Agreement(world, clock=clock), []
         for execution in range(400):
             agreement.executed()
-            if agreement.is_due:
+            if agreement.is_due():
                 asked.append(execution)
             agreement.reason("")
             clock.now += 0.005 * (1 + rank)  # clocks that differ
@@ -115,6 +115,32 @@ def test_they_ask_seldom_enough_to_be_cheap_and_all_alike() -> None:
     assert first == second
     assert ranks.sums == len(first)
     assert set(np.diff(first)[2:]) == {interval(0.0051, 0.0002)} == {10}  # by the clock of the root
+
+
+def test_an_epoch_of_few_executions_and_a_long_validation_begins_with_a_question() -> None:
+    """Executions of a millisecond made the ranks ask after 500 of them: ten epochs of 49, with their validations."""
+
+    def work(rank: int, world: World) -> tuple[int, list[int]]:
+        clock = Clock()
+        agreement, intervals = Agreement(world, clock=clock), []
+        for epoch in range(5):
+            if agreement.reason("SIGUSR1" if epoch >= 3 else "", always=True):
+                return epoch, intervals
+            for _ in range(49):
+                agreement.executed()
+                clock.now += 0.0001
+                agreement.reason("")
+                intervals.append(agreement.interval)
+            agreement.reason("", always=True)
+            clock.now += 2.0
+            intervals.append(agreement.interval)
+        return -1, intervals
+
+    (epoch, intervals), other = Ranks(2).run(work)
+    assert (epoch, intervals) == other
+    assert epoch == 3
+    assert max(intervals) > 3 * 49
+    assert intervals[-1] == intervals[-2], "a question after no execution tells nothing of how long one takes"
 
 
 def test_the_interval() -> None:
