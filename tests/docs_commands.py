@@ -35,7 +35,7 @@ OF_THE_SYSTEM = {
         "sbatch",
         "source",
     ),
-    *("spark-submit", "srun", "ssh", "sudo", "taskset", "horovodrun", "mpirun", "python", "pytest", "script"),
+    *("spark-submit", "srun", "ssh", "sudo", "taskset", "wandb", "horovodrun", "mpirun", "python", "pytest", "script"),
 }
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from processes import mpirun, run
 
 OWN = """
@@ -24,6 +25,7 @@ class Scores(Table):
 """
 
 
+@pytest.mark.slow
 def test_a_format_from_outside_trains_on_two_ranks_and_predicts(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     table, run_dir = tmp_path / "rows.scores", tmp_path / "run"

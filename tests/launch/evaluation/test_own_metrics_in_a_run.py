@@ -24,6 +24,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder / "run", done.stdout
 
 
+@pytest.mark.slow
 def test_it_is_shown_and_written_beside_its_baseline(finished: tuple[Path, str]) -> None:
     run_dir, out = finished
     report = json.loads((run_dir / "report.json").read_text())
@@ -43,6 +44,7 @@ def test_it_is_shown_and_written_beside_its_baseline(finished: tuple[Path, str])
     assert "near enough" in (run_dir / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_evaluate_knows_it_and_its_figures_do_not_depend_on_the_number_of_ranks(
     finished: tuple[Path, str], tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ model.fit(data, epochs=3, verbose=0, callbacks=callbacks)
 
 
 @pytest.mark.timeout(100)
+@pytest.mark.slow
 def test_ranks_with_other_numbers_of_steps_end_within_the_limit() -> None:
     """Rank 0 is at the end of its epoch and gathers, rank 1 is in a step and averages: each says where it was, and why."""
     limits = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "2", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "4"}

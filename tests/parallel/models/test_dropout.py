@@ -133,6 +133,7 @@ DRAWN = recipes.DEBUG.replace(
 )
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_draws_what_the_whole_one_does(
     world: World, shared_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

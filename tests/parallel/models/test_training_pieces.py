@@ -182,6 +182,7 @@ def test_a_run_with_averaged_weights_resumes_as_the_same_experiment(
         assert a["val_loss"] == pytest.approx(b["val_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_the_mean_of_its_members(world: World, shared_dir: Path) -> None:
     members = train_members(small(world), world, RunDir(shared_dir / "three"), 3)
     finished = [member.done.stat().st_mtime_ns for member in members] if world.is_root else []

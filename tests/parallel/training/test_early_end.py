@@ -186,6 +186,7 @@ def test_a_warning_before_the_first_step_saves_nothing(world: World, shared_dir:
     assert error.what == "stopped by SIGUSR1, saved after step 16 of 53 in epoch 1."
 
 
+@pytest.mark.slow
 def test_a_warning_in_the_last_validation_or_the_final_evaluation_comes_too_late(
     world: World, shared_dir: Path, whole: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:

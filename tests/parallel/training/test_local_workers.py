@@ -73,6 +73,7 @@ def test_one_process_computes_the_same_curve(world: World, whole: RunDir, tmp_pa
     )
 
 
+@pytest.mark.slow
 def test_it_is_another_experiment_than_an_average_in_every_step(world: World, whole: RunDir, shared_dir: Path) -> None:
     run_dir = RunDir(shared_dir / "every-step")
     train_and_evaluate(CONFIG.replace(distributed={"local_steps": 1, "virtual_workers": None}), world, run_dir)
@@ -92,6 +93,7 @@ def test_stopped_within_an_epoch_it_goes_on_bit_for_bit(world: World, whole: Run
     assert_same_end(run_dir, whole)
 
 
+@pytest.mark.slow
 def test_it_goes_on_at_another_number_of_ranks(world: World, whole: RunDir, shared_dir: Path, tmp_path: Path) -> None:
     run_dir = RunDir(shared_dir / "run")
     stopped(CONFIG, world, run_dir, 28)
@@ -110,6 +112,7 @@ class Warned(keras.callbacks.Callback):  # type: ignore[misc]
             os.kill(os.getpid(), signal.SIGUSR1)
 
 
+@pytest.mark.slow
 def test_a_warned_run_ends_between_two_turns(
     world: World, whole: RunDir, shared_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

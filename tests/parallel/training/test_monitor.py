@@ -73,6 +73,7 @@ def test_the_epoch_with_the_best_figure_is_kept_and_reported(
     assert again["metrics"] == pytest.approx(report.metrics["test"], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_it_and_refuses_another(
     world: World, finished: tuple[RunDir, Report, Seen], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
