@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 from fake_schedulers import FakeCluster
+from pace import Pace
 from processes import Finished, Job, run, started
 
-# Epochs of about two seconds, so that the run can be stopped in its middle.
-TRAIN = ["train", "--recipe", "debug", "--num-songs", "40000", "--num-epochs", "20", "--early-stopping-patience", "99"]
+TRAIN = ["train", "--recipe", "debug", "--num-epochs", "20", "--early-stopping-patience", "99"]
 
 
 class Queue:
@@ -30,6 +30,7 @@ class Queue:
         self.work = folder / "work"
         self.work.mkdir()
         self.run = self.work / "runs" / "debug-101"
+        self.pace = Pace(folder, 3.0)  # some programs have to start between the first epoch and the last
 
     @property
     def env(self) -> dict[str, str | None]:
@@ -39,7 +40,7 @@ class Queue:
         return run(["hvd-train", *arguments], timeout_s=timeout_s, env=self.env, cwd=self.work, ok=ok)
 
     def submit(self) -> str:
-        self.hvd("submit", "--on", self.cluster.scheduler, "--ranks-per-node", "2", "--", *TRAIN)
+        self.hvd("submit", "--on", self.cluster.scheduler, "--ranks-per-node", "2", "--", *TRAIN, *self.pace.flags)
         return "101"
 
     @contextlib.contextmanager
@@ -83,6 +84,7 @@ def test_a_run_is_submitted_cancelled_with_a_checkpoint_and_resumed(tmp_path: Pa
         assert "101 ended its ranks: " in cancelled
         assert "cancelled 101 (debug-101)" in cancelled
         assert job.wait(30).code != 0
+    queue.pace.set(0.0)
     # Cancelled: the supervisor neither requeues the job nor submits a next one.
     assert queue.history()[:2] == [("start", "", ""), ("end", "saved", "nothing")]
     assert "cancelled" in queue.hvd("jobs").stdout
@@ -114,6 +116,7 @@ def test_a_chained_job_is_followed_to_the_end_of_the_run(tmp_path: Path) -> None
             wait_for_epoch(job, log)
             run(["qsig", "-s", "SIGUSR1", "101"], timeout_s=30, env=queue.env)
             assert job.wait(60).code == 85
+            queue.pace.set(0.0)
             queue.cluster.set("101", state="gone")
         assert queue.cluster.jobs["102"]["reason"] == "Dependency"
         assert "pending: " in queue.hvd("jobs", "status", "debug-101").stdout
