@@ -56,11 +56,8 @@ class Observers(Observer):
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = list(observers)
 
-    def put_first(self, observer: Observer) -> None:
-        """From now on call this one before the others."""
-        self._observers.insert(0, observer)
-
     def _pass_on(self, event: str, *arguments: Any, **named: Any) -> None:
+        """What every event comes to."""
         failures = []
         for observer in list(self._observers):
             try:

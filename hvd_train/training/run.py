@@ -100,9 +100,9 @@ def train_and_evaluate(
     made: list[Observer] = []  # not a result, which would be sent to the other ranks
     world.together(lambda: made.extend(make_trackers(config.training.trackers)), on="root")
     watch, notes = watch or Watch(), Notes()
-    observer = Observers([*observers, notes, ProgressFile(watch.ranks)] if world.is_root else [])
-    # First, so that it closes first: what it then tells is still shown.
-    observer.put_first(Trackers(made, notify=observer.on_message))
+    # First, so that they close first: what they then tell is still shown.
+    trackers = Trackers(made, notify=lambda text: observer.on_message(text))
+    observer = Observers([trackers, *observers, notes, ProgressFile(watch.ranks)] if world.is_root else [])
     try:
         with lock_run_dir(run_dir, world, new=not resume, notify=observer.on_message):
             return _train_and_evaluate(config, world, run_dir, resume, observer, keras_callbacks, watch, notes)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hvd_train.events import Observer
+from hvd_train.events import Observer, Observers
 
 Event = tuple[str, tuple[Any, ...], dict[str, Any]]
 """The name of a method of a tracker, and its arguments."""
@@ -70,7 +70,7 @@ class Lane:
         return not self._thread.is_alive()
 
 
-class Trackers(Observer):
+class Trackers(Observers):
     """Passes each event to each tracker in the background. Root only.
 
     `notify` receives a sentence when a tracker fails, when it falls behind, and when the end of the run did not wait for
@@ -78,10 +78,10 @@ class Trackers(Observer):
     """
 
     def __init__(self, trackers: Sequence[Observer], notify: Callable[[str], None]) -> None:
-        self._lanes = [Lane(tracker) for tracker in trackers]
+        super().__init__()
+        self._lanes = [Lane(tracker) for tracker in trackers]  # each calls its tracker in a thread
         self._notify = notify
         self._told_of_losses: set[str] = set()
-        self._run_dir: Path | None = None
         self._complete = False
 
     def _pass_on(self, event: str, *arguments: Any, **named: Any) -> None:
@@ -101,27 +101,14 @@ class Trackers(Observer):
             self._notify(f"{name} is slower than the training, so it misses some events. The run does not wait for it.")
 
     def on_start(self, config: dict[str, Any], facts: dict[str, str], run_dir: Path) -> None:
-        self._run_dir = run_dir
-        self._pass_on("on_start", config, dict(facts), run_dir)
-
-    def on_message(self, text: str) -> None:
-        self._pass_on("on_message", text)
-
-    def on_epoch_begin(self, epoch: int, num_epochs: int, num_steps: int) -> None:
-        self._pass_on("on_epoch_begin", epoch, num_epochs, num_steps)
-
-    def on_steps(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None:
-        self._pass_on("on_steps", step, num_steps, samples_per_s, loss)
-
-    def on_learning_rate(self, step: int, learning_rate: float) -> None:
-        self._pass_on("on_learning_rate", step, learning_rate)
+        super().on_start(config, dict(facts), run_dir)
 
     def on_epoch_end(self, row: dict[str, float], *, best: bool) -> None:
-        self._pass_on("on_epoch_end", dict(row), best=best)
+        super().on_epoch_end(dict(row), best=best)
 
     def on_end(self, report: Any) -> None:
         self._complete = True
-        self._pass_on("on_end", report)
+        super().on_end(report)
 
     def close(self) -> None:
         """Wait for the trackers, 10 s at most after a complete run, and tell what is missing."""
