@@ -55,6 +55,19 @@ class Traffic:
     received: int
 
 
+def share_of_cores(host: int, num_hosts: int) -> str:
+    """The cores of one of several hosts on this machine, as Linux lists them.
+
+    Hosts share none where there are enough. Where two do, Linux 6.18 lets a rank that polls MPI in one session
+    (sched_yield in a loop) keep a core from a rank of another session for minutes, and the job may not even start.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    if num_hosts > len(cpus):
+        return str(cpus[host % len(cpus)])
+    first, last = (len(cpus) * n // num_hosts for n in (host, host + 1))
+    return ",".join(map(str, cpus[first:last]))
+
+
 @dataclass
 class Lab:
     """The hosts. `local` is a path that leads to other files on each of them, as on machines that share none."""
@@ -89,16 +102,8 @@ class Lab:
         return self.root / f"tmp-{NAMES[host]}", self.shared_memory / NAMES[host]
 
     def cores(self, host: int) -> str:
-        """The cores of this host, as Linux lists them.
-
-        Hosts share none where there are enough. Where two do, Linux 6.18 lets a rank that polls MPI in one session
-        (sched_yield in a loop) keep a core from a rank of another session for minutes, and the job may not even start.
-        """
-        cpus, num_hosts = sorted(os.sched_getaffinity(0)), len(self.namespaces)
-        if self.oversubscribed:
-            return str(cpus[host % len(cpus)])
-        first, last = (len(cpus) * n // num_hosts for n in (host, host + 1))
-        return ",".join(map(str, cpus[first:last]))
+        """The cores of this host, as Linux lists them."""
+        return share_of_cores(host, len(self.namespaces))
 
     def mpirun(
         self, ranks_per_host: int, *command: str | Path, options: tuple[str, ...] = (), env: Mapping[str, str] = {}

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from namespaces import share_of_cores
 from processes import BIN, REPOSITORY, Job, mpi_settings, started
 
 LAUNCHER, WORKERS = "songs-launcher", ("songs-worker-0", "songs-worker-1")
@@ -188,11 +189,10 @@ def write_files(root: Path) -> None:
 
 
 def cores(pod: str) -> str:
-    """A worker's share of this machine: ranks that wait for those of another worker would keep them from a common core."""
-    usable = sorted(os.sched_getaffinity(0))
-    if pod == LAUNCHER or len(usable) < len(WORKERS):
-        return ",".join(map(str, usable))
-    return ",".join(map(str, usable[WORKERS.index(pod) :: len(WORKERS)]))
+    """The launcher only waits, so it needs none of its own."""
+    if pod == LAUNCHER:
+        return ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    return share_of_cores(WORKERS.index(pod), len(WORKERS))
 
 
 def address(pod: str) -> str:
