@@ -71,6 +71,7 @@ def test_what_is_no_tracker_is_refused(tmp_path: Path, name: str, message: str) 
 def without_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tensorboard package reads and writes files by itself where it is told that there is no TensorFlow."""
     monkeypatch.setitem(sys.modules, "tensorboard.compat.notf", ModuleType("notf"))
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)  # another test of this process may have loaded it
 
 
 def events_of(folder: Path) -> list[tuple[str, int, Any]]:
