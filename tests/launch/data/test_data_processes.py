@@ -195,16 +195,14 @@ def test_a_directory_of_someone_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_larger_table_takes_no_more_memory(songs: Path, tmp_path: Path) -> None:
-    """From 250 MB to 1 GB; benchmarks/data_convert.py measures ten times YearPredictionMSD."""
-    used = []
-    for times in (5, 20):
-        with (table := tmp_path / f"{times}.csv").open("wb") as file:
-            for _ in range(times):
-                file.write(songs.read_bytes())
-        used.append(memory_mib(table, tmp_path / f"{times}")[0])
-    assert used[1] < 600
-    assert used[1] < used[0] + 60
+def test_a_table_of_a_gigabyte_takes_bounded_memory(songs: Path, tmp_path: Path) -> None:
+    """As much as one of 250 MB on a quiet machine. benchmarks/data_convert.py measures ten times YearPredictionMSD."""
+    with (table := tmp_path / "t.csv").open("wb") as file:
+        for _ in range(20):
+            file.write(songs.read_bytes())
+    mib, _ = memory_mib(table, tmp_path / "out")
+    # 361 to 378 in 15 runs. Not compared with a run on a smaller table: how far that reads ahead is a matter of load.
+    assert mib < 450
 
 
 def test_a_rank_keeps_its_share_of_the_rows_plus_a_constant(songs: Path, tmp_path: Path) -> None:
