@@ -50,7 +50,7 @@ def test_a_timeout_ends_the_job_with_ranks_that_are_stopped() -> None:
         began = time.monotonic()
         with pytest.raises(AssertionError, match="did not end within 1 s"):
             job.wait(1)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
     assert all(gone(pid) for pid in pids)
 
 

