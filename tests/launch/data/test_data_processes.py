@@ -137,8 +137,13 @@ def names(directory: Path) -> set[str]:
 
 def test_of_two_at_once_one_converts_and_the_other_waits(songs: Path, tmp_path: Path) -> None:
     command = prepare_command(songs, tmp_path)
-    with started(command, timeout_s=60) as first, started(command, timeout_s=60) as second:
-        ended = [first.wait(60), second.wait(60)]
+    with started(command, timeout_s=60) as first:
+        first.wait_for("converting", timeout_s=30)
+        first.signal(signal.SIGSTOP)  # or it might be ready before the other one asks
+        with started(command, timeout_s=60) as second:
+            second.wait_for("waiting for process", timeout_s=30)
+            first.signal(signal.SIGCONT)
+            ended = [first.wait(60), second.wait(60)]
     assert [e.code for e in ended] == [0, 0], ended
     ready = {e.stdout.splitlines()[-1] for e in ended}
     assert len(ready) == 1
