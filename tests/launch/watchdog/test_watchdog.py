@@ -36,7 +36,7 @@ def pids(job: Job, directory: Path, np: int) -> list[int]:
         assert time.monotonic() < deadline, job.output
         assert job.process.poll() is None, job.output
         time.sleep(0.02)
-    time.sleep(0.4)  # one beat more, so that step 10 is known
+    time.sleep(0.7)  # two beats more, so that step 10 is known
     return [int(path.read_text()) for path in paths]
 
 
