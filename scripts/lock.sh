@@ -6,6 +6,6 @@ compile() { uv pip compile --quiet --universal --python-version 3.10 --generate-
 compile run.in -o run.txt
 for name in build dev; do compile "$name.in" -c run.txt -o "$name.txt"; done
 compile docs.in -c run.txt -c dev.txt -o docs.txt
-for name in spark mlflow wandb; do compile "$name.in" -c run.txt -c dev.txt -o "$name.txt"; done
+for name in spark mlflow wandb onnx; do compile "$name.in" -c run.txt -c dev.txt -o "$name.txt"; done
 compile mlflow-server.in -o mlflow-server.txt
 for name in mpi bootstrap; do compile "$name.in" -o "$name.txt"; done

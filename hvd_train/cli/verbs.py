@@ -112,6 +112,12 @@ def tune(argv: Sequence[str], placement: Placement) -> int:
     return bench_verbs.tune(arguments, placement, plain_or_live())
 
 
+def export(argv: Sequence[str], placement: Placement) -> int:
+    from hvd_train.cli.runs.export_verb import export
+
+    return export(argv, placement)
+
+
 def submit(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli.cluster.submit_verb import submit
 
@@ -203,6 +209,7 @@ VERBS: dict[str, tuple[str, Callable[[Sequence[str], Placement], int]]] = {
     "ensemble": ("train several models by seeds, or join runs, and average their predictions", ensemble),
     "evaluate": ("score the model of a run, and compare it with trivial baselines", evaluate),
     "predict": ("predict every row of a table", predict),
+    "export": ("write the model of a run for TensorFlow Serving, ONNX Runtime or LiteRT", export),
     "runs": ("list runs: state, epoch, figures, time", runs),
     "watch": ("follow a run from another terminal", watch),
     "report": ("write the page of a run again, or compare several runs on one", report),

@@ -13,6 +13,7 @@ from .launchers import detect_placement as detect_placement
 from .launchers import launcher_of as launcher_of
 from .launchers import tf_config_of as tf_config_of
 from .opening import open_world as open_world
+from .opening import quiet_stderr as quiet_stderr
 from .placement import Placement as Placement
 from .rendezvous import gathering as gathering
 from .settings import Settings as Settings
@@ -37,6 +38,7 @@ __all__ = [
     "has_bfloat16",
     "launcher_of",
     "open_world",
+    "quiet_stderr",
     "read_machine",
     "settings",
     "tf_config_of",

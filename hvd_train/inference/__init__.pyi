@@ -10,10 +10,14 @@ from .export import decoded as decoded
 from .export import deployed as deployed
 from .export import load_trained as load_trained
 from .export import save_model as save_model
+from .exported.exporting import Exported as Exported
+from .exported.exporting import export_run as export_run
+from .exported.requirements import require_exportable as require_exportable
 from .predict import predict_columns as predict_columns
 from .predict import predict_table as predict_table
 
 __all__ = [
+    "Exported",
     "Trained",
     "batch_predictor",
     "custom_objects",
@@ -22,10 +26,12 @@ __all__ = [
     "directory_of",
     "evaluate_run",
     "evaluate_split",
+    "export_run",
     "load_trained",
     "metrics_of_run",
     "predict_columns",
     "predict_table",
     "prediction_fields",
+    "require_exportable",
     "save_model",
 ]

@@ -1,0 +1,74 @@
+"""The exported model against Keras, on the same rows: a conversion that changes a prediction is found before it is used.
+
+numpy only, but for the layers of the model. Shape letters: N rows, F features, K labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hvd_train.inference.exported.outputs import CLASS_NUMBER, LEVELS
+
+CLOSE = 1e-5
+"""Outputs differ by at most this, absolutely where they are below 1 and relatively above: what float32 rounding explains."""
+FAR = 1e-3
+"""From here on it is another model."""
+NUM_ROWS = 1024
+
+
+def likely_rows(model: Any, seed: int = 0) -> np.ndarray | None:
+    """(NUM_ROWS, F) rows drawn as the train split was spread, one of them with missing values; None where it is not known.
+
+    Each column from a normal distribution with the mean and the standard deviation that the model standardises by.
+    """
+    layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
+    try:
+        in_unit, normalise = layers["to_unit"], layers["normalise"]
+    except KeyError:  # a network of the user's that reads plain rows, or a transform of its own
+        return None
+    num_features = model.input_shape[-1]
+    z_NF = np.random.default_rng(seed).normal(size=(NUM_ROWS, num_features))
+    rows_NF = z_NF
+    for layer in (normalise, in_unit):
+        scale, offset = (np.asarray(value, np.float64) for value in (layer.scale, layer.offset))
+        # A column that is constant in the train split has the scale 0.
+        rows_NF = np.where(scale == 0, 0.0, (rows_NF - offset) / np.where(scale == 0, 1.0, scale))
+    rows_NF[0] = np.nan
+    return rows_NF.astype(np.float32)
+
+
+def largest_difference(keras_outputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> float:
+    """The largest difference of any output, in units of max(1, |value|); infinity where an output is missing or misshapen.
+
+    A label counts as equal where the probabilities that decide it are within this difference of a tie: rounding may
+    then decide either way. Pure.
+    """
+    if keras_outputs.keys() != outputs.keys():
+        return float("inf")
+    largest = 0.0
+    for name, expected in keras_outputs.items():
+        found = outputs[name]
+        if found.shape != expected.shape or not np.isfinite(found).all():
+            return float("inf")
+        if name in (*LEVELS, "most_likely", CLASS_NUMBER):
+            difference = _from_tie(name, keras_outputs["probabilities"], found != expected)
+        else:
+            wide = expected.astype(np.float64)
+            difference = (np.abs(found - wide) / np.maximum(1.0, np.abs(wide))).max(initial=0.0)
+        largest = max(largest, float(difference))
+    return largest
+
+
+def _from_tie(name: str, probabilities_NK: np.ndarray, differs_N: np.ndarray) -> float:
+    """How far the rows whose label differs are from the tie at which rounding decides."""
+    rows_MK = probabilities_NK[differs_N].astype(np.float64)
+    if not len(rows_MK):
+        return 0.0
+    if name in LEVELS:
+        cumulative = rows_MK.cumsum(axis=1)
+        return float(np.abs(cumulative / cumulative[:, -1:] - LEVELS[name]).min(axis=1).max())
+    best = np.sort(rows_MK, axis=1)
+    return float((best[:, -1] - best[:, -2]).max())

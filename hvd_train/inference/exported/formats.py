@@ -1,0 +1,147 @@
+"""The formats: how each is written, and how its own runtime computes it again.
+
+| format | file | written by | computed by |
+|---|---|---|---|
+| savedmodel | saved_model.pb, variables/ | TensorFlow | TensorFlow, TensorFlow Serving |
+| onnx | model.onnx | Keras and tf2onnx | onnxruntime |
+| litert | model.tflite | the TFLite converter of TensorFlow | LiteRT |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hvd_train.distributed import quiet_stderr
+from hvd_train.errors import UserError
+from hvd_train.inference.exported.outputs import INPUT
+from hvd_train.inference.exported.requirements import Format
+
+Compute = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""(n, F) float32 -> each output under its name."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A model in a format: what another program needs to know of it, and the model as its own runtime computes it."""
+
+    file: str
+    """In the directory of the export; "." is the directory itself."""
+    compute: Compute
+    runtime: str
+    """Name and version of what computed it here."""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def write(kind: Format, model: Any, folder: Path) -> Written:
+    """Write the exported `model` into the empty `folder`. UserError where the format lacks an operation of it."""
+    writers = {"savedmodel": _savedmodel, "onnx": _onnx, "litert": _litert}
+    with _quiet():
+        try:
+            return writers[kind](model, folder)
+        except UserError as error:
+            refused = error
+    raise refused  # out here, so that what the converter has printed is not shown with it
+
+
+def _savedmodel(model: Any, folder: Path) -> Written:
+    import tensorflow as tf
+
+    model.export(folder, verbose=False)
+    loaded = tf.saved_model.load(str(folder))
+    serving = loaded.signatures["serving_default"]
+
+    def compute(rows_NF: np.ndarray) -> dict[str, np.ndarray]:
+        # `loaded` holds the variables that the signature reads.
+        assert loaded is not None
+        return {name: value.numpy() for name, value in serving(**{INPUT: tf.constant(rows_NF)}).items()}
+
+    return Written(".", compute, f"tensorflow {tf.__version__}", {"signature": "serving_default"})
+
+
+def _onnx(model: Any, folder: Path) -> Written:
+    import onnx
+    import onnxruntime
+
+    path = folder / "model.onnx"
+    model.export(path, format="onnx", verbose=False)
+    document = onnx.load(str(path))
+    if lacking := sorted({node.op_type for node in document.graph.node if not _is_known(node)}):
+        raise _not_expressible("onnx", lacking)
+    for name, value in (("producer", "hvd_train"), ("metadata", "metadata.json")):
+        document.metadata_props.add(key=name, value=value)
+    onnx.checker.check_model(document)
+    onnx.save(document, str(path))
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def compute(rows_NF: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(names, session.run(None, {INPUT: rows_NF}), strict=True))
+
+    opset = max(entry.version for entry in document.opset_import if entry.domain in ("", "ai.onnx"))
+    return Written(path.name, compute, f"onnxruntime {onnxruntime.__version__}", {"opset": opset})
+
+
+def _is_known(node: Any) -> bool:
+    """Whether ONNX has this operation. tf2onnx leaves in place what it cannot convert."""
+    import onnx
+
+    return bool(node.domain) or onnx.defs.has(node.op_type)
+
+
+def _litert(model: Any, folder: Path) -> Written:
+    import tensorflow as tf
+
+    path = folder / "model.tflite"
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([_concrete(model)], model)
+    # Operations of TensorFlow stand where LiteRT has none; a program then needs the Flex delegate, and metadata.json says so.
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    try:
+        path.write_bytes(converter.convert())
+    except Exception as error:
+        raise UserError(f"This model cannot be exported as litert: {str(error).strip().splitlines()[0]}") from error
+    interpreter = tf.lite.Interpreter(str(path))
+    flex = sorted({name[4:] for step in interpreter._get_ops_details() if (name := step["op_name"]).startswith("Flex")})
+    signature = interpreter.get_signature_runner()
+
+    def compute(rows_NF: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(signature(**{INPUT: rows_NF}))
+
+    facts = {"signature": "serving_default", "tensorflow_operations": flex}
+    return Written(path.name, compute, f"LiteRT of tensorflow {tf.__version__}", facts)
+
+
+def _concrete(model: Any) -> Any:
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=INPUT)]
+    forward = tf.function(lambda rows: model(rows, training=False), input_signature=signature, autograph=False)
+    return forward.get_concrete_function()
+
+
+def _not_expressible(kind: Format, operations: list[str]) -> UserError:
+    return UserError(
+        f"This model cannot be exported as {kind}, which has no counterpart of {', '.join(operations)}. "
+        "Export it as savedmodel, or train with another --transform (log-covariance needs eigenvalues)."
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the converters print for those who write converters."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), quiet_stderr():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
