@@ -1,4 +1,4 @@
-"""CSV tables, read by pyarrow's streaming reader in blocks.
+"""CSV tables, parsed by pyarrow in blocks, on the threads of this process.
 
 What pyarrow refuses goes to the careful reader, which names the line and the column of what is wrong.
 """
@@ -22,6 +22,7 @@ from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.data.sources.beginning import read_beginning
 from hvd_train.data.sources.careful import CarefulReader, CellReader, records
 from hvd_train.data.sources.cells import Kind, Notation, column_values
+from hvd_train.data.sources.csv_blocks import parsed_blocks
 from hvd_train.data.sources.header import Expected, index_columns
 from hvd_train.data.sources.hints import one_column
 from hvd_train.data.sources.missing import MissingMarkers
@@ -117,9 +118,10 @@ class CsvTable(Table):
                 if b"\r" in file.readline(MAX_BLOCK_BYTES).removesuffix(b"\n").removesuffix(b"\r"):
                     raise pa.ArrowInvalid("lines end with a carriage return alone: for the careful reader")
             quotes = _QuoteCounter(file)
-            reader = pyarrow.csv.open_csv(
-                pa.PythonFile(quotes, "r"),
-                read_options=pyarrow.csv.ReadOptions(block_size=self._block_bytes, column_names=names),
+            yield from parsed_blocks(
+                quotes.read,
+                self._block_bytes,
+                names=names,
                 parse_options=pyarrow.csv.ParseOptions(delimiter=self._form.delimiter, newlines_in_values=False),
                 convert_options=pyarrow.csv.ConvertOptions(
                     column_types=types,
@@ -129,7 +131,6 @@ class CsvTable(Table):
                     decimal_point=self._notation.decimal,
                 ),
             )
-            yield from reader
         if quotes.count % 2:  # pyarrow takes all after a quote that is never closed for one cell
             for _ in records(self.path, self._form):
                 pass
