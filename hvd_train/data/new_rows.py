@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hvd_train.data.conversion.spill import ShowProgress
 from hvd_train.data.labels.known import KnownLabels
 from hvd_train.data.matching import format_of_new_rows, match_columns
 from hvd_train.data.schema import Columns, Schema
@@ -38,11 +39,12 @@ def read_table_for_prediction(
     given: Mapping[str, Any] | None = None,
     with_labels: bool = True,
     report: Callable[[str], None] | None = None,
+    progress: ShowProgress | None = None,
 ) -> Iterator[NewRows]:
     """The rows of a table in order, in blocks.
 
     `table_format` is how the table that the model was trained on was read, `given` what the user says of this one.
-    `report` gets what the user should know about how it is read.
+    `report` gets what the user should know about how it is read, `progress` the bytes read and all bytes after each block.
     There are no labels where the table has no label column, or `with_labels` is false; rows without a label are left
     out where the model's table was read so. Columns are found by name, or without a header by position. Raises
     DataError for missing columns, bad cells, and labels that the model has no output for.
@@ -62,8 +64,10 @@ def read_table_for_prediction(
     if not with_labels:
         columns = dataclasses.replace(columns, label=None)
     known = None if columns.label is None else KnownLabels(table, columns.label, schema)
-    start = 0
+    start, num_bytes = 0, table.stamp()[0] if progress is not None else 0
     for chunk in table.chunks(columns):
+        if progress is not None:
+            progress(table.bytes_read(), num_bytes)
         _require_same_kinds(table, columns, schema, chunk.features)
         if known is None:
             yield NewRows(chunk.features, None, 0)

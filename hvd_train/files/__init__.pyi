@@ -8,6 +8,7 @@ from .locks import write_note as write_note
 from .strict import Damaged as Damaged
 from .strict import reason as reason
 from .writing import new_file as new_file
+from .writing import open_atomically as open_atomically
 from .writing import write_atomically as write_atomically
 from .writing import write_json as write_json
 from .writing import write_text as write_text
@@ -16,6 +17,7 @@ __all__ = [
     "Damaged",
     "NotALock",
     "new_file",
+    "open_atomically",
     "open_lock",
     "process_name",
     "read_note",

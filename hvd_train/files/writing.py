@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 
 def new_file(path: Path, *, suffix: str = "") -> tuple[int, Path]:
@@ -26,6 +27,13 @@ def write_atomically(path: Path, write: Any, *, sync: bool = True) -> None:
 
     Without `sync` the machine may lose the new file when its power fails: for files that are written often.
     """
+    with open_atomically(path, sync=sync) as file:
+        write(file)
+
+
+@contextlib.contextmanager
+def open_atomically(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
+    """A temporary file beside `path`, which replaces `path` when the block ends without an exception."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor, temporary = new_file(path)
@@ -33,7 +41,7 @@ def write_atomically(path: Path, write: Any, *, sync: bool = True) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            write(file)
+            yield file
             file.flush()
             if sync:
                 os.fsync(file.fileno())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hvd_train.data import NewRows, read_table_for_prediction
+from hvd_train.data import NewRows, ShowProgress, read_table_for_prediction
 from hvd_train.distributed import World
 from hvd_train.inference.export import Trained
 
@@ -19,6 +19,7 @@ def own_blocks(
     *,
     with_labels: bool,
     on_message: Callable[[str], None],
+    progress: ShowProgress | None = None,
 ) -> Iterator[tuple[int, NewRows]]:
     """This rank's blocks of the table, with their numbers; `on_message` gets notes on how the table is read.
 
@@ -26,7 +27,13 @@ def own_blocks(
     where it is.
     """
     blocks = read_table_for_prediction(
-        path, trained.schema, trained.table_format, given=overrides, with_labels=with_labels, report=on_message
+        path,
+        trained.schema,
+        trained.table_format,
+        given=overrides,
+        with_labels=with_labels,
+        report=on_message,
+        progress=progress,
     )
     for index, block in enumerate(blocks):
         world.watch.phase(f"block {index + 1} of the table", waits_for_others=False)

@@ -1,4 +1,4 @@
-"""Predictions of rows from the outputs of a model: as columns of numbers, and as lines of predictions.csv. Pure.
+"""Predictions of rows from the outputs of a model, as columns. Pure.
 
 Shape letters: N rows, K outputs.
 """
@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train.evaluation import OutputSpec, medians, softmax
+from hvd_train.evaluation import OutputSpec, softmax
 
-# The two ends of the 90 % interval.
-LOW, HIGH = 0.05, 0.95
-# How a column of numbers is written.
-_FORMATS = {"predicted": ".7g", "deviation": ".7g", "expected": ".3f", "probability": ".6f"}
+# The levels of the distribution at the ends of the 90 % interval, and between them.
+LOW, MEDIAN, HIGH = 0.05, 0.5, 0.95
 
 
 def columns(spec: OutputSpec) -> tuple[str, ...]:
@@ -37,9 +35,11 @@ def prediction_columns(
         return dict(zip(columns(spec), outputs_NK.T, strict=True))
     probabilities = softmax(outputs_NK)
     likeliest = probabilities.argmax(axis=1)
+    # Whole numbers of any size; names as Python's own texts.
+    values_K = np.array(label_values, dtype=object if spec.kind == "classes" else None)
 
-    def labels(indices: np.ndarray) -> list[int | str]:
-        return [label_values[k] for k in indices]
+    def labels(indices: np.ndarray) -> Sequence[Any]:
+        return list(values_K[indices]) if values_K.dtype == object else values_K[indices]  # type: ignore[return-value]
 
     of_likeliest: dict[str, Sequence[Any]] = {
         "most_likely": labels(likeliest),
@@ -48,22 +48,12 @@ def prediction_columns(
     if spec.kind == "classes":
         return of_likeliest
     cumulative = probabilities.cumsum(axis=1)
-    # The first label at which the distribution has passed each end; a rounding may keep the last sum below 1.
-    low, high = ((cumulative >= end * cumulative[:, -1:]).argmax(axis=1) for end in (LOW, HIGH))
+    # The first label at which the distribution has passed each level; a rounding may keep the last sum below 1.
+    low, median, high = ((cumulative >= level * cumulative[:, -1:]).argmax(axis=1) for level in (LOW, MEDIAN, HIGH))
     return {
         "expected": probabilities @ spec.values,
-        "median": labels(medians(probabilities)),
+        "median": labels(median),
         **of_likeliest,
         "low_90": labels(low),
         "high_90": labels(high),
     }
-
-
-def predictions(spec: OutputSpec, label_values: tuple[int | str, ...], outputs_NK: np.ndarray) -> list[tuple[Any, ...]]:
-    """A line for each row as it is written, in the order of `columns`. Pure."""
-    found = prediction_columns(spec, label_values, outputs_NK)
-    written = [
-        [format(value, _FORMATS[name]) for value in values] if name in _FORMATS else values
-        for name, values in found.items()
-    ]
-    return list(zip(*written, strict=True))

@@ -55,7 +55,7 @@ def write(kind: Format, model: Any, folder: Path) -> Written:
 def _savedmodel(model: Any, folder: Path) -> Written:
     import tensorflow as tf
 
-    model.export(folder, verbose=False)
+    model.export(folder, verbose=False, input_signature=_signature(model))
     loaded = tf.saved_model.load(str(folder))
     serving = loaded.signatures["serving_default"]
 
@@ -72,7 +72,7 @@ def _onnx(model: Any, folder: Path) -> Written:
     import onnxruntime
 
     path = folder / "model.onnx"
-    model.export(path, format="onnx", verbose=False)
+    model.export(path, format="onnx", verbose=False, input_signature=_signature(model))
     document = onnx.load(str(path))
     if lacking := sorted({node.op_type for node in document.graph.node if not _is_known(node)}):
         raise _not_expressible("onnx", lacking)
@@ -119,11 +119,18 @@ def _litert(model: Any, folder: Path) -> Written:
     return Written(path.name, compute, f"LiteRT of tensorflow {tf.__version__}", facts)
 
 
+def _signature(model: Any) -> list[Any]:
+    """Any number of rows, under their name."""
+    import tensorflow as tf
+
+    return [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=INPUT)]
+
+
 def _concrete(model: Any) -> Any:
     import tensorflow as tf
 
-    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=INPUT)]
-    forward = tf.function(lambda rows: model(rows, training=False), input_signature=signature, autograph=False)
+    # As Keras traces it for training: without AutoGraph, whose files a killed process leaves in TMPDIR.
+    forward = tf.function(lambda rows: model(rows, training=False), input_signature=_signature(model), autograph=False)
     return forward.get_concrete_function()
 
 

@@ -13,10 +13,9 @@ import numpy as np
 
 from hvd_train.evaluation import OutputSpec
 from hvd_train.inference.export import Trained
-from hvd_train.inference.prediction_rows import HIGH, LOW, columns
+from hvd_train.inference.prediction_rows import HIGH, LOW, MEDIAN, columns
 
 INPUT = "rows"
-MEDIAN = 0.5
 # The output that `predict` gives as a name of a class; numbers alone leave an exported model.
 CLASS_NUMBER = "most_likely_index"
 # Each output whose value is the label at which the probabilities up to it reach a level.
@@ -72,8 +71,10 @@ def exported_model(trained: Trained) -> Any:
 
 
 def _of_distribution(probabilities_NK: Any, spec: OutputSpec, label_values: tuple[int | str, ...]) -> dict[str, Any]:
-    most_likely = keras.ops.argmax(probabilities_NK, axis=1)
-    found = {"probabilities": probabilities_NK, "probability": keras.ops.max(probabilities_NK, axis=1)}
+    # Not argmax: Keras tells -0.0 from 0.0 there, by operations on bits that neither ONNX nor LiteRT has.
+    largest_N1, most_likely_N1 = keras.ops.top_k(probabilities_NK, 1)
+    most_likely = most_likely_N1[:, 0]
+    found = {"probabilities": probabilities_NK, "probability": largest_N1[:, 0]}
     if spec.kind == "classes":
         return found | {CLASS_NUMBER: keras.ops.cast(most_likely, "int64")}
     # A label may be any whole number: float32 holds those up to 2**24 alone, and int32 those up to 2**31.
