@@ -126,17 +126,19 @@ class PredictArguments:
     For years and integers a line holds the expected label, the most likely one, its probability, and the ends of the
     90 % interval. For classes it holds the most likely one and its probability, for real values the prediction.
 
-    Example:
+    Examples:
 
         hvd-train predict runs/default-20260101-120000 --data songs.csv --out predictions.csv
+
+        zcat songs.csv.gz | hvd-train predict runs/default-20260101-120000 --data - --out - | head
     """
 
     run_dir: Annotated[Path, tyro.conf.Positional]
     """A finished run's directory."""
     data: Path
-    """A table with the feature columns of the run. It needs no label column."""
+    """A table with the feature columns of the run. It needs no label column. - is the standard input."""
     out: Path
-    """The CSV to write, with one line for each row of the table."""
+    """The file to write, with one line for each row of the table. Parquet where the name ends with .parquet, else CSV. - is the standard output."""
     quote_formulas: bool = False
     """Write an apostrophe before class names that begin with = + - or @. A spreadsheet would run them as formulas."""
     table: tyro.conf.OmitArgPrefixes[TableFlags] = field(default_factory=TableFlags)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import ExitStack
 
 from hvd_train.cli.arguments import EvaluateArguments, PredictArguments
-from hvd_train.cli.terminal import tell
+from hvd_train.cli.terminal import tell, tell_beside
 from hvd_train.distributed import Placement, end_rank
 from hvd_train.text import is_formula, one_line
 
@@ -48,39 +50,47 @@ def predict(arguments: PredictArguments, placement: Placement) -> int:
     from hvd_train.runs import RunDir
 
     world = open_world(watchdog_s=arguments.watchdog.watchdog_s, lean=True)
-    from hvd_train.inference import load_trained, predict_table
+    from hvd_train.cli.live_terminal import data_progress
+    from hvd_train.inference import STANDARD_STREAM, load_trained, predict_table, spooled_input
     from hvd_train.processes import Stopped
     from hvd_train.runs import guarded, how_stopped
 
-    # The file is written whole at the end.
-    untouched = f"{arguments.out} was not written."
+    into_pipe = arguments.out == STANDARD_STREAM
+    # A file is put in its place at the end.
+    untouched = "The predictions are not complete." if into_pipe else f"{arguments.out} was not written."
+    # The standard output is for the predictions then.
+    say: Callable[[Placement, str], object] = tell_beside if into_pipe else tell
+
+    def note(text: str) -> None:
+        say(placement, f"Note: {text}.")
+
     try:
-        with guarded(world, arguments.watchdog.limits(), hint=lambda: untouched):
+        with guarded(world, arguments.watchdog.limits(), hint=lambda: untouched), ExitStack() as stack:
             trained = world.together(lambda: load_trained(RunDir(arguments.run_dir)))
             assert trained is not None
+            data = arguments.data
+            if data == STANDARD_STREAM:
+                data = stack.enter_context(spooled_input(world))
+            progress = stack.enter_context(data_progress(plain="predicted")) if world.is_root else None
             num_rows = predict_table(
                 trained,
                 world,
-                arguments.data,
+                data,
                 arguments.out,
                 overrides=arguments.table.given(),
                 quote_formulas=arguments.quote_formulas,
-                on_message=lambda text: print_note(text, placement),
+                on_message=note,
+                progress=progress[1] if progress is not None else None,
             )
     except Stopped as stopped:
         return end_rank(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {untouched}")
-    tell(placement, f"{num_rows:,} rows predicted: {arguments.out}")
+    say(placement, f"{num_rows:,} rows predicted: {'standard output' if into_pipe else arguments.out}")
     risky = [value for value in trained.schema.label_values if is_formula(value)]
     if risky and not arguments.quote_formulas:
-        tell(
+        say(
             placement,
             f"Take care: {len(risky)} class names, such as {one_line(str(risky[0]))}, look like formulas to a spreadsheet. "
             "They are written as they are; --quote-formulas puts an apostrophe before them.",
         )
     world.close()
     return 0
-
-
-def print_note(text: str, placement: Placement) -> None:
-    """Print what is to be known about how a table is read. The root prints."""
-    tell(placement, f"Note: {text}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from hvd_train.distributed import detect_placement, launcher_of
 
 # Columns of a table without a terminal.
 PLAIN_WIDTH = 110
+# Seconds between two lines of progress there.
+PLAIN_EVERY_S = 10.0
 
 
 def plain_or_live() -> Console:
@@ -30,13 +33,22 @@ def plain_or_live() -> Console:
 
 
 @contextlib.contextmanager
-def data_progress() -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
-    """Two functions for the work: one for lines, and one for bytes (done, total) that draws a bar."""
+def data_progress(*, plain: str = "") -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
+    """Two functions for the work: one for lines, and one for bytes (done, total) that draws a bar.
+
+    Without a terminal, `plain` is what was done so far in a line every PLAIN_EVERY_S seconds, such as "predicted".
+    """
     console = SafeConsole(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    told = time.monotonic()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
-        yield (
-            lambda text: console.print(text, markup=False),
-            lambda done, total: bar.update(task, completed=done, total=total or None),
-        )
+
+        def show(done: int, total: int) -> None:
+            nonlocal told
+            bar.update(task, completed=done, total=total or None)
+            if plain and total and not console.is_terminal and time.monotonic() - told >= PLAIN_EVERY_S:
+                told = time.monotonic()
+                console.print(f"{plain}: {done / total:.0%} of {total / 1e6:,.0f} MB", markup=False)
+
+        yield lambda text: console.print(text, markup=False), show

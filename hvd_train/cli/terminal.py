@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -23,6 +24,12 @@ def tell(placement: Placement, text: str, *, code: int = 0) -> int:
     if placement.is_root:
         print(printable(text), flush=True)
     return code
+
+
+def tell_beside(placement: Placement, text: str) -> None:
+    """Print on the root, to the standard error: the standard output is for data."""
+    if placement.is_root:
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def parse(kind: type[T], argv: Sequence[str], placement: Placement, *, prog: str, default: T | None = None) -> T:

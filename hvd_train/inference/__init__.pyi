@@ -15,8 +15,11 @@ from .exported.exporting import export_run as export_run
 from .exported.requirements import require_exportable as require_exportable
 from .predict import predict_columns as predict_columns
 from .predict import predict_table as predict_table
+from .prediction_files import STANDARD_STREAM as STANDARD_STREAM
+from .standard_input import spooled_input as spooled_input
 
 __all__ = [
+    "STANDARD_STREAM",
     "Exported",
     "Trained",
     "batch_predictor",
@@ -34,4 +37,5 @@ __all__ = [
     "prediction_fields",
     "require_exportable",
     "save_model",
+    "spooled_input",
 ]
