@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -100,14 +101,18 @@ def _is_known(node: Any) -> bool:
 def _litert(model: Any, folder: Path) -> Written:
     import tensorflow as tf
 
-    path = folder / "model.tflite"
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([_concrete(model)], model)
+    path, saved = folder / "model.tflite", folder / "saved"
+    # Not from a function: the converter would leave variables in it that nothing fills.
+    model.export(saved, verbose=False, input_signature=_signature(model))
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved), signature_keys=["serving_default"])
     # Operations of TensorFlow stand where LiteRT has none; a program then needs the Flex delegate, and metadata.json says so.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     try:
         path.write_bytes(converter.convert())
     except Exception as error:
         raise UserError(f"This model cannot be exported as litert: {str(error).strip().splitlines()[0]}") from error
+    finally:
+        shutil.rmtree(saved)
     interpreter = tf.lite.Interpreter(str(path))
     flex = sorted({name[4:] for step in interpreter._get_ops_details() if (name := step["op_name"]).startswith("Flex")})
     signature = interpreter.get_signature_runner()
@@ -124,14 +129,6 @@ def _signature(model: Any) -> list[Any]:
     import tensorflow as tf
 
     return [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name=INPUT)]
-
-
-def _concrete(model: Any) -> Any:
-    import tensorflow as tf
-
-    # As Keras traces it for training: without AutoGraph, whose files a killed process leaves in TMPDIR.
-    forward = tf.function(lambda rows: model(rows, training=False), input_signature=_signature(model), autograph=False)
-    return forward.get_concrete_function()
 
 
 def _not_expressible(kind: Format, operations: list[str]) -> UserError:
