@@ -84,10 +84,6 @@ def _checked(
 ) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
     """The comparison with Keras for the metadata, and remarks. HvdTrainError where it is another model."""
     remarks = []
-    if operations := written.facts.get("tensorflow_operations"):
-        remarks.append(
-            f"LiteRT has no {', '.join(operations)} of its own. A program needs TensorFlow's operations there (the Flex delegate)."
-        )
     if rows_NF is None:
         remarks.append("The export was not compared with Keras, because no rows are known. Give some by --data TABLE.")
         return None, tuple(remarks)

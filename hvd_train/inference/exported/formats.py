@@ -105,7 +105,8 @@ def _litert(model: Any, folder: Path) -> Written:
     # Not from a function: the converter would leave variables in it that nothing fills.
     model.export(saved, verbose=False, input_signature=_signature(model))
     converter = tf.lite.TFLiteConverter.from_saved_model(str(saved), signature_keys=["serving_default"])
-    # Operations of TensorFlow stand where LiteRT has none; a program then needs the Flex delegate, and metadata.json says so.
+    # Operations of TensorFlow stand where LiteRT has none. The interpreter of TensorFlow 2.21 cannot compute those, and nor
+    # can most devices: they are allowed here so that the message can name them.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
     try:
         path.write_bytes(converter.convert())
@@ -115,13 +116,15 @@ def _litert(model: Any, folder: Path) -> Written:
         shutil.rmtree(saved)
     interpreter = tf.lite.Interpreter(str(path))
     flex = sorted({name[4:] for step in interpreter._get_ops_details() if (name := step["op_name"]).startswith("Flex")})
+    if flex:
+        raise _not_expressible("litert", flex)
     signature = interpreter.get_signature_runner()
 
     def compute(rows_NF: np.ndarray) -> dict[str, np.ndarray]:
         return dict(signature(**{INPUT: rows_NF}))
 
-    facts = {"signature": "serving_default", "tensorflow_operations": flex}
-    return Written(path.name, compute, f"LiteRT of tensorflow {tf.__version__}", facts)
+    runtime = f"LiteRT of tensorflow {tf.__version__}"
+    return Written(path.name, compute, runtime, {"signature": "serving_default"})
 
 
 def _signature(model: Any) -> list[Any]:
@@ -134,7 +137,7 @@ def _signature(model: Any) -> list[Any]:
 def _not_expressible(kind: Format, operations: list[str]) -> UserError:
     return UserError(
         f"This model cannot be exported as {kind}, which has no counterpart of {', '.join(operations)}. "
-        "Export it as savedmodel, or train with another --transform (log-covariance needs eigenvalues)."
+        "Export it as savedmodel. The usual reasons are --transform log-covariance, which needs eigenvalues, and a layer of your own."
     )
 
 

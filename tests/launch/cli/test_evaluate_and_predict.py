@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bad_inputs import table, write
-from processes import REPOSITORY, mpirun, run
+from processes import BIN, REPOSITORY, mpirun, run
 
 from hvd_train.cli.verbs import main
 
@@ -70,6 +70,54 @@ def test_predict_writes_a_line_for_every_row_in_order(finished: Path, tmp_path: 
     assert all(
         int(line["low_90"]) <= int(line["high_90"]) and 0 < float(line["probability"]) <= 1 for line in outputs[0]
     )
+
+
+@pytest.mark.parametrize("np_", [1, 2])
+def test_predict_goes_through_pipes_and_writes_parquet(finished: Path, tmp_path: Path, np_: int) -> None:
+    """Three times the same predictions: from file to file, from pipe to pipe, and as Parquet."""
+    import pyarrow.parquet
+
+    new = write(tmp_path / "new.csv", [row[1:] for row in table(333, seed=2)])
+    predict = [str(BIN / "hvd-train"), "predict", str(finished / "run")]
+    launched = predict if np_ == 1 else mpirun(2, *predict)
+    run([*launched, "--data", str(new), "--out", str(tmp_path / "plain.csv")], timeout_s=60)
+    piped = run(["bash", "-c", f"cat {new} | {' '.join(launched)} --data - --out -"], timeout_s=60)
+    assert piped.stdout == (tmp_path / "plain.csv").read_text(), str(piped)
+    assert "333 rows predicted: standard output" in piped.stderr
+    run([*launched, "--data", str(new), "--out", str(tmp_path / "same.parquet")], timeout_s=60)
+    columns = pyarrow.parquet.read_table(tmp_path / "same.parquet").to_pydict()
+    lines = list(csv.DictReader((tmp_path / "plain.csv").read_text().splitlines()))
+    assert list(columns) == list(lines[0])
+    for name, values in columns.items():
+        whole = name in ("median", "most_likely", "low_90", "high_90")
+        assert {type(value) for value in values} == {int if whole else float}
+        assert values == pytest.approx([float(line[name]) for line in lines], abs=0 if whole else 6e-4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "plain.csv", "same.parquet"]
+
+
+def test_predict_ends_quietly_when_its_reader_has_seen_enough(finished: Path) -> None:
+    command = f"hvd-train predict {finished / 'run'} --data {finished / 'songs.csv'} --out - | head -1"
+    done = run(["bash", "-c", command], timeout_s=60)
+    assert done.stdout == "expected,median,most_likely,probability,low_90,high_90\n"
+    assert "Error" not in done.stderr
+
+
+def test_predict_keeps_the_file_that_was_there_when_a_late_row_is_bad(
+    finished: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks are written as they come; a file takes its name at the end."""
+    from hvd_train.data.sources import csv as csv_source
+
+    monkeypatch.setattr(csv_source, "BLOCK_BYTES", 1000)
+    rows = [row[1:] for row in table(333, seed=2)]
+    rows[300][2] = "many"
+    write(tmp_path / "new.csv", rows)
+    out = tmp_path / "predictions.csv"
+    out.write_text("of yesterday")
+    assert main(["predict", str(finished / "run"), "--data", str(tmp_path / "new.csv"), "--out", str(out)]) == 2
+    assert "line 301" in capfd.readouterr().err
+    assert out.read_text() == "of yesterday"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.csv", "predictions.csv"]
 
 
 def test_evaluate_of_something_that_is_no_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
