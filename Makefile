@@ -22,7 +22,7 @@ NO_RECOMPILING := unset PYTHONDONTWRITEBYTECODE;
 PYTEST := $(NO_RECOMPILING) python -m pytest -q --durations=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-rest spark unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench kills check lint format typecheck lock horovod-source horovod-patches clean distclean
+.PHONY: help setup train test test-all test-rest spark exports trackers unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench kills check lint format typecheck lock horovod-source horovod-patches clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -81,12 +81,17 @@ spark: setup ## training on a real cluster of Spark, a master and two workers on
 
 # The clients join the environment that trains. The server of MLflow wants other versions, so it has one of its own.
 MLFLOW_SERVER := build/mlflow-server
-.PHONY: trackers
 trackers: setup ## trackers against a real server of MLflow and real wandb, read back (ten minutes)
 	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; uv pip install --quiet --require-hashes -r requirements/mlflow.txt -r requirements/wandb.txt && \
 	{ test -x $(MLFLOW_SERVER)/bin/python || uv venv --quiet --python "$(abspath $(BIN))/python" $(MLFLOW_SERVER); } && \
 	VIRTUAL_ENV="$(abspath $(MLFLOW_SERVER))" uv pip install --quiet --require-hashes -r requirements/mlflow-server.txt && \
 	$(PYTEST) -rs tests/launch/runs/test_tracker_servers.py
+
+# The packages of these extras are no part of the environment that trains, so they come when they are asked for.
+exports: setup ## tests of exported models in ONNX Runtime, and of the example of a server (three minutes)
+	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; \
+	uv pip install --quiet --require-hashes -r requirements/onnx.txt -r requirements/serve.txt && \
+	$(PYTEST) -rs -m "$(SELECT)" tests/launch/inference tests/launch/examples/test_serving.py
 
 bench: setup ## measure everything in docs/reference/performance-log.md (half an hour; nothing else should run)
 	@$(WITH_ENV) benchmarks/performance.sh

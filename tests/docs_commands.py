@@ -20,11 +20,13 @@ OF_THE_SYSTEM = {
     *(
         "cd",
         "cp",
+        "curl",
         "docker",
         "export",
         "kubectl",
         "tensorboard",
         "git",
+        "head",
         "kill",
         "mkdir",
         "pip",
@@ -34,6 +36,7 @@ OF_THE_SYSTEM = {
         "set",
         "sbatch",
         "source",
+        "zcat",
     ),
     *("spark-submit", "srun", "ssh", "sudo", "taskset", "wandb", "horovodrun", "mpirun", "python", "pytest", "script"),
 }

@@ -22,7 +22,7 @@ import tyro
 
 from hvd_train.cli import arguments, data_verbs, supervise_verb
 from hvd_train.cli.cluster import jobs_verb, launch_verb, submit_verb
-from hvd_train.cli.runs import report_verb, runs_verb, watch_verb
+from hvd_train.cli.runs import export_verb, report_verb, runs_verb, watch_verb
 from hvd_train.cli.terminal import parse
 from hvd_train.config import LOSSES, NETWORKS, recipes
 from hvd_train.distributed import Placement
@@ -63,6 +63,7 @@ KINDS: dict[str, Any] = {
     "predict": arguments.PredictArguments,
     "bench": arguments.BenchArguments,
     "tune": arguments.TuneArguments,
+    "export": export_verb.ExportArguments,
     "runs": runs_verb.RunsArguments,
     "watch": watch_verb.WatchArguments,
     "report": report_verb.ReportArguments,

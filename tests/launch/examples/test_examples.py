@@ -67,6 +67,6 @@ def test_the_hostfile_job_runs_on_this_machine(tmp_path: Path) -> None:
 
 
 def test_every_example_is_run() -> None:
-    # The one of Spark runs in tests/spark.
-    tested = {*PROMISED, "predict_in_keras.py", "hostfile_job.sh", "spark_songs.py"}
+    # The one of Spark runs in tests/spark, and the server in test_serving.py.
+    tested = {*PROMISED, "predict_in_keras.py", "hostfile_job.sh", "serve.py", "spark_songs.py"}
     assert {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".sh")} == tested
