@@ -108,15 +108,18 @@ def _rounds(
 
     def next_block() -> T | None:
         nonlocal blocks
+        world.watch.phase("a block of predictions", waits_for_others=False)
         before()
         if blocks is None:
             blocks = own()
-        return next(blocks, None)
+        found = next(blocks, None)
+        world.watch.phase("the exchange of the results", waits_for_others=True)
+        return found
 
     while True:
         mine = world.together(next_block)
         found = world.allgather(mine) if world.size > 1 else [mine]
         # Block i is that of rank i % size, so whoever has none left is after the last block of the table.
         yield [block for block in found if block is not None]
-        if None in [block if block is None else 0 for block in found]:
+        if any(block is None for block in found):
             return
