@@ -45,7 +45,7 @@ class Written:
 def write(kind: Format, model: Any, folder: Path) -> Written:
     """Write the exported `model` into the empty `folder`. UserError where the format lacks an operation of it."""
     writers = {"savedmodel": _savedmodel, "onnx": _onnx, "litert": _litert}
-    with _quiet():
+    with quiet():
         try:
             return writers[kind](model, folder)
         except UserError as error:
@@ -142,8 +142,8 @@ def _not_expressible(kind: Format, operations: list[str]) -> UserError:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the converters print for those who write converters."""
+def quiet() -> Iterator[None]:
+    """Without what converters and runtimes print for those who write them."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
