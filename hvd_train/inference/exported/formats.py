@@ -75,6 +75,7 @@ def _onnx(model: Any, folder: Path) -> Written:
     path = folder / "model.onnx"
     model.export(path, format="onnx", verbose=False, input_signature=_signature(model))
     document = onnx.load(str(path))
+    _fill_constants(document, model)
     if lacking := sorted({node.op_type for node in document.graph.node if not _is_known(node)}):
         raise _not_expressible("onnx", lacking)
     for name, value in (("producer", "hvd_train"), ("metadata", "metadata.json")):
@@ -89,6 +90,27 @@ def _onnx(model: Any, folder: Path) -> Written:
 
     opset = max(entry.version for entry in document.opset_import if entry.domain in ("", "ai.onnx"))
     return Written(path.name, compute, f"onnxruntime {onnxruntime.__version__}", {"opset": opset})
+
+
+def _fill_constants(document: Any, model: Any) -> None:
+    """Give constants of the model that tf2onnx has made inputs of the graph their values, in their order.
+
+    It does so with tensors that a layer holds, such as the edges of the labels in the Gaussian head. The comparison with
+    Keras sees whether each has its own value.
+    """
+    import onnx
+    import tensorflow as tf
+
+    open_inputs = [value for value in document.graph.input if value.name != INPUT]
+    if not open_inputs:
+        return
+    forward = tf.function(lambda rows: model(rows, training=False), input_signature=_signature(model), autograph=False)
+    held = [tensor for tensor in forward.get_concrete_function().captured_inputs if tensor.dtype != tf.resource]
+    if len(held) != len(open_inputs):
+        raise _not_expressible("onnx", [value.name for value in open_inputs])
+    for value, tensor in zip(open_inputs, held, strict=True):
+        document.graph.initializer.append(onnx.numpy_helper.from_array(tensor.numpy(), value.name))
+        document.graph.input.remove(value)
 
 
 def _is_known(node: Any) -> bool:
@@ -137,7 +159,7 @@ def _signature(model: Any) -> list[Any]:
 def _not_expressible(kind: Format, operations: list[str]) -> UserError:
     return UserError(
         f"This model cannot be exported as {kind}, which has no counterpart of {', '.join(operations)}. "
-        "Export it as savedmodel. The usual reasons are --transform log-covariance, which needs eigenvalues, and a layer of your own."
+        "Export it as savedmodel. The usual reasons are --transform log-covariance (eigenvalues), --loss gaussian for years (litert has no Erf), and a layer of your own."
     )
 
 

@@ -70,7 +70,12 @@ def test_real_rows_come_out_as_keras_has_them(
     import keras
 
     out = tmp_path / "export"
-    assert main(["export", str(trained), "--format", kind, "--out", str(out), "--data", str(HEAD)]) == 0
+    code = main(["export", str(trained), "--format", kind, "--out", str(out), "--data", str(HEAD)])
+    if kind == "litert" and 'loss = "gaussian"' in (trained / "config.toml").read_text() and code == 2:
+        assert "no counterpart of Erf" in capfd.readouterr().err  # the probabilities of years need it
+        assert not out.exists()
+        return
+    assert code == 0
     said = capfd.readouterr()
     assert "The largest difference from Keras is" in said.out
     assert said.err == ""
