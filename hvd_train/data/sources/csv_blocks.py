@@ -17,11 +17,13 @@ import pyarrow.csv
 
 # More than this, and the thread that takes the blocks is what the others wait for.
 MAX_THREADS = 8
+# Of all blocks that are parsed at once. A column costs 2 KiB in each, however few rows a block has.
+MAX_COLUMNS = 100_000
 
 
-def num_threads() -> int:
-    """Threads that parse on the cores of this process."""
-    return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+def num_threads(num_columns: int) -> int:
+    """Threads that parse a table of so many columns on the cores of this process."""
+    return max(1, min(len(os.sched_getaffinity(0)), MAX_THREADS, MAX_COLUMNS // num_columns))
 
 
 def parsed_blocks(
@@ -45,7 +47,7 @@ def parsed_blocks(
         batches = table.combine_chunks().to_batches()
         return batches[0] if batches else None
 
-    threads = num_threads()
+    threads = num_threads(len(names))
     waiting: deque[Future[Any]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="csv") as pool:
         try:
