@@ -33,23 +33,27 @@ def write_atomically(path: Path, write: Any, *, sync: bool = True) -> None:
 
 @contextlib.contextmanager
 def open_atomically(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
-    """A temporary file beside `path`, which replaces `path` when the block ends without an exception."""
+    """A temporary file beside `path`, which replaces `path` when the block ends without an exception.
+
+    A device, a pipe or a descriptor such as /dev/stdout is written to as it is, and never replaced.
+    """
+    if _takes_what_comes(path):
+        with _written(path.open("wb"), path, sync=False) as file:
+            yield file
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor, temporary = new_file(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with _written(os.fdopen(descriptor, "wb"), path, sync=sync) as file:
             yield file
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
-        if isinstance(error, OSError):  # a full disk does not say which file it was
+        if isinstance(error, OSError):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     if not sync:
@@ -60,6 +64,31 @@ def open_atomically(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+@contextlib.contextmanager
+def _written(file: IO[bytes], path: Path, *, sync: bool) -> Iterator[IO[bytes]]:
+    """The file, complete and closed after the block. The first error counts: a full disk refuses the rest at the close again."""
+    try:
+        yield file
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+        file.close()
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            file.close()
+        if isinstance(error, OSError):  # a full disk does not say which file it was
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def _takes_what_comes(path: Path) -> bool:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        return True
+    # The standard output may be a file, and /dev/stdout a link to a link to it.
+    target = os.readlink(path) if path.is_symlink() else ""
+    return target.startswith("/proc/") or os.path.realpath(path.parent).startswith("/proc/")
 
 
 def write_text(path: Path, text: str, *, sync: bool = True) -> None:

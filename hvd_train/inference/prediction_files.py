@@ -11,7 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
@@ -80,17 +80,17 @@ def open_sink(out: Path, spec: OutputSpec) -> Iterator[Sink]:
     names = columns(spec)
     header = ",".join(names) + "\n"
     if out == STANDARD_STREAM:
-        sink = _Pipe()
-        sink.write(header.encode())
-        yield sink
+        pipe = _Pipe(header.encode())
+        yield pipe
+        pipe.write(b"")
         return
     with open_atomically(out) as file:
         if kind_of(out) == "parquet":
             nothing = encoded({name: _nothing(name, spec) for name in names}, "parquet")
-            with pyarrow.parquet.ParquetWriter(file, nothing.schema, compression="zstd") as writer:
-                yield _Parquet(writer)
+            with _parquet_writer(file, nothing.schema) as writer:
+                yield _Parquet(writer, out)
         else:
-            lines = _Lines(file)
+            lines = _Lines(file, out)
             lines.write(header.encode())
             yield lines
 
@@ -102,28 +102,59 @@ def _nothing(name: str, spec: OutputSpec) -> Sequence[Any]:
     return [] if spec.kind == "classes" else np.empty(0, np.int64)  # type: ignore[return-value]
 
 
+@contextmanager
+def _parquet_writer(file: IO[bytes], schema: Any) -> Iterator[Any]:
+    """Closed after the block. After an error that is tried in silence: a full disk refuses the end of the file again."""
+    writer = pyarrow.parquet.ParquetWriter(file, schema, compression="zstd")
+    try:
+        yield writer
+    except BaseException:
+        with suppress(OSError, pa.ArrowException):
+            writer.close()
+        raise
+    writer.close()
+
+
+@contextmanager
+def _named(out: Path) -> Iterator[None]:
+    """OSErrors say which file it was."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(out)) from error
+
+
 class _Parquet:
-    def __init__(self, writer: Any) -> None:
-        self._writer = writer
+    def __init__(self, writer: Any, out: Path) -> None:
+        self._writer, self._out = writer, out
 
     def write(self, block: Any) -> None:
-        self._writer.write_batch(block)
+        with _named(self._out):
+            self._writer.write_batch(block)
 
 
 class _Lines:
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, file: IO[bytes], out: Path) -> None:
+        self._file, self._out = file, out
 
     def write(self, block: bytes) -> None:
-        self._file.write(block)
+        with _named(self._out):
+            self._file.write(block)
 
 
 class _Pipe:
-    """The standard output. Whoever reads it may stop reading: then this process ends as SIGPIPE ends others."""
+    """The standard output. Whoever reads it may stop reading: then this process ends as SIGPIPE ends others.
+
+    The header leaves with the first block, so that a table that cannot be read leaves nothing there.
+    """
+
+    def __init__(self, header: bytes) -> None:
+        self._header = header
 
     def write(self, block: bytes) -> None:
         try:
-            sys.stdout.buffer.write(block)
+            sys.stdout.buffer.write(self._header + block)
+            self._header = b""
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             os._exit(BROKEN_PIPE)

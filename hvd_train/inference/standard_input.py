@@ -30,7 +30,10 @@ def spooled_input(world: World) -> Iterator[Path]:
     try:
         path = world.together(lambda: _spooled(folder), on="root")
         assert path is not None
-        yield path
+        try:
+            yield path
+        except DataError as error:  # a user has never heard of that file
+            raise DataError(str(error).replace(str(path), "the standard input")) from None
     finally:
         for path in folder:
             shutil.rmtree(path, ignore_errors=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from bad_inputs import BAD_INPUTS, BadInput, table, write
+from disks import mounted_disk
 from processes import REPOSITORY, horovodrun, mpirun, run, started
 
 from hvd_train.cli.verbs import main
@@ -120,16 +120,8 @@ def test_config_toml_runs_again_to_the_same_numbers(finished: Path, tmp_path: Pa
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if (
-        os.geteuid() != 0
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode
-    ):
-        pytest.skip("only root can make a small file system to fill")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with mounted_disk(tmp_path / "disk", "1m") as folder:
+        yield folder
 
 
 @pytest.mark.slow

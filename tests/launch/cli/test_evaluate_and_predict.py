@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bad_inputs import table, write
+from disks import mounted_disk
 from processes import BIN, REPOSITORY, mpirun, run
 
 from hvd_train.cli.verbs import main
@@ -100,6 +101,27 @@ def test_predict_ends_quietly_when_its_reader_has_seen_enough(finished: Path) ->
     done = run(["bash", "-c", command], timeout_s=60)
     assert done.stdout == "expected,median,most_likely,probability,low_90,high_90\n"
     assert "Error" not in done.stderr
+
+
+def test_what_cannot_be_read_leaves_nothing_in_the_pipe(finished: Path, tmp_path: Path) -> None:
+    run_dir = finished / "run"
+    done = run(["hvd-train", "predict", run_dir, "--data", tmp_path / "no.csv", "--out", "-"], timeout_s=60, ok=False)
+    assert (done.code, done.stdout) == (2, "")
+    command = f"printf '' | hvd-train predict {run_dir} --data - --out -"
+    done = run(["bash", "-c", command], timeout_s=60, ok=False)
+    assert (done.code, done.stdout, done.stderr) == (2, "", "error: the standard input: the file is empty.\n")
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "predictions.parquet"])
+def test_a_full_disk_is_said_once_and_nothing_stays(
+    finished: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    write(tmp_path / "new.csv", [row[1:] for row in table(3000, seed=2)])
+    with mounted_disk(tmp_path / "disk", "8k") as disk:
+        out = disk / name
+        assert main(["predict", str(finished / "run"), "--data", str(tmp_path / "new.csv"), "--out", str(out)]) == 2
+        assert capfd.readouterr().err == f"error: {out}: No space left on device.\n"
+        assert list(disk.iterdir()) == []
 
 
 def test_predict_keeps_the_file_that_was_there_when_a_late_row_is_bad(

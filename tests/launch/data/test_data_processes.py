@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
+from disks import mounted_disk
 from processes import run, started
 
 from hvd_train.config import SplitConfig, TableConfig
@@ -121,14 +122,8 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True, check=False)
-    if mount.returncode:
-        pytest.skip("only root can mount a small disk here")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    with mounted_disk(tmp_path / "disk", "16m") as folder:
+        yield folder
 
 
 def names(directory: Path) -> set[str]:
