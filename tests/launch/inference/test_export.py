@@ -28,7 +28,9 @@ FORMATS = ("savedmodel", "onnx", "litert")
 LABELS = ("median", "most_likely", "low_90", "high_90")
 
 
-@pytest.fixture(scope="module", params=list(HEADS))
+@pytest.fixture(
+    scope="module", params=[head if head == "softmax" else pytest.param(head, marks=pytest.mark.slow) for head in HEADS]
+)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on 800 real songs."""
     run_dir = tmp_path_factory.mktemp("trained") / "run"
