@@ -1,5 +1,6 @@
 """Results of the recipe `table` on real tables that come with splits of their own, next to tuned gradient boosting.
 
+    pip install --require-hashes -r requirements/peers.txt
     python benchmarks/results_tables.py --data uci --only concrete --only energy --splits 5
 
 A table is a CSV file with the column `target`, the columns `split0`, `split1` and so on that hold train, val or test, and
@@ -17,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import peers_boosted
 import trials
 from records import check, run
 from results_small import row
@@ -26,7 +28,8 @@ from hvd_train.data import Dataset, prepare
 from hvd_train.runs.provenance import versions
 
 RECIPE = "table"
-PEERS = ("HistGradientBoosting",)
+SKLEARN_PEERS = ("HistGradientBoosting",)
+PEERS = (*peers_boosted.PEERS, *SKLEARN_PEERS)
 HERE = Path(__file__).parent
 
 
@@ -39,11 +42,13 @@ def config_of(path: Path, split: int) -> RunConfig:
 
 
 def peers_of(config: RunConfig) -> dict[str, dict[str, Any]]:
-    """scikit-learn's models on the split of this config, tuned by cross-validation on train and val rows, on one core."""
+    """Each peer on the split of this config, on one core: its figure, what was chosen, and the seconds with all tuning."""
     import peers_sklearn
 
-    peers = [peer for peer in peers_sklearn.REGRESSORS if peer.name in PEERS]
-    return peers_sklearn.scores(Dataset.open(prepare(config.table, config.split)), peers, ("rmse",))
+    dataset = Dataset.open(prepare(config.table, config.split))
+    peers = [peer for peer in peers_sklearn.REGRESSORS if peer.name in SKLEARN_PEERS]
+    tuned = peers_sklearn.scores(dataset, peers, ("rmse",))
+    return peers_boosted.scores(dataset) | {name: of["rmse"] for name, of in tuned.items()}
 
 
 def main() -> None:
@@ -76,7 +81,7 @@ def main() -> None:
             "baseline": scored([(report["baselines"]["test"]["rmse"], 0.0) for report in ours]),
             "epochs": [report["member_epochs"][0] for report in ours],
             "peers": {
-                peer: scored([(of[peer]["rmse"]["test"], of[peer]["rmse"]["seconds"]) for of in theirs])
+                peer: scored([(of[peer]["test"], of[peer]["seconds"]) for of in theirs])
                 for peer in PEERS
             },
         }  # fmt: skip

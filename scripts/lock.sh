@@ -8,5 +8,6 @@ for name in build dev; do compile "$name.in" -c run.txt -o "$name.txt"; done
 compile docs.in -c run.txt -c dev.txt -o docs.txt
 for name in spark mlflow wandb onnx; do compile "$name.in" -c run.txt -c dev.txt -o "$name.txt"; done
 compile serve.in -c run.txt -c dev.txt -c onnx.txt -o serve.txt
+compile peers.in -c run.txt -c dev.txt -o peers.txt
 compile mlflow-server.in -o mlflow-server.txt
 for name in mpi bootstrap; do compile "$name.in" -o "$name.txt"; done

@@ -1,0 +1,77 @@
+"""CatBoost, LightGBM and XGBoost on a dataset's own split, tuned on its validation rows.
+
+Each setting of a small grid learns from the train rows until the validation rows get no better. The setting with the best
+validation RMSE is judged on the test rows. Needs requirements/peers.txt.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from hvd_train.data import Dataset
+
+MOST_TREES, PATIENCE = 5000, 100
+RATES = (0.03, 0.1)
+
+Rows = tuple[np.ndarray, np.ndarray]
+Fit = Callable[[dict[str, Any], Rows, Rows], Any]
+
+
+def _catboost(settings: dict[str, Any], train: Rows, val: Rows) -> Any:
+    from catboost import CatBoostRegressor
+
+    model = CatBoostRegressor(
+        iterations=MOST_TREES, early_stopping_rounds=PATIENCE, thread_count=1, random_seed=0,
+        allow_writing_files=False, logging_level="Silent", **settings,
+    )  # fmt: skip
+    return model.fit(*train, eval_set=val)
+
+
+def _lightgbm(settings: dict[str, Any], train: Rows, val: Rows) -> Any:
+    from lightgbm import LGBMRegressor, early_stopping
+
+    model = LGBMRegressor(n_estimators=MOST_TREES, n_jobs=1, random_state=0, verbosity=-1, **settings)
+    return model.fit(*train, eval_set=[val], callbacks=[early_stopping(PATIENCE, verbose=False)])
+
+
+def _xgboost(settings: dict[str, Any], train: Rows, val: Rows) -> Any:
+    from xgboost import XGBRegressor
+
+    model = XGBRegressor(n_estimators=MOST_TREES, early_stopping_rounds=PATIENCE, n_jobs=1, random_state=0, **settings)
+    return model.fit(*train, eval_set=[val], verbose=False)
+
+
+PEERS: dict[str, tuple[Fit, dict[str, tuple[Any, ...]]]] = {
+    "CatBoost": (_catboost, {"learning_rate": RATES, "depth": (4, 6, 8)}),
+    "LightGBM": (_lightgbm, {"learning_rate": RATES, "num_leaves": (7, 15, 31), "min_child_samples": (5, 20)}),
+    "XGBoost": (_xgboost, {"learning_rate": RATES, "max_depth": (3, 5, 7), "min_child_weight": (1, 5)}),
+}
+
+
+def scores(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """By peer: the RMSE on the test rows, what was chosen, and the seconds that all its settings took. Values alone."""
+    train, val, test = (
+        (features, labels.astype(float))
+        for features, labels in map(dataset.features_and_labels, ("train", "val", "test"))
+    )
+    found = {}
+    for name, (fit, grid) in PEERS.items():
+        began = time.monotonic()
+        fitted = [(settings, fit(settings, train, val)) for settings in _settings(grid)]
+        chosen, model = min(fitted, key=lambda each: _rmse(each[1], val))
+        found[name] = {"test": _rmse(model, test), "chosen": chosen, "seconds": time.monotonic() - began}
+    return found
+
+
+def _settings(grid: dict[str, tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
+
+
+def _rmse(model: Any, rows: Rows) -> float:
+    return float(np.sqrt(np.mean((model.predict(rows[0]) - rows[1]) ** 2)))
