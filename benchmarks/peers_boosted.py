@@ -36,7 +36,7 @@ def _lightgbm(settings: dict[str, Any], train: Rows, val: Rows) -> Any:
     from lightgbm import LGBMRegressor, early_stopping
 
     model = LGBMRegressor(n_estimators=MOST_TREES, n_jobs=1, random_state=0, verbosity=-1, **settings)
-    return model.fit(*train, eval_set=[val], callbacks=[early_stopping(PATIENCE, verbose=False)])
+    return model.fit(*train, eval_X=val[0], eval_y=val[1], callbacks=[early_stopping(PATIENCE, verbose=False)])
 
 
 def _xgboost(settings: dict[str, Any], train: Rows, val: Rows) -> Any:
