@@ -9,10 +9,14 @@ A resumed run goes on in its own run. All of wandb's own variables hold.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from hvd_train.runs.trackers.background import LIMIT_S
 from hvd_train.runs.trackers.base import BY_STEP, Axis, Beginning, ScalarTracker
@@ -20,6 +24,8 @@ from hvd_train.runs.trackers.places import recall, remember
 
 PACKAGE = "wandb"
 PROJECT = "hvd_train"
+# Seconds that wandb's own process gets at the exit of Python, where the run is not sent by then.
+EXIT_S = 2.0
 
 
 class WandbTracker(ScalarTracker):
@@ -28,6 +34,8 @@ class WandbTracker(ScalarTracker):
     def begin(self, beginning: Beginning) -> None:
         import wandb
 
+        self._sent = threading.Event()
+        threading.Thread(target=self._bound_the_exit, name="end of wandb", daemon=True).start()
         run_dir = beginning.run_dir
         run_id = recall(run_dir, PACKAGE).get("run_id") or os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:12]
         remember(run_dir, PACKAGE, run_id=run_id)
@@ -59,6 +67,16 @@ class WandbTracker(ScalarTracker):
 
     def end(self, *, complete: bool) -> None:
         self._run.finish(exit_code=0 if complete else 1)
+        self._sent.set()
+
+    def _bound_the_exit(self) -> None:
+        """At the exit of Python wandb waits for its own process, and that for the server, however long it does not answer."""
+        threading.main_thread().join()
+        if not self._sent.wait(EXIT_S):
+            for child in psutil.Process().children():
+                with contextlib.suppress(psutil.Error):
+                    if child.name().startswith("wandb"):
+                        child.kill()
 
 
 def _has_key() -> bool:

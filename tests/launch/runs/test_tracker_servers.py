@@ -235,7 +235,8 @@ def test_wandb_without_a_key_writes_a_run_with_its_numbers_and_settings(tmp_path
     losses = {row["epoch"]: row["val_loss"] for row in found["history"] if "val_loss" in row}
     assert losses == {int(row["epoch"]): pytest.approx(float(row["val_loss"])) for row in rows_of(run_dir)}
     assert any("by_step/loss_on_rank_0" in row for row in found["history"])
-    assert any("learning-curve" in row for row in found["history"])
+    pictures = {key.removesuffix("/_type") for row in found["history"] for key in row if key.endswith("/_type")}
+    assert pictures == {path.stem for path in run_dir.glob("*.png")} != set()
 
 
 READ_WANDB = """
