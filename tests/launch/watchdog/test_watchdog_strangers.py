@@ -80,7 +80,7 @@ def test_a_port_that_is_blocked_is_told_once_and_training_goes_on(cluster: Clust
         port = closed.getsockname()[1]
     member = cluster.make(1, 2, limits)
     member.follow({**address, "port": port})
-    warning = cluster.warnings.get(timeout=5)
+    warning = cluster.warnings.get(timeout=20)
     assert warning.startswith("rank 1 on host h1 cannot reach the watchdog of rank 0 on host h0 (")
     assert "Training goes on without a watch over this rank" in warning
     member.phase("step 1", waits_for_others=True)

@@ -46,7 +46,7 @@ class Cluster:
         wait_until(lambda: all(rank._loop is None or rank._loop.judge._seen for rank in self.ranks))
         return self.ranks
 
-    def verdict(self, timeout_s: float = 3.0) -> tuple[int, Verdict]:
+    def verdict(self, timeout_s: float = 20.0) -> tuple[int, Verdict]:
         return self.verdicts.get(timeout=timeout_s)
 
     def quiet(self, seconds: float) -> bool:
@@ -54,7 +54,7 @@ class Cluster:
         return self.verdicts.empty() and self.warnings.empty()
 
 
-def wait_until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+def wait_until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline

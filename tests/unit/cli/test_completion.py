@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -109,9 +108,7 @@ def test_a_script_is_made_without_tensorflow() -> None:
         "import sys\nfrom hvd_train.cli.verbs import main\ncode = main(['completion', 'bash'])\n"
         "sys.exit(code or 'tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
-    started = time.monotonic()
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60).returncode == 0
-    assert time.monotonic() - started < 50  # no measurement: a second where nothing else runs
 
 
 def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
