@@ -73,7 +73,7 @@ def test_predict_writes_a_line_for_every_row_in_order(finished: Path, tmp_path: 
     )
 
 
-@pytest.mark.parametrize("np_", [1, 2])
+@pytest.mark.parametrize("np_", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_predict_goes_through_pipes_and_writes_parquet(finished: Path, tmp_path: Path, np_: int) -> None:
     """Three times the same predictions: from file to file, from pipe to pipe, and as Parquet."""
     import pyarrow.parquet
@@ -112,7 +112,7 @@ def test_what_cannot_be_read_leaves_nothing_in_the_pipe(finished: Path, tmp_path
     assert (done.code, done.stdout, done.stderr) == (2, "", "error: the standard input: the file is empty.\n")
 
 
-@pytest.mark.parametrize("name", ["predictions.csv", "predictions.parquet"])
+@pytest.mark.parametrize("name", ["predictions.csv", pytest.param("predictions.parquet", marks=pytest.mark.slow)])
 def test_a_full_disk_is_said_once_and_nothing_stays(
     finished: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
 ) -> None:
