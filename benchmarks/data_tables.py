@@ -27,6 +27,22 @@ def data_convert(found: dict[str, Any]) -> str:
     return table((f"measured {date_of(result)[:10]}", ""), lines)
 
 
+def predict(found: dict[str, Any]) -> str:
+    """Seconds and memory from file to file, and how many times as fast as the program of pandas that ran beside it."""
+    result = found["predict"]
+    lines = [
+        (
+            name,
+            f"{row['wall_s']:.1f} ({min(row['wall_s_all']):.1f} to {max(row['wall_s_all']):.1f})",
+            f"{row['times_as_fast']:.2f}",
+            f"{row['resident_mib']:,} MiB",
+        )
+        for name, row in result["rows"].items()
+    ]
+    heads = ("", "seconds: median (least to most)", "times as fast as the second row", "largest resident memory")
+    return table(heads, lines) + source(result)
+
+
 def spark_convert(found: dict[str, Any]) -> str:
     result = found["spark-convert"]
     lines = [
