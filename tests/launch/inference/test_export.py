@@ -23,6 +23,7 @@ HEADS = {
     "ordinal": ("--loss", "coral"),
     "gaussian": ("--loss", "gaussian"),
     "gaussian of values": ("--loss", "gaussian", "--label-kind", "values"),
+    "tabm": ("--loss", "cross-entropy", "--model", "tabm", "--arrangement", "piecewise"),
 }
 FORMATS = ("savedmodel", "onnx", "litert")
 LABELS = ("median", "most_likely", "low_90", "high_90")
