@@ -20,6 +20,8 @@ import os
 import select
 import signal
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
@@ -31,6 +33,9 @@ GRACE_S = 0.7
 # Where no launcher ends this process, it may take so long to save.
 ALONE_GRACE_S = 10.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# To the thread that listens: let the signal come once more, after a moment.
+AGAIN = b"\0"
+AGAIN_S = 0.005
 PYTHON_SIGNALS = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
@@ -69,6 +74,9 @@ class StopHandler:
     ) -> None:
         self._message, self._grace_s, self._on_signal = message, grace_s, on_signal
         self._released = False
+        self._owed = False  # a signal that came where nothing can be raised
+        self._num_resent = 0
+        self._resending = threading.Lock()
         self.waits = False
         """Whether a signal does not interrupt the main thread, which looks at `stopped` by itself."""
         self.stopped: Stopped | None = None
@@ -90,7 +98,8 @@ class StopHandler:
         """Restore the previous handlers. Main thread only."""
         if self._writer < 0:
             return
-        self._released = True
+        with self._resending:
+            self._released = True
         for number, previous in self._previous.items():
             signal.signal(number, previous if previous is not None else signal.SIG_DFL)
         signal.set_wakeup_fd(self._previous_fd)
@@ -98,18 +107,25 @@ class StopHandler:
         self._writer = -1
         self._thread.join(1.0)
 
-    def _raise(self, number: int, _frame: FrameType | None) -> None:
-        if self.stopped is None:
-            self.stopped = Stopped(number)
-            if not self.waits:
-                raise self.stopped
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        if self.stopped is not None and not self._owed:
+            return
+        self.stopped = self.stopped or Stopped(number)
+        self._owed = not self.waits and _ignores_exceptions(frame)
+        if self._owed:
+            with contextlib.suppress(BlockingIOError):
+                os.write(self._writer, AGAIN)
+        elif not self.waits:
+            raise self.stopped
 
     def _listen(self) -> None:
-        first = 0
+        first, until = 0, 0.0
         while True:
             # Wait without a limit for the first signal, and after it for the time that the main thread has.
-            ready, _, _ = select.select([self._reader], [], [], self._grace_s if first and not self._released else None)
-            if not ready:
+            is_limited = first and not self._released and self._grace_s is not None
+            remaining = max(0.0, until - time.monotonic()) if is_limited else None
+            ready, _, _ = select.select([self._reader], [], [], remaining)
+            if not ready or remaining == 0:
                 if not self._released:
                     self._end(first)
                 continue
@@ -119,13 +135,27 @@ class StopHandler:
                     os.close(self._reader)
                     return
                 for number in data:
+                    if number == AGAIN[0]:
+                        self._resend(first)
+                        continue
+                    if number == first and self._num_resent:
+                        self._num_resent -= 1
+                        continue
                     if number not in self._previous:
                         continue  # another signal with a handler of Python's
                     if number == first:
                         self._end(first)
                     if not first:
-                        first = number
+                        first, until = number, time.monotonic() + (self._grace_s or 0)
                         self._tell(number)
+
+    def _resend(self, number: int) -> None:
+        time.sleep(AGAIN_S)
+        with self._resending:
+            if not self._released:
+                self._num_resent += 1  # it comes to the thread that listens, too
+                # A true signal, which ends a sleep of the main thread.
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
 
     def _tell(self, number: int) -> None:
         if self._on_signal is not None:
@@ -138,6 +168,15 @@ class StopHandler:
         except Exception as error:
             message = f"stopped by {signal.Signals(number).name} ({error})"
         end_process(message, 128 + number)
+
+
+def _ignores_exceptions(frame: FrameType | None) -> bool:
+    """Whether Python prints and forgets what is raised here: in `__del__`, or in the callback of a weak reference."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or frame.f_code.co_filename == weakref.__file__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextlib.contextmanager

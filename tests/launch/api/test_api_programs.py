@@ -13,7 +13,7 @@ from hvd_train.errors import TO_BE_CONTINUED
 
 TRAIN = """
 import hvd_train
-config = hvd_train.recipe("debug").replace(training={"num_epochs": %d, "watchdog_s": 20.0})
+config = hvd_train.recipe("debug").replace(training={"num_epochs": %d, "watchdog_s": 20.0, "early_stopping_patience": 0})
 report = hvd_train.train(config=config, run_dir="run", callbacks=[%s])
 """
 
@@ -52,8 +52,8 @@ def test_a_users_mistake_is_one_message_and_no_traceback(tmp_path: Path) -> None
 @pytest.mark.slow  # the command has a quick one
 @pytest.mark.timeout(180)
 def test_ctrl_c_leaves_a_checkpoint_and_the_way_to_go_on(tmp_path: Path) -> None:
-    with started(program(tmp_path, TRAIN % (400, "")), timeout_s=150, cwd=tmp_path) as job:
-        job.wait_for("epoch  2/400", timeout_s=100)
+    with started(program(tmp_path, TRAIN % (5000, "")), timeout_s=150, cwd=tmp_path) as job:
+        job.wait_for("epoch  2/5000", timeout_s=100)
         job.signal(signal.SIGINT)
         finished = job.wait(20)
     assert finished.code != 0

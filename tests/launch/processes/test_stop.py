@@ -14,6 +14,30 @@ from processes import Finished, mpirun, started
 IN_PYTHON = "import time; time.sleep(60)"
 # As in a collective that never ends: C code that holds no GIL and that no signal interrupts.
 IN_C = "import ctypes; c = ctypes.CDLL(None); m = ctypes.create_string_buffer(64)\nwhile True: c.pthread_mutex_lock(m)"
+# Python prints and forgets what is raised in __del__ and in callbacks of weak references.
+IN_DEL = """
+class Held:
+    def __del__(self):
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            pass
+held = Held()
+del held
+time.sleep(60)
+"""
+IN_CALLBACK = """
+import weakref
+class Held:
+    pass
+def wait():
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        pass
+held = Held()
+weakref.finalize(held, wait)
+del held
+time.sleep(60)
+"""
 SCRIPT = """
 import sys, time
 from hvd_train.processes.signals import Stopped, stop_handler
@@ -25,7 +49,7 @@ def train():
     print("ready", flush=True)
     BODY
 
-with stop_handler(lambda: "stopped; the last checkpoint is runs/x", grace_s=0.5, on_signal=told) as stop:
+with stop_handler(lambda: "stopped; the last checkpoint is runs/x", grace_s=GRACE, on_signal=told) as stop:
     try:
         train()
     except Stopped as stopped:
@@ -37,8 +61,14 @@ with stop_handler(lambda: "stopped; the last checkpoint is runs/x", grace_s=0.5,
 BOTH = [signal.SIGINT, signal.SIGTERM]
 
 
-def script(directory: Path, body: str, *, release: str = "stop.release()", afterwards: str = "") -> list[str | Path]:
-    text = SCRIPT.replace("RELEASE", release or "pass").replace("AFTERWARDS", afterwards or "pass")
+def script(
+    directory: Path, body: str, *, release: str = "stop.release()", afterwards: str = "", grace_s: float = 0.5
+) -> list[str | Path]:
+    text = (
+        SCRIPT.replace("GRACE", str(grace_s))
+        .replace("RELEASE", release or "pass")
+        .replace("AFTERWARDS", afterwards or "pass")
+    )
     path = directory / "script.py"
     path.write_text(text.replace("    BODY\n", "".join(f"    {line}\n" for line in body.splitlines())))
     return [sys.executable, path]
@@ -55,6 +85,24 @@ def stop_it(command: list[str | Path], *signals: int) -> Finished:
         finished = job.wait(10)
     assert "Traceback" not in finished.output, finished
     return finished
+
+
+def test_code_whose_exceptions_python_ignores_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    body = "class Held:\n    def __del__(self):\n        while True:\n            pass\nheld = Held()\ndel held"
+    finished = stop_it(script(tmp_path, body), signal.SIGTERM)
+    assert finished.code == 143
+    assert "stopped; the last checkpoint is runs/x" in finished.stderr, finished
+
+
+@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("body", [IN_DEL, IN_CALLBACK], ids=["__del__", "weakref"])
+def test_stopped_is_raised_after_code_whose_exceptions_python_ignores(
+    body: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    finished = stop_it(script(tmp_path, body, grace_s=30), number)
+    assert f"caught {number.name}" in finished.stdout, finished
+    assert finished.code == 128 + number
+    assert finished.stderr.count("told") == 1, finished
 
 
 @pytest.mark.parametrize("number", BOTH)
