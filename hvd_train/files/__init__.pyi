@@ -7,6 +7,7 @@ from .locks import read_note as read_note
 from .locks import write_note as write_note
 from .strict import Damaged as Damaged
 from .strict import reason as reason
+from .writing import named as named
 from .writing import new_file as new_file
 from .writing import open_atomically as open_atomically
 from .writing import write_atomically as write_atomically
@@ -16,6 +17,7 @@ from .writing import write_text as write_text
 __all__ = [
     "Damaged",
     "NotALock",
+    "named",
     "new_file",
     "open_atomically",
     "open_lock",

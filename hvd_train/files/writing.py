@@ -38,24 +38,20 @@ def open_atomically(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
     A device, a pipe or a descriptor such as /dev/stdout is written to as it is, and never replaced.
     """
     if _takes_what_comes(path):
-        with _written(path.open("wb"), path, sync=False) as file:
+        with named(path), _written(path.open("wb"), sync=False) as file:
             yield file
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with named(path):
         descriptor, temporary = new_file(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    try:
-        with _written(os.fdopen(descriptor, "wb"), path, sync=sync) as file:
-            yield file
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
+        try:
+            with _written(os.fdopen(descriptor, "wb"), sync=sync) as file:
+                yield file
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
     if not sync:
         return
     # The rename itself is only safe once the directory is on disk.
@@ -67,7 +63,16 @@ def open_atomically(path: Path, *, sync: bool = True) -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _written(file: IO[bytes], path: Path, *, sync: bool) -> Iterator[IO[bytes]]:
+def named(path: Path) -> Iterator[None]:
+    """In the block an OSError says that it was this file: a full disk does not, and a temporary name tells nobody anything."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextlib.contextmanager
+def _written(file: IO[bytes], *, sync: bool) -> Iterator[IO[bytes]]:
     """The file, complete and closed after the block. The first error counts: a full disk refuses the rest at the close again."""
     try:
         yield file
@@ -75,11 +80,9 @@ def _written(file: IO[bytes], path: Path, *, sync: bool) -> Iterator[IO[bytes]]:
         if sync:
             os.fsync(file.fileno())
         file.close()
-    except BaseException as error:
+    except BaseException:
         with contextlib.suppress(OSError):
             file.close()
-        if isinstance(error, OSError):  # a full disk does not say which file it was
-            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from hvd_train.evaluation import OutputSpec
-from hvd_train.files import open_atomically
+from hvd_train.files import named, open_atomically
 from hvd_train.inference.prediction_rows import columns
 
 STANDARD_STREAM = Path("-")
@@ -115,21 +115,12 @@ def _parquet_writer(file: IO[bytes], schema: Any) -> Iterator[Any]:
     writer.close()
 
 
-@contextmanager
-def _named(out: Path) -> Iterator[None]:
-    """OSErrors say which file it was."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(out)) from error
-
-
 class _Parquet:
     def __init__(self, writer: Any, out: Path) -> None:
         self._writer, self._out = writer, out
 
     def write(self, block: Any) -> None:
-        with _named(self._out):
+        with named(self._out):
             self._writer.write_batch(block)
 
 
@@ -138,7 +129,7 @@ class _Lines:
         self._file, self._out = file, out
 
     def write(self, block: bytes) -> None:
-        with _named(self._out):
+        with named(self._out):
             self._file.write(block)
 
 
