@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -248,3 +249,9 @@ def run(
     assert ok is None or (finished.code == 0) == ok, f"{' '.join(map(str, command))}: {finished}"
     assert not finished.left_behind, f"left behind: {finished.left_behind}\n{finished}"
     return finished
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -93,9 +92,7 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path, *, num_workers: int = 2) -> Iterator[Cluster]:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
+    port = processes.free_port()
     url = f"spark://127.0.0.1:{port}"
     start = spark_home() / "bin" / "spark-class"
     common = {"timeout_s": LIVES_S, "env": settings(), "cwd": folder}

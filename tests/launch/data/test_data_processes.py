@@ -7,14 +7,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
 from disks import mounted_disk
-from processes import run, started
+from processes import Job, run, started
 
 from hvd_train.config import SplitConfig, TableConfig
 from hvd_train.data import Dataset, convert
@@ -130,15 +132,21 @@ def names(directory: Path) -> set[str]:
     return {path.name for path in directory.iterdir() if not path.name.endswith(".lock") and not path.is_symlink()}
 
 
-def test_of_two_at_once_one_converts_and_the_other_waits(songs: Path, tmp_path: Path) -> None:
-    command = prepare_command(songs, tmp_path)
+@contextmanager
+def one_waits_for_the_other(command: list[Any]) -> Iterator[tuple[Job, Job]]:
+    """Two processes of this command: the first converts and is stopped there, and the second waits for it."""
     with started(command, timeout_s=60) as first:
         first.wait_for("converting", timeout_s=30)
         first.signal(signal.SIGSTOP)  # or it might be ready before the other one asks
         with started(command, timeout_s=60) as second:
             second.wait_for("waiting for process", timeout_s=30)
-            first.signal(signal.SIGCONT)
-            ended = [first.wait(60), second.wait(60)]
+            yield first, second
+
+
+def test_of_two_at_once_one_converts_and_the_other_waits(songs: Path, tmp_path: Path) -> None:
+    with one_waits_for_the_other(prepare_command(songs, tmp_path)) as (first, second):
+        first.signal(signal.SIGCONT)
+        ended = [first.wait(60), second.wait(60)]
     assert [e.code for e in ended] == [0, 0], ended
     ready = {e.stdout.splitlines()[-1] for e in ended}
     assert len(ready) == 1
@@ -150,14 +158,9 @@ def test_of_two_at_once_one_converts_and_the_other_waits(songs: Path, tmp_path: 
 
 
 def test_when_the_converting_one_is_killed_the_waiting_one_takes_over(songs: Path, tmp_path: Path) -> None:
-    command = prepare_command(songs, tmp_path)
-    with started(command, timeout_s=60) as first:
-        first.wait_for("converting", timeout_s=30)
-        first.signal(signal.SIGSTOP)  # or it might be ready before the other one asks
-        with started(command, timeout_s=60) as second:
-            second.wait_for("waiting for process", timeout_s=30)
-            first.signal(signal.SIGKILL)
-            killed, ended = first.wait(10), second.wait(60)
+    with one_waits_for_the_other(prepare_command(songs, tmp_path)) as (first, second):
+        first.signal(signal.SIGKILL)
+        killed, ended = first.wait(10), second.wait(60)
     assert killed.code == -signal.SIGKILL
     assert ended.code == 0, ended
     directory = Path(ended.stdout.splitlines()[-1].removeprefix("ready "))

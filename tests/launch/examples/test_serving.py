@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
-import socket
 import sys
 import urllib.error
 import urllib.request
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 from bad_inputs import table, write
-from processes import REPOSITORY, run, started
+from processes import REPOSITORY, free_port, run, started
 
 from hvd_train.cli.verbs import main
 
@@ -40,9 +39,7 @@ def test_the_server_answers_with_the_predictions_of_the_run(tmp_path: Path) -> N
     assert main(["export", str(run_dir), "--format", "onnx", "--out", str(tmp_path / "onnx")]) == 0
     assert main(["predict", str(run_dir), "--data", str(data), "--out", str(tmp_path / "predicted.csv")]) == 0
     expected = list(csv.DictReader((tmp_path / "predicted.csv").read_text().splitlines()))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = [sys.executable, REPOSITORY / "examples" / "serve.py", tmp_path / "onnx" / "model.onnx", port]
     with started([str(word) for word in server], timeout_s=120) as job:
         job.wait_for("Uvicorn running", timeout_s=60)

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 from pace import Pace
-from processes import REPOSITORY, Finished, run, started
+from processes import REPOSITORY, Finished, free_port, run, started
 
 SERVER = Path(os.environ.get("MLFLOW_SERVER", REPOSITORY / "build" / "mlflow-server" / "bin" / "mlflow"))
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_TRACKING_URI": None, "WANDB_API_KEY": None, "WANDB_MODE": None}
@@ -40,11 +40,6 @@ LONG = ("--num-epochs", "30", "--early-stopping-patience", "0")
 needs_mlflow = pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="mlflow is not installed")
 needs_wandb = pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 class Mlflow:
