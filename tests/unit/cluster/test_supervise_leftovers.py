@@ -37,8 +37,9 @@ def test_processes_of_a_run_are_ended_and_no_others(mark: str) -> None:
 
     ours, others = sleeper(mark), sleeper(f"{mark}2")
     try:
-        while MARK.encode() not in Path(f"/proc/{others.pid}/environ").read_bytes():
-            time.sleep(0.01)
+        for process in (ours, others):
+            while MARK.encode() not in Path(f"/proc/{process.pid}/environ").read_bytes():
+                time.sleep(0.01)
         swept(mark, to_begin=False)
         assert ours.wait(10) == -signal.SIGKILL
         assert others.poll() is None
