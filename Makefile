@@ -33,7 +33,7 @@ setup: ## make the environment (venv, locked packages, Open MPI, Horovod); nothi
 train: setup ## train on NP=2 ranks under horovodrun; ARGS="--data songs.csv" for your own rows
 	@$(WITH_ENV) horovodrun -np $(NP) hvd-train train $(ARGS) 2> >(grep -vE "$(CHATTER)" >&2)
 
-test: unit parallel launch ## every behaviour once, at np = 2 (ten minutes on two cores)
+test: unit parallel launch ## every behaviour once, at np = 2 (twelve minutes on two cores)
 
 test-all: test test-rest ## everything: the test suite of CI, except hosts and docker-test (forty minutes)
 
@@ -81,7 +81,7 @@ spark: setup ## training on a real cluster of Spark, a master and two workers on
 
 # The clients join the environment that trains. The server of MLflow wants other versions, so it has one of its own.
 MLFLOW_SERVER := build/mlflow-server
-trackers: setup ## trackers against a real server of MLflow and real wandb, read back (ten minutes)
+trackers: setup ## trackers against a real server of MLflow and real wandb, read back (two minutes)
 	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; uv pip install --quiet --require-hashes -r requirements/mlflow.txt -r requirements/wandb.txt && \
 	{ test -x $(MLFLOW_SERVER)/bin/python || uv venv --quiet --python "$(abspath $(BIN))/python" $(MLFLOW_SERVER); } && \
 	VIRTUAL_ENV="$(abspath $(MLFLOW_SERVER))" uv pip install --quiet --require-hashes -r requirements/mlflow-server.txt && \
