@@ -37,14 +37,14 @@ WATCHDOG_S = 10.0
 # From the kill to the end of the job: the watchdog's limit, and the last words of the others.
 LIMIT_S = WATCHDOG_S + 10.0
 TRAIN = [
-    *("train", "--recipe", "debug", "--num-songs", "20000", "--global-batch-size", "256", "--num-epochs", "30"),
+    *("train", "--recipe", "debug", "--num-songs", "20000", "--global-batch-size", "256", "--num-epochs", "400"),
     *("--conv-dropout", "0.2", "--dense-dropout", "0.5", "--noise", "0.2", "--early-stopping-patience", "0"),
     *("--steps-per-execution", "5", "--checkpoint-every-steps", "25", "--watchdog-s", f"{WATCHDOG_S:g}"),
 ]  # fmt: skip
-# Seconds from the start of the ranks to the kill, at most; a start takes a good part of it.
-LATEST_S = 30.0
+# Seconds from the start of the ranks to the kill, at most; a start takes a good part of it. All kills come before the run ends.
+LATEST_S = 15.0
 START_S = 120.0
-WHOLE_S = 280.0
+WHOLE_S = 900.0
 
 
 @dataclass
@@ -123,6 +123,8 @@ def main() -> None:
         write_text(kept, json.dumps(asdict(state)))
     if not given.last:
         return
+    if not state.kills:
+        parser.error(f"{given.folder} has seen no kill: its run was complete before. Give an empty folder.")
     for run_dir in (stormy, calm):
         if not run_dir.done.exists():
             with started(command(run_dir), timeout_s=WHOLE_S) as job:

@@ -1,6 +1,7 @@
 """The engine of several ranks, joined by TensorFlow's own collectives. It needs neither MPI nor Horovod.
 
-Each rank runs TensorFlow's server, and gradients go around a ring over gRPC. That is what MultiWorkerMirroredStrategy
+Each rank runs TensorFlow's server. On one host gradients are added in memory that the ranks share, and between hosts they go
+around a ring over gRPC. The ring is what MultiWorkerMirroredStrategy
 does, whose other half Keras 3 cannot use (docs/how-to/tensorflow-engine.md). Where each rank listens comes from the
 launcher: TF_CONFIG, or the variables of srun.
 """
@@ -11,12 +12,14 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tensorflow as tf
 
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed import settings, tf_optimizer
+from hvd_train.distributed.host_memory import HostMemory, join
 from hvd_train.distributed.launchers import launcher_of
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.rendezvous import gathering
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 END_TIMEOUT_S = 60.0
+# What carries gradients, in the words of the log.
+SHARED = "gradients are added in memory that the ranks share"
+RING = "gradients go around a ring over gRPC"
 
 
 class TensorFlowWorld(World):
@@ -49,12 +55,21 @@ class TensorFlowWorld(World):
         meet(cluster, placement, watchdog_s=watchdog_s)
         with gathering(placement, "start", limit_s=watchdog_s):
             versions = self.allgather(tf.__version__)
+            self._collectives.memory = self._join_memory()
         self.init_seconds = time.monotonic() - started
         if len(set(versions)) > 1:
             told = ", ".join(f"{version} on rank {rank}" for rank, version in enumerate(versions))
             raise MissingEnvironment(
                 f"The ranks have different versions of TensorFlow: {told}. Install one of them on all hosts."
             )
+
+    def _join_memory(self) -> HostMemory | None:
+        """The memory that these ranks share, unless it is switched off. All ranks. The settings say what carries gradients."""
+        wanted = all(self.allgather("shared-memory" not in self.settings.switched_off))
+        memory = join(self.placement, self.allgather) if wanted else None
+        told = SHARED if memory is not None else RING
+        self.settings = replace(self.settings, notes=(*self.settings.notes, told))
+        return memory
 
     def allreduce_sum(self, array: np.ndarray, *, name: str = "sum", dtype: str = "float64") -> np.ndarray:
         with self._others():

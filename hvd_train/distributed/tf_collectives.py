@@ -1,12 +1,14 @@
 """What the ranks of the engine tensorflow do together: sums, gathers and broadcasts of TensorFlow, on tensors and on objects.
 
-A sum goes around a ring. Each block is added up on one rank and sent on from there, so all ranks get the same bits.
+A sum goes around a ring, and gradients do where the ranks share no memory. Each block is added up on one rank and sent on
+from there, so all ranks get the same bits.
 Every collective of one shape and type has one key, and all ranks ask for new keys in the same order.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pickle
 from typing import Any
@@ -17,6 +19,7 @@ from tensorflow.core.protobuf import tensorflow_server_pb2
 from tensorflow.python.eager import context as tf_context
 from tensorflow.python.ops import collective_ops
 
+from hvd_train.distributed.host_memory import LOST, HostMemory
 from hvd_train.distributed.placement import Cluster
 from hvd_train.errors import MissingEnvironment
 
@@ -37,6 +40,8 @@ LOSSES = (
     tf.errors.DeadlineExceededError,
     tf.errors.FailedPreconditionError,
     tf.errors.InternalError,
+    tf.errors.UnknownError,  # of the memory of the host, in a graph
+    ConnectionError,  # of the same, called directly
 )
 SIGNS = (
     "Socket closed",
@@ -45,6 +50,7 @@ SIGNS = (
     "failed to connect",
     "Connection re",
     "/tensorflow.WorkerService/",
+    LOST,
 )
 
 
@@ -59,6 +65,8 @@ class Collectives:
     def __init__(self, cluster: Cluster) -> None:
         """Start TensorFlow's server of this rank. It waits for nobody. TensorFlow must not have used a device before."""
         self.rank, self.size = cluster.rank, len(cluster.addresses)
+        self.memory: HostMemory | None = None
+        """Where these ranks add their gradients; None where they do it around the ring."""
         self._keys: dict[tuple[Any, ...], int] = {}
         _start_server(cluster)
         # Objects are read on the CPU; gradients too, whatever device computed them.
@@ -67,6 +75,10 @@ class Collectives:
     def reduce(self, tensor: tf.Tensor, *, key: str, average: bool = False) -> tf.Tensor:
         """The sum or the average over the ranks. Also in a tf.function. `key` tells collectives of one shape apart."""
         with tf.device(self._device):
+            if self.memory is not None:
+                total = tf.numpy_function(functools.partial(self.memory.sum, average=average), [tensor], tensor.dtype)
+                total.set_shape(tensor.shape)
+                return total
             return collective_ops.all_reduce_v2(
                 tensor,
                 self.size,
@@ -109,6 +121,8 @@ class Collectives:
         """Wait until all ranks are here. One that is through first may end before the last message of another has come."""
         with contextlib.suppress(*LOSSES):
             self.sum(np.ones(1))
+        if self.memory is not None:
+            self.memory.close()
 
     def _gather(self, content: bytes) -> list[bytes]:
         with tf.device(self._device):

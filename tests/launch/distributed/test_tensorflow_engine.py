@@ -21,6 +21,7 @@ HOST = socket.gethostname()
 # Dropout and noise, and an epoch whose end is not the end of a step that others share.
 FLAGS = ["--recipe", "debug", "--num-songs", "2000", "--num-epochs", "3", "--conv-dropout", "0.2", "--noise", "0.2"]
 ONE_STEP = ["--num-epochs", "1", "--global-batch-size", "1536"]
+WITHOUT_MEMORY = ["--automatic", "affinity", "threads", "quiet"]
 STEP_1, CURVE = 1e-6, 1e-3
 WATCHDOG_S = 6
 # Of a rank that is gone, from its end to that of the job.
@@ -78,9 +79,11 @@ def test_two_ranks_without_horovod_train_what_horovod_trains(
 
 @pytest.mark.slow
 def test_four_ranks_and_one_train_the_same(tmp_path: Path) -> None:
-    for np in (1, 2, 4):
-        run(launch(np, *train(tmp_path / f"{np}", "--check-equal-weights")), timeout_s=280)
-        run(launch(np, *train(tmp_path / f"step-{np}", *ONE_STEP)), timeout_s=280)
+    """Four add gradients in memory, two send them around the ring."""
+    for np, how, flags in ((1, "", []), (2, "around a ring", WITHOUT_MEMORY), (4, "in memory", [])):
+        told = run(launch(np, *train(tmp_path / f"{np}", "--check-equal-weights", *flags)), timeout_s=280)
+        assert how in told.stdout
+        run(launch(np, *train(tmp_path / f"step-{np}", *ONE_STEP, *flags)), timeout_s=280)
     for np in (2, 4):
         assert_same_curve(tmp_path / f"{np}", tmp_path / "1")
         assert curve(tmp_path / f"step-{np}")[0]["loss"] == pytest.approx(
