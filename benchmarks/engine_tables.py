@@ -57,3 +57,25 @@ def kill_engine(found: dict[str, Any]) -> str:
         ("arrays, losses or metrics that differ from the run without kills", str(len(result["differences"]) or "none")),
     ]
     return table((f"{result['ranks']} ranks, `--watchdog-s {result['watchdog_s']:g}`", ""), lines) + source(result)
+
+
+def spark_kills(found: dict[str, Any]) -> str:
+    """Kill -9 of a rank on Spark, again and again, under either engine."""
+    results = [found["spark-kills-horovod"], found["spark-kills-tensorflow"]]
+    trials = [[trial for trial in result["trials"] if trial["outcome"] != "ended before"] for result in results]
+    rows: dict[str, list[str]] = {
+        "kills of a rank at a random moment": [str(len(seen)) for seen in trials],
+        "jobs that ended with an error that names the rank and its host": [
+            str(sum(trial["outcome"] == "named" for trial in seen)) for seen in trials
+        ],
+        "seconds from the kill to the end of the job: median": [
+            f"{result['end_s']['median']:.1f}" for result in results
+        ],
+        "most": [f"{result['end_s']['max']:.1f}" for result in results],
+        "processes that are left over": [str(sum(len(t["left"]) for t in seen) or "none") for seen in trials],
+        "largest relative difference of a loss from the run without kills": [
+            f"{result['largest_difference']:.1e}" if result["largest_difference"] else "none" for result in results
+        ],
+    }
+    head = ("two ranks on two executors", *(f'`engine="{result["engine"]}"`' for result in results))
+    return table(head, [(name, *values) for name, values in rows.items()]) + source(results[-1])

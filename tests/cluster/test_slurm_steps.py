@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from batch import TRAIN, Run, pace, script, slurm_state, wait_for_slurm_state
 from lab import Lab
@@ -29,6 +31,15 @@ def test_srun_without_pmix_is_told_in_one_line(lab: Lab) -> None:
 def test_unequal_tasks_of_srun_have_the_right_local_sizes(lab: Lab) -> None:
     done = lab.on("head", "srun", "--mpi=pmix", "--nodes=2", "--ntasks=3", "python", "-c", LOCAL, timeout_s=60)
     assert sorted(done.stdout.splitlines()) == ["0 node1 0 2", "1 node1 1 2", "2 node2 0 1"]
+
+
+def test_srun_starts_ranks_that_need_no_pmix(lab: Lab) -> None:
+    run_dir = lab.home / "without-mpi"
+    command = ("hvd-train", "train", "--engine", "tensorflow", "--recipe", "debug", "--num-songs", "1000")
+    done = lab.on("head", "srun", "--nodes=2", "--ntasks=3", *command, "--run-dir", str(run_dir), timeout_s=240)
+    assert "3 on node1 (2), node2 (1), joined by TensorFlow" in done.stdout, done.stdout
+    assert "gradients go around a ring" in done.stdout, done.stdout
+    assert json.loads((run_dir / "report.json").read_text())["size"] == 3
 
 
 @pytest.mark.slow

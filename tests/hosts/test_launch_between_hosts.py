@@ -26,6 +26,7 @@ def test_ranks_on_two_hosts_train_together(lab: Lab, tmp_path: Path) -> None:
         finished = job.wait(240)
     assert finished.code == 0, str(finished)
     assert f"2 on {NAMES[0]} (1), {NAMES[1]} (1), joined by TensorFlow" in finished.output
+    assert "gradients go around a ring" in finished.output
     assert not ranks_on(lab, 1)
 
 

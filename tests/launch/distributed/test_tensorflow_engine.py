@@ -109,6 +109,27 @@ def test_a_run_goes_on_under_the_other_engine(tmp_path: Path, first: str) -> Non
     assert_same_curve(parted, whole)
 
 
+@pytest.mark.slow
+def test_the_other_verbs_work_without_horovod(tmp_path: Path, without_horovod: dict[str, str | None]) -> None:
+    """Two ranks score and predict what one does."""
+    run_dir, rows = tmp_path / "run", tmp_path / "rows.csv"
+    one_epoch = ["--recipe", "debug", "--num-songs", "2000", "--num-epochs", "1", "--run-dir"]
+    run(launch(2, "train", *one_epoch, run_dir), timeout_s=200, env=without_horovod)
+    numpy.savetxt(rows, numpy.random.default_rng(0).standard_normal((101, 90)), delimiter=",", fmt="%.3f")
+    scored, predicted = [], []
+    for np in (1, 2):
+        finished = run(launch(np, "evaluate", run_dir, "--json"), timeout_s=200, env=without_horovod)
+        scored.append(json.loads(finished.stdout)["metrics"])
+        out = tmp_path / f"{np}.csv"
+        run(launch(np, "predict", run_dir, "--data", rows, "--out", out), timeout_s=200, env=without_horovod)
+        predicted.append(out.read_text())
+    assert scored[0].keys() == scored[1].keys()
+    assert scored[1]["loss"] == pytest.approx(scored[0]["loss"], rel=1e-6)
+    assert predicted[0] == predicted[1]
+    run(launch(2, "ensemble", "--members", "2", *one_epoch, tmp_path / "ensemble"), timeout_s=240, env=without_horovod)
+    assert (tmp_path / "ensemble" / "model.keras").exists()
+
+
 def ranks_of(job: Job) -> dict[int, psutil.Process]:
     """The processes of the ranks below a launch, by rank."""
     found = {}
