@@ -1,8 +1,9 @@
 # hvd_train: `make train` and `make test` are all you need; both set up what they need first.
-# Settings: NP=2 ranks, ARGS="..." for hvd-train train, PYTHON=python3.12, MPI=system, VENV=.venv
+# Settings: NP=2 ranks, ARGS="..." for hvd-train train, PYTHON=python3.12, MPI=system, VENV=.venv, GPU=cuda (in .venv-cuda)
 
 SHELL := /bin/bash
-VENV ?= .venv
+GPU ?=
+VENV ?= $(if $(filter cuda,$(GPU)),.venv-cuda,.venv)
 NP ?= 2
 ARGS ?=
 BIN := $(VENV)/bin
@@ -28,7 +29,7 @@ help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: ## make the environment (venv, locked packages, Open MPI, Horovod); nothing to do when it is up to date
-	@VENV="$(VENV)" scripts/setup.sh
+	@GPU="$(GPU)" VENV="$(VENV)" scripts/setup.sh
 
 train: setup ## train on NP=2 ranks under horovodrun; ARGS="--data songs.csv" for your own rows
 	@$(WITH_ENV) horovodrun -np $(NP) hvd-train train $(ARGS) 2> >(grep -vE "$(CHATTER)" >&2)
@@ -139,12 +140,12 @@ distclean: clean ## and the environment too (the cached Horovod wheel stays)
 	rm -rf $(VENV)
 
 # --- Docker: one image, and clusters of containers (docs/how-to/docker.md) ---------------------------------------------------
-# Settings: NP=4 ranks, HOSTS=2 containers, DATA=/abs/songs.csv, ARGS="..." for hvd-train train; needs an engine, and
-# nothing else of this machine: `make setup` is for docker-test alone.
-HOSTS ?= 2
+# Settings: NP=4 ranks, HOSTS=2 containers, DATA=/abs/songs.csv, GPU=cuda, ARGS="..." for hvd-train train; needs an engine,
+# and nothing else of this machine: `make setup` is for docker-test alone. With GPU=cuda there is one container.
+HOSTS ?= $(if $(filter cuda,$(GPU)),1,2)
 # The default above is for one machine.
-CLUSTER_NP := $(if $(filter file,$(origin NP)),4,$(NP))
-CLUSTER_OF := NP="$(CLUSTER_NP)" HOSTS="$(HOSTS)" scripts/docker-cluster.sh
+CLUSTER_NP := $(if $(filter file,$(origin NP)),$(if $(filter cuda,$(GPU)),1,4),$(NP))
+CLUSTER_OF := NP="$(CLUSTER_NP)" HOSTS="$(HOSTS)" GPU="$(GPU)" scripts/docker-cluster.sh
 .PHONY: docker-image docker-train docker-up docker-shell docker-logs docker-down docker-test docker-reproduce docker-size
 
 docker-image: ## build the image

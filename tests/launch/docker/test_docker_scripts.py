@@ -143,6 +143,8 @@ def cluster(folder: Path | None, *arguments: str, **env: str) -> subprocess.Comp
         ({"DATA": "songs.csv"}, "give the whole path"),
         ({"DATA": "/no/such/songs.csv"}, "cannot be read"),
         ({"HOSTFILE": "/no/such/file"}, "cannot be read"),
+        ({"GPU": "rocm"}, "GPU=rocm: it is cuda (NVIDIA's GPUs) or none"),
+        ({"GPU": "cuda", "HOSTS": "2"}, "GPU=cuda HOSTS=2: containers of one machine would share its GPUs"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_built(engine: Path, env: dict[str, str], told: str) -> None:
@@ -155,12 +157,45 @@ def test_what_does_not_fit_is_refused_before_anything_is_built(engine: Path, env
     assert "up" not in asked.split()
 
 
-@pytest.mark.parametrize(("given", "ranks"), [([], "4"), (["NP=3"], "3")])
-def test_a_cluster_has_four_ranks_unless_told_otherwise(given: list[str], ranks: str) -> None:
+def test_an_image_for_gpus_is_built_under_its_own_name_and_gets_all_gpus(engine: Path) -> None:
+    cluster(engine, "up", GPU="cuda", HOSTS="1", NP="1", UP_LIMIT_S="1")
+    asked = (engine.parent / "asked").read_text()
+    build = next(line for line in asked.splitlines() if line.startswith("build "))
+    assert "--build-arg GPU=cuda" in build
+    assert "-t hvd-train-cuda ." in build
+    assert "compose -f docker/compose.yaml -f docker/compose.gpu.yaml -p hvd-train up -d node1" in asked
+    extra = yaml.safe_load(COMPOSE.with_name("compose.gpu.yaml").read_text())["services"]
+    assert list(extra) == ["node1"]
+    (devices,) = extra["node1"]["deploy"]["resources"]["reservations"]["devices"]
+    assert devices == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}, "this is --gpus all"
+
+
+def test_an_image_for_cpus_gets_no_gpus(engine: Path) -> None:
+    cluster(engine, "up", HOSTS="1", NP="1", UP_LIMIT_S="1")
+    asked = (engine.parent / "asked").read_text()
+    assert "--build-arg GPU=none" in asked
+    assert "-t hvd-train ." in asked
+    assert "compose.gpu.yaml" not in asked
+
+
+def test_each_stage_that_installs_or_builds_knows_of_the_gpus() -> None:
+    text = "\n".join(instructions())
+    stages = {part.split(" AS ", 1)[1].split("\n", 1)[0]: part for part in text.split("\nFROM ")[1:]}
+    assert "ARG GPU=none" in stages["locked"]
+    assert "ARG GPU=none" in stages["wheel"]
+    assert 'horovod/build.py --gpu "$GPU"' in stages["wheel"]
+
+
+@pytest.mark.parametrize(
+    ("given", "ranks", "hosts"),
+    [([], "4", "2"), (["NP=3"], "3", "2"), (["GPU=cuda"], "1", "1"), (["GPU=cuda", "NP=8"], "8", "1")],
+)
+def test_a_cluster_has_four_ranks_unless_told_otherwise(given: list[str], ranks: str, hosts: str) -> None:
     command = ["make", "--no-print-directory", "-n", "docker-train", *given]
-    unset = {"MAKEFLAGS": None, "NP": None, "HOSTS": None}
+    unset = {"MAKEFLAGS": None, "NP": None, "HOSTS": None, "GPU": None}
     asked = run(command, timeout_s=20, cwd=REPOSITORY, env=unset).stdout
-    assert f'NP="{ranks}" HOSTS="2" scripts/docker-cluster.sh train' in asked
+    gpu = "cuda" if "GPU=cuda" in given else ""
+    assert f'NP="{ranks}" HOSTS="{hosts}" GPU="{gpu}" scripts/docker-cluster.sh train' in asked
 
 
 def test_without_an_engine_the_way_out_is_said(tmp_path: Path) -> None:

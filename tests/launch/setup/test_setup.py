@@ -92,6 +92,31 @@ def test_sets_up_once_and_then_has_nothing_to_do(machine: Machine) -> None:
     assert machine.calls == ["python -c "]
 
 
+def test_gpus_get_an_environment_of_their_own(machine: Machine) -> None:
+    machine.add("uname", "echo Linux x86_64")
+    assert "The environment is ready: .venv-cuda" in machine.setup(GPU="cuda").stderr
+    assert machine.installed("uv pip install --quiet --require-hashes -r requirements/gpu.txt")
+    assert not machine.installed("requirements/run.txt"), "two TensorFlows would overwrite each other"
+    assert machine.installed("horovod/build.py --mpi openmpi --gpu cuda")
+    assert not (machine.checkout / ".venv").exists()
+    # It stays what it was made for, wherever it lies and whoever asks.
+    again = machine.setup(VENV=".venv-cuda")
+    assert (again.stdout, again.stderr) == ("", "")
+    machine.setup()
+    assert machine.installed("-r requirements/run.txt")
+    assert machine.installed("horovod/build.py --mpi openmpi --gpu none")
+
+
+def test_gpus_that_are_not_to_be_had_are_told(machine: Machine) -> None:
+    told = machine.setup(ok=False, GPU="rocm").stderr
+    assert told == "error: GPU=rocm: it is cuda (NVIDIA's GPUs) or none\n"
+    machine.add("uname", "echo Linux aarch64")
+    told = machine.setup(ok=False, GPU="cuda").stderr
+    assert "GPU=cuda needs Linux on x86_64" in told
+    assert "Leave GPU=cuda out" in told
+    assert machine.calls == []
+
+
 def test_a_changed_lock_is_installed_and_a_moved_checkout_is_set_up_anew(machine: Machine) -> None:
     machine.setup()
     lock = machine.checkout / "requirements" / "run.txt"
