@@ -34,6 +34,8 @@ class DistributedConfig(Section):
     """Settings that are chosen automatically. With nothing after the flag, none is. docs/how-to/performance.md describes each."""
     threads_per_rank: int | None = None
     """TensorFlow threads for one operation on each rank. By default the number of cores that the rank has."""
+    gpu_memory_mb: int | None = None
+    """Memory, in MB, that each rank takes of its GPU. By default it takes more when it needs more."""
     cycle_time_ms: float | None = None
     """Milliseconds between two polls of Horovod for gradients to send (HOROVOD_CYCLE_TIME). By default it polls when there are some, then every 0.2."""
     fusion_threshold_mb: float | None = None
@@ -55,7 +57,7 @@ class DistributedConfig(Section):
 
     def check(self) -> None:
         self._check_local_steps()
-        for key in ("threads_per_rank", "gradient_groups", "backward_passes_per_step"):
+        for key in ("threads_per_rank", "gpu_memory_mb", "gradient_groups", "backward_passes_per_step"):
             value = getattr(self, key)
             require(value is None or value >= 1, key, value, "it is at least 1")
         cycle, fusion = self.cycle_time_ms, self.fusion_threshold_mb

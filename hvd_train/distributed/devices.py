@@ -1,26 +1,50 @@
-"""GPUs: one for each rank of a host, in memory that grows as it is needed. Written by the rules; tried without a GPU alone."""
+"""The processor of a rank: its GPU, in memory that grows as it is needed, and what its CPU can do. No GPU was there to try."""
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Mapping
 from typing import Any
+
+from hvd_train.gpus import GpuOfRank, own_index, read_inventory, visible_gpus
 
 CPUINFO = "/proc/cpuinfo"
 
 
-def take_own_gpu(config: Any, local_rank: int) -> Any | None:
+def take_own_gpu(config: Any, local_rank: int, memory_mb: int | None = None) -> Any | None:
     """Let this process see the GPU of its local rank alone; returns it, None where there is none.
 
-    `config` is `tf.config`. More ranks than GPUs share them in turn. To be called before TensorFlow touches a device.
+    `config` is `tf.config`. More ranks than GPUs share them in turn. `memory_mb` is all that this rank takes of its
+    GPU. To be called before TensorFlow touches a device.
     """
     gpus = config.list_physical_devices("GPU")
-    if not gpus:
+    index = own_index(len(gpus), local_rank)
+    if index is None:
         return None
-    own = gpus[local_rank % len(gpus)]
+    own = gpus[index]
     config.set_visible_devices([own], "GPU")
-    # Otherwise the first of two ranks on a GPU takes all of its memory.
-    config.experimental.set_memory_growth(own, True)
+    if memory_mb is not None:
+        limit = config.LogicalDeviceConfiguration(memory_limit=memory_mb)
+        config.set_logical_device_configuration(own, [limit])
+    else:
+        # Otherwise the first of two ranks on a GPU takes all of its memory.
+        config.experimental.set_memory_growth(own, True)
     return own
+
+
+def gpu_of_rank(host: str, own: Any | None, environment: Mapping[str, str] = os.environ) -> GpuOfRank:
+    """What tells the GPU of this rank from others of its host. `own` is what `take_own_gpu` returned.
+
+    By the UUID of NVML. Without NVML by the number of the device, under the CUDA_VISIBLE_DEVICES that it counts in.
+    """
+    if own is None:
+        return GpuOfRank(host)
+    given, number = environment.get("CUDA_VISIBLE_DEVICES"), int(own.name.rpartition(":")[2])
+    seen = visible_gpus(read_inventory().gpus, given)
+    if number < len(seen):
+        return GpuOfRank(host, seen[number].uuid, seen[number].name)
+    return GpuOfRank(host, f"number {number} of {'all' if given is None else given}")
 
 
 def has_bfloat16(cpu_flags: set[str], compute_capability: tuple[int, int] | None) -> bool:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed import settings
+from hvd_train.distributed.horovod_build import SHARED_MEMORY
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.rendezvous import gathering
 from hvd_train.distributed.timeouts import time_limit
 from hvd_train.distributed.world import World
 from hvd_train.errors import MissingEnvironment
+from hvd_train.gpus import GpuOfRank, choose_carrier
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 END_TIMEOUT_S = 60.0
+HOST = "/CPU:0"
 
 HOW_TO_GET_HOROVOD = (
     "Run `make setup` in a checkout of hvd_train, which builds Horovod and installs Open MPI, and use that environment; "
@@ -50,26 +55,47 @@ class HorovodWorld(World):
             )
         self._hvd = hvd
 
+    def meet_gpus(self, own: GpuOfRank) -> None:
+        has_nccl = bool(self._hvd.nccl_built())
+        # Without NCCL there is nothing to choose. Alike on all ranks, as the wheel is.
+        gpus = self.allgather(own) if has_nccl else [own] * self.size
+        one_host = self.placement.local_size == self.size
+        shares_memory = one_host and os.environ.get(SHARED_MEMORY) == "1"
+        self.carrier = choose_carrier(gpus, has_nccl=has_nccl, shared_memory=shares_memory)
+
+    def _on_host(self) -> Any:
+        """Where what is in the host's memory anyway is exchanged: with a GPU it would go there and back, and over NCCL."""
+        if self.gpu is None:
+            return contextlib.nullcontext()
+        import tensorflow as tf
+
+        return tf.device(HOST)
+
     def allreduce_sum(self, array: np.ndarray, *, name: str = "sum", dtype: str = "float64") -> np.ndarray:
-        total = self._hvd.allreduce(array.astype(dtype), op=self._hvd.Sum, name=f"hvd_train.{name}")
+        with self._on_host():
+            total = self._hvd.allreduce(array.astype(dtype), op=self._hvd.Sum, name=f"hvd_train.{name}")
         return cast("np.ndarray", total.numpy())
 
     def allgather(self, item: T) -> list[T]:
-        return list(self._hvd.allgather_object(item, name="hvd_train.gather"))
+        with self._on_host():
+            return list(self._hvd.allgather_object(item, name="hvd_train.gather"))
 
     def broadcast(self, item: T) -> T:
-        received: T = self._hvd.broadcast_object(item, root_rank=0, name="hvd_train.broadcast")
+        with self._on_host():
+            received: T = self._hvd.broadcast_object(item, root_rank=0, name="hvd_train.broadcast")
         return received
 
     def broadcast_variables(self, variables: list[Any]) -> None:
         from hvd_train import keras as hvd_keras
 
-        hvd_keras.broadcast_variables(variables, root_rank=0)
+        with self._on_host():
+            hvd_keras.broadcast_variables(variables, root_rank=0)
 
     def distribute(self, optimizer: Any, config: DistributedConfig | None = None) -> Any:
         from hvd_train import keras as hvd_keras
 
         config = config or DistributedConfig()
+        staged = self.gpu is not None and self.carrier is not None and self.carrier.on_host
         return hvd_keras.DistributedOptimizer(
             optimizer,
             compression=getattr(hvd_keras.Compression, config.compression),
@@ -77,10 +103,13 @@ class HorovodWorld(World):
             average_aggregated_gradients=True,
             groups=None if config.gradient_groups == 1 else config.gradient_groups,
             share_update="shared-update" in config.automatic,
+            device_dense=HOST if staged else "",
+            device_sparse=HOST if staged else "",
         )
 
     def gather_state(self, optimizer: Any) -> None:
-        optimizer.hvd_gather_state()
+        with self._on_host():
+            optimizer.hvd_gather_state()
 
     @property
     def is_closed(self) -> bool:

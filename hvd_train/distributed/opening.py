@@ -10,12 +10,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from hvd_train.config import DistributedConfig, TrainingConfig
 from hvd_train.distributed import settings
 from hvd_train.distributed.cores import read_machine
-from hvd_train.distributed.devices import take_own_gpu
+from hvd_train.distributed.devices import gpu_of_rank, take_own_gpu
 from hvd_train.distributed.engines import choose_engine, load_engine
 from hvd_train.distributed.horovod_build import added_variables
 from hvd_train.distributed.launchers import detect_placement, launcher_of
@@ -23,6 +24,7 @@ from hvd_train.distributed.lean_import import LEFT_OUT, leaving_out
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.world import World
 from hvd_train.errors import UnusableLauncher
+from hvd_train.gpus import has_driver, interface_addresses, nccl_variables
 from hvd_train.processes import watch_horovodrun
 from hvd_train.schedulers import cpus_of_job
 
@@ -63,6 +65,9 @@ def open_world(
     added = added_variables() if engine == "horovod" else frozenset()
     machine = read_machine(granted=cpus_of_job(environment, placement.host))
     chosen = settings.choose(placement, machine, environment, prefix=prefix, added=added, config=config, engine=engine)
+    if engine == "horovod" and has_driver() and placement.size > placement.local_size:
+        nccl = nccl_variables(environment, interface_addresses())
+        chosen = replace(chosen, variables=chosen.variables | nccl)
     settings.apply(chosen)
     # The layers here are TensorFlow's, whatever the user's other projects run on; goes before ~/.keras/keras.json.
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -71,7 +76,9 @@ def open_world(
     with quiet_stderr(), leaving_out(*(LEFT_OUT if lean else ())):
         import keras  # noqa: F401  (TensorFlow loads it late; its second belongs here, not to the first step)
         import tensorflow as tf
-    own_gpu = take_own_gpu(tf.config, placement.local_rank)
+    # Without a driver TensorFlow reports an error from each rank, and one line of the run's own says the same.
+    with contextlib.nullcontext() if has_driver() else quiet_stderr():
+        own_gpu = take_own_gpu(tf.config, placement.local_rank, config.gpu_memory_mb)
     if chosen.num_threads is not None and settings.INTER_OP in chosen.variables:
         tf.config.threading.set_intra_op_parallelism_threads(chosen.num_threads)
         tf.config.threading.set_inter_op_parallelism_threads(int(chosen.variables[settings.INTER_OP]))
@@ -79,6 +86,8 @@ def open_world(
     tf.get_logger().setLevel("ERROR")
     world = load_engine(engine)(placement, chosen, watchdog_s=watchdog_s)
     world.gpu = own_gpu.name if own_gpu is not None else None
+    world.for_gpus = bool(tf.test.is_built_with_cuda())
+    world.meet_gpus(gpu_of_rank(placement.host, own_gpu, environment))
     world.import_seconds = time.monotonic() - started
     return world
 

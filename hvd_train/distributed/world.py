@@ -17,6 +17,7 @@ from hvd_train.distributed.failure import end_block, end_continued, ending_of
 from hvd_train.distributed.placement import Placement
 from hvd_train.errors import ToBeContinued, UserError
 from hvd_train.events import Watch
+from hvd_train.gpus import Carrier, GpuOfRank
 
 if TYPE_CHECKING:
     from typing import Self
@@ -46,6 +47,10 @@ class World(ABC):
         """Of these, for starting Horovod, which waits for the last rank to come."""
         self.gpu: str | None = None
         """Name of this rank's own GPU."""
+        self.for_gpus = False
+        """Whether this TensorFlow computes on GPUs, where there are some; set by `open_world`."""
+        self.carrier: Carrier | None = None
+        """What carries gradients; None where nothing has to, and where another engine than Horovod does."""
         self.settings = chosen
         self.watch = Watch()
         """The watch over the ranks, where `guarded` has begun one."""
@@ -64,6 +69,9 @@ class World(ABC):
     def is_root(self) -> bool:
         """Whether this is rank 0, which writes files and prints."""
         return self.placement.is_root
+
+    def meet_gpus(self, own: GpuOfRank) -> None:  # noqa: B027  (most engines have nothing to choose)
+        """Learn which GPUs the other ranks have, and choose what carries gradients. All ranks. Called by `open_world`."""
 
     @property
     def is_closed(self) -> bool:

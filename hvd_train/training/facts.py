@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from hvd_train.config import SPLITS
 from hvd_train.data import Dataset
 from hvd_train.distributed import Placement, Settings, World
+from hvd_train.gpus import has_driver
 from hvd_train.optimizers import scaled_learning_rate
 from hvd_train.runs import versions
 from hvd_train.schedulers import unused_hosts
@@ -22,7 +23,9 @@ def describe_run(experiment: Experiment, world: World, placements: list[Placemen
     columns = columns_line(experiment.dataset)
     return {
         "ranks": ranks_line(world.size, hosts, world.engine),
-        "cores": cores_line(world.settings, world.gpu),
+        "cores": cores_line(world.settings),
+        **({"gpus": line} if (line := gpus_line(world)) else {}),
+        **({"gradients": world.carrier.text} if world.size > 1 and world.carrier else {}),
         "settings": world.settings.describe(),
         "versions": versions_line(world.engine),
         "data": data_line(experiment),
@@ -48,12 +51,22 @@ def idle_hosts_line(environment: Mapping[str, str], placements: Sequence[Placeme
     )
 
 
-def cores_line(settings: Settings, gpu: str | None) -> str:
+def gpus_line(world: World) -> str:
+    """The GPU of the root, or that there is none where TensorFlow could use one; empty where it could not."""
+    if world.gpu:
+        return f"{world.gpu.rpartition('/')[2]} for the root, one for each local rank as far as they reach"
+    if not world.for_gpus:
+        return ""
+    why = "TensorFlow found none that it can use: hvd-train doctor" if has_driver() else "NVIDIA's driver is not loaded"
+    return f"none, so this environment for GPUs trains on CPUs ({why})"
+
+
+def cores_line(settings: Settings) -> str:
     """How much of the machine each rank has, and whether that is less than it needs."""
     threads = "TensorFlow's own choice of threads" if settings.num_threads is None else f"{settings.num_threads} a rank"
     over = " (oversubscribed: more ranks than cores)" if settings.oversubscribed else ""
     quota = f", of {settings.quota:g} that the cgroup allows" if settings.quota is not None else ""
-    return threads + over + quota + (f"; GPU {gpu} for the root" if gpu else "")
+    return threads + over + quota
 
 
 def ranks_line(size: int, hosts: Mapping[str, int], engine: str) -> str:
