@@ -18,10 +18,12 @@ from dataclasses import dataclass
 
 import psutil
 
+from hvd_train.doctor import gpu_rules
 from hvd_train.doctor import rules as rules
 from hvd_train.doctor.job import examine_job
 from hvd_train.doctor.probes import MPI4PY, TENSORFLOW_AND_HOROVOD, output_of, probe, try_two_ranks
 from hvd_train.doctor.rules import Finding
+from hvd_train.gpus import has_driver, read_inventory
 from hvd_train.processes import cpu_quota, memory_limit
 
 
@@ -63,6 +65,13 @@ def diagnose(*, trial: bool = True) -> Diagnosis:
         rules.judge_name(socket.gethostname(), _address(socket.gethostname())),
         rules.judge_interfaces(_interfaces()),
     ]
+    findings += gpu_rules.judge_gpus(
+        read_inventory(),
+        tensorflow,
+        horovod,
+        driver_is_loaded=has_driver(),
+        visible=os.environ.get("CUDA_VISIBLE_DEVICES"),
+    )
     findings += examine_job(os.environ)
     if trial and mpirun and "error" not in mpi4py:
         findings.append(rules.judge_trial(*try_two_ranks(mpirun)))

@@ -32,9 +32,16 @@ def say(**answer): print(json.dumps(answer), flush=True)
 TENSORFLOW_AND_HOROVOD = f"""{LINKED}
 import tensorflow
 from tensorflow.python.ops import collective_ops
-say(tensorflow=tensorflow.__version__, keras=metadata.version('keras'), collectives=hasattr(collective_ops, 'all_reduce_v2'))
+built = tensorflow.sysconfig.get_build_info()
+packages = {{}}
+for name in ('cuDNN', 'NCCL', 'cuBLAS'):
+    try: packages[name] = metadata.version(f'nvidia-{{name.lower()}}-cu12')
+    except metadata.PackageNotFoundError: pass
+say(tensorflow=tensorflow.__version__, keras=metadata.version('keras'), collectives=hasattr(collective_ops, 'all_reduce_v2'),
+    cuda_build=bool(built['is_cuda_build']), cuda=built.get('cuda_version'), cudnn=built.get('cudnn_version'), packages=packages,
+    gpus=len(tensorflow.config.list_physical_devices('GPU')))
 import horovod, horovod.tensorflow as hvd
-say(horovod=horovod.__version__, mpi=bool(hvd.mpi_built()), gloo=bool(hvd.gloo_built()), **linked())
+say(horovod=horovod.__version__, mpi=bool(hvd.mpi_built()), gloo=bool(hvd.gloo_built()), nccl=int(hvd.nccl_built()), **linked())
 """
 MPI4PY = f"""{LINKED}
 import mpi4py; mpi4py.rc.initialize = False
