@@ -43,7 +43,7 @@ def gpu_of_rank(host: str, own: Any | None, environment: Mapping[str, str] = os.
     given, number = environment.get("CUDA_VISIBLE_DEVICES"), int(own.name.rpartition(":")[2])
     seen = visible_gpus(read_inventory().gpus, given)
     if number < len(seen):
-        return GpuOfRank(host, seen[number].uuid, seen[number].name)
+        return GpuOfRank(host, seen[number].uuid, seen[number].name, seen[number].memory_mb)
     return GpuOfRank(host, f"number {number} of {'all' if given is None else given}")
 
 

@@ -87,7 +87,9 @@ def open_world(
     world = load_engine(engine)(placement, chosen, watchdog_s=watchdog_s)
     world.gpu = own_gpu.name if own_gpu is not None else None
     world.for_gpus = bool(tf.test.is_built_with_cuda())
-    world.meet_gpus(gpu_of_rank(placement.host, own_gpu, environment))
+    gpu = gpu_of_rank(placement.host, own_gpu, environment)
+    world.gpu_memory_mb = config.gpu_memory_mb or gpu.memory_mb
+    world.meet_gpus(gpu)
     world.import_seconds = time.monotonic() - started
     return world
 

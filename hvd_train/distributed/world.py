@@ -47,6 +47,8 @@ class World(ABC):
         """Of these, for starting Horovod, which waits for the last rank to come."""
         self.gpu: str | None = None
         """Name of this rank's own GPU."""
+        self.gpu_memory_mb: int | None = None
+        """Memory that this rank may take of it, in MB; None where it has none, or that is unknown."""
         self.for_gpus = False
         """Whether this TensorFlow computes on GPUs, where there are some; set by `open_world`."""
         self.carrier: Carrier | None = None

@@ -14,6 +14,7 @@ class GpuOfRank:
     host: str
     identity: str = ""
     name: str = ""
+    memory_mb: int | None = None
 
 
 @dataclass(frozen=True)

@@ -71,18 +71,15 @@ class TrainRows:
         return np.asarray(x_BF, np.float32), np.asarray(y, targets.dtype)
 
 
-def epochs_dataset(train: TrainRows, order: Callable[[], np.ndarray], num_steps: int) -> Any:
+def epochs_dataset(
+    train: TrainRows, order: Callable[[], np.ndarray], num_steps: int, *, positions_only: bool = False
+) -> Any:
     """A finite tf.data.Dataset of `num_steps` batches (x (B, F), y (B,) or (B, K)[, weights (B,)]).
 
-    `order()` returns this epoch's positions into the rows, int32 (S, B). It is called once per iteration of the
+    With `positions_only` it yields the positions (B,) alone, for a step that gathers its rows itself. `order()` returns this epoch's positions into the rows, int32 (S, B). It is called once per iteration of the
     dataset, which in `model.fit` is once per epoch.
     """
-    rows, table, weights = train.rows, train.train_targets.table, train.train_targets.weights
     local_batch_size = order().shape[1]
-    labels_N = tf.constant(rows.labels if table is not None else train.train_targets.of_labels(rows.labels))
-    if train.augmentation is None:
-        features_NF = tf.constant(rows.features)
-        table_KK = None if table is None else tf.constant(table)
 
     # Plain operations: converting them by AutoGraph would write a file into TMPDIR, which a killed rank leaves there.
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
@@ -90,12 +87,28 @@ def epochs_dataset(train: TrainRows, order: Callable[[], np.ndarray], num_steps:
         drawn = tf.numpy_function(order, [], tf.int32, stateful=True)
         return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(drawn, (num_steps, local_batch_size)))
 
+    dataset = tf.data.Dataset.from_tensors(0).flat_map(positions)
+    if not positions_only:
+        dataset = dataset.map(batch_of(train))
+    dataset = dataset.prefetch(PREFETCHED_BATCHES).apply(tf.data.experimental.assert_cardinality(num_steps))
+    return dataset.with_options(steady_options())
+
+
+def batch_of(train: TrainRows) -> Callable[[Any], Any]:
+    """A function of the graph from positions (B,) to their batch. The rows lie where this is called (`tf.device`)."""
+    rows, table, weights = train.rows, train.train_targets.table, train.train_targets.weights
+    labels_N = tf.constant(rows.labels if table is not None else train.train_targets.of_labels(rows.labels))
+    if train.augmentation is None:
+        features_NF = tf.constant(rows.features)
+        table_KK = None if table is None else tf.constant(table)
+
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def batch(positions_B: Any) -> Any:
         labels_B = tf.gather(labels_N, positions_B)
         if train.augmentation is not None:
             y_type = labels_N.dtype if table is None else tf.float32
             x, y = tf.numpy_function(train.augmented, [positions_B], (tf.float32, y_type))
+            local_batch_size = positions_B.shape[0]
             x = tf.ensure_shape(x, (local_batch_size, rows.features.shape[1]))
             y = tf.ensure_shape(y, (local_batch_size,) if table is None else (local_batch_size, table.shape[1]))
         else:
@@ -103,9 +116,8 @@ def epochs_dataset(train: TrainRows, order: Callable[[], np.ndarray], num_steps:
             y = labels_B if table_KK is None else tf.gather(table_KK, labels_B)
         return (x, y) if weights is None else (x, y, tf.gather(tf.constant(weights), labels_B))
 
-    dataset = tf.data.Dataset.from_tensors(0).flat_map(positions).map(batch).prefetch(PREFETCHED_BATCHES)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_steps))
-    return dataset.with_options(steady_options())
+    function: Callable[[Any], Any] = batch
+    return function
 
 
 def steady_options() -> Any:

@@ -30,6 +30,7 @@ from hvd_train.training.equal_weights import require_equal_weights
 from hvd_train.training.experiment import Experiment
 from hvd_train.training.input_pipeline import TrainRows, epochs_dataset
 from hvd_train.training.local_steps.workers import VirtualWorkers
+from hvd_train.training.on_device.resident_rows import device_for, gathering_on
 from hvd_train.training.stopping import VALIDATION_LOSS, Monitor, after_epoch
 from hvd_train.training.weight_averaging import WeightAverage
 
@@ -270,12 +271,17 @@ def fit(experiment: Experiment, loop: TrainingLoop, keras_callbacks: list[Any], 
     )
     callbacks = [loop, *keras_callbacks, *([AgreedStop(world)] if keras_callbacks else []), early]
     settings: dict[str, Any] = {"verbose": 0, "shuffle": False, "callbacks": callbacks}
-    stopped = loop.state.stopped_early
-    if first_step := loop.state.step:  # a checkpoint from the middle of an epoch: first the rest of that one
-        epoch = loop.state.epoch
-        rest = epochs_dataset(train, lambda: order_from(first_step), (num_steps - first_step) * batches_a_step)
-        experiment.trained.fit(rest, epochs=epoch + 1, initial_epoch=epoch, **settings)
-        stopped = experiment.trained.stop_training
-    if loop.state.epoch < config.training.num_epochs and not stopped:
-        dataset = epochs_dataset(train, lambda: order_from(0), num_steps * batches_a_step)
-        experiment.trained.fit(dataset, epochs=config.training.num_epochs, initial_epoch=loop.state.epoch, **settings)
+    stopped, trained = loop.state.stopped_early, experiment.trained
+    device = device_for(world, train, has_workers=workers is not None)
+
+    def epochs(first_step: int) -> Any:
+        steps = (num_steps - first_step) * batches_a_step
+        return epochs_dataset(train, lambda: order_from(first_step), steps, positions_only=device is not None)
+
+    with gathering_on(device, trained, train):
+        if first_step := loop.state.step:  # a checkpoint from the middle of an epoch: first the rest of that one
+            epoch = loop.state.epoch
+            trained.fit(epochs(first_step), epochs=epoch + 1, initial_epoch=epoch, **settings)
+            stopped = trained.stop_training
+        if loop.state.epoch < config.training.num_epochs and not stopped:
+            trained.fit(epochs(0), epochs=config.training.num_epochs, initial_epoch=loop.state.epoch, **settings)

@@ -66,7 +66,7 @@ def test_a_gpu_is_known_by_its_uuid_or_else_by_its_number(monkeypatch: pytest.Mo
     known = tuple(Gpu(i, "NVIDIA H100", f"GPU-{i}", 81559, (9, 0)) for i in range(4))
     monkeypatch.setattr(devices, "read_inventory", lambda: Inventory(gpus=known))
     given = {"CUDA_VISIBLE_DEVICES": "0,3"}
-    assert gpu_of_rank("lab1", own, given) == GpuOfRank("lab1", "GPU-3", "NVIDIA H100")
+    assert gpu_of_rank("lab1", own, given) == GpuOfRank("lab1", "GPU-3", "NVIDIA H100", 81559)
 
 
 def test_without_a_gpu_nothing_is_touched() -> None:

@@ -1,0 +1,1 @@
+"""The train rows in the memory of a rank's GPU."""
