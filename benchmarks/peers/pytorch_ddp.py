@@ -1,4 +1,4 @@
-"""Peer: PyTorch's DistributedDataParallel over gloo, as its tutorial "Multi GPU training with DDP" has it, with our net and rows.
+"""Peer: PyTorch's DistributedDataParallel over gloo (NCCL where there are GPUs), as its tutorial "Multi GPU training with DDP" has it, with our net and rows.
 
 torchrun --standalone --nproc-per-node 2 pytorch_ddp.py        (in the PyTorch environment)
 """
@@ -17,7 +17,13 @@ from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 from torch.utils.data.distributed import DistributedSampler  # noqa: E402
 
-dist.init_process_group("gloo")
+has_gpus = torch.cuda.is_available()
+device = (
+    torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count()) if has_gpus else torch.device("cpu")
+)
+if has_gpus:
+    torch.cuda.set_device(device)
+dist.init_process_group("nccl" if has_gpus else "gloo")
 x, y = peer.rows()
 dataset = TensorDataset(torch.from_numpy(x).transpose(1, 2).contiguous(), torch.from_numpy(y))
 loader = DataLoader(dataset, batch_size=peer.LOCAL_BATCH, shuffle=False, sampler=DistributedSampler(dataset))
@@ -31,7 +37,7 @@ model = DistributedDataParallel(
         nn.Linear(32 * peer.NUM_FEATURES, 128),
         nn.ReLU(),
         nn.Linear(128, peer.NUM_CLASSES),
-    )
+    ).to(device)
 )
 optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
 criterion = nn.CrossEntropyLoss()
@@ -41,11 +47,11 @@ while not done:
     epoch += 1
     for inputs, labels in loader:
         optimizer.zero_grad()
-        criterion(model(inputs), labels).backward()
+        criterion(model(inputs.to(device)), labels.to(device)).backward()
         optimizer.step()
         enough = enough or clock.step()
     # Ranks stop together, at the end of the epoch in which the first one's time was up.
-    flag = torch.tensor(float(enough))
+    flag = torch.tensor(float(enough), device=device)
     dist.all_reduce(flag, op=dist.ReduceOp.MAX)
     done = bool(flag)
 clock.tell(rank)
