@@ -36,7 +36,7 @@ def fits(num_bytes: int, memory_mb: int | None) -> bool:
 def gathering_on(device: str | None, trained: Any, train: TrainRows) -> Iterator[None]:
     """In this block a step of the Keras model `trained` takes positions (B,) and gathers its batch on `device`.
 
-    With None nothing changes. The function of the step is made anew before and after.
+    With None nothing changes. The step is traced again before and after.
     """
     if device is None:
         yield
