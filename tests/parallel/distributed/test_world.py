@@ -5,9 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hvd_train.distributed.engines import ENGINES, load_engine
 from hvd_train.distributed.world import World
 from hvd_train.errors import DataError, HvdTrainError, UserError
 from hvd_train.training.equal_weights import require_equal_weights
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_is_a_whole_world(name: str) -> None:
+    engine = load_engine(name)
+    assert issubclass(engine, World)
+    assert not engine.__abstractmethods__
+    assert engine.engine == name
 
 
 def test_sums_gathers_and_broadcasts(world: World) -> None:

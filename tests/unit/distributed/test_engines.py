@@ -6,7 +6,7 @@ import pytest
 
 from hvd_train.distributed import failure, settings
 from hvd_train.distributed.cores import Machine
-from hvd_train.distributed.engines import ENGINES, choose_engine, load_engine
+from hvd_train.distributed.engines import choose_engine
 from hvd_train.distributed.failure import Ending, end_block, ending_of
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.solo import SoloWorld
@@ -16,14 +16,6 @@ from hvd_train.processes.signals import Stopped
 
 ALONE = Placement(0, 1, 0, 1, "h", "")
 SECOND = Placement(1, 2, 1, 2, "h", "mpirun")
-
-
-@pytest.mark.parametrize("name", ENGINES)
-def test_every_engine_is_a_whole_world(name: str) -> None:
-    engine = load_engine(name)
-    assert issubclass(engine, World)
-    assert not engine.__abstractmethods__
-    assert engine.engine == name
 
 
 def test_one_process_needs_no_engine_of_several() -> None:
