@@ -23,7 +23,7 @@ NO_RECOMPILING := unset PYTHONDONTWRITEBYTECODE;
 PYTEST := $(NO_RECOMPILING) python -m pytest -q --durations=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-rest spark exports trackers unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench kills check lint format typecheck lock horovod-source horovod-patches clean distclean
+.PHONY: help setup train test test-all test-rest spark exports trackers search unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench kills check lint format typecheck lock horovod-source horovod-patches clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -93,6 +93,10 @@ exports: setup ## tests of exported models in ONNX Runtime, and of the example o
 	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; \
 	uv pip install --quiet --require-hashes -r requirements/onnx.txt -r requirements/serve.txt && \
 	$(PYTEST) -rs -m "$(SELECT)" tests/launch/inference tests/launch/examples/test_serving.py
+
+search: setup ## tests of hvd-train search, with Optuna (one minute)
+	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; uv pip install --quiet --require-hashes -r requirements/search.txt && \
+	$(PYTEST) -rs tests/launch/search
 
 bench: setup ## measure everything in docs/reference/performance-log.md (half an hour; nothing else should run)
 	@$(WITH_ENV) benchmarks/performance.sh

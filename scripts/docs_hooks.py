@@ -11,7 +11,7 @@ from typing import Any
 VERBS = (
     *("train", "ensemble", "evaluate", "predict", "data fetch", "data convert", "data check", "data describe"),
     *("supervise", "submit", "jobs list", "jobs status", "jobs logs", "jobs cancel", "jobs resume"),
-    *("bench", "tune", "doctor", "hostfile check", "hostfile convert"),
+    *("search", "bench", "tune", "doctor", "hostfile check", "hostfile convert"),
 )
 # What a page shows without scrolling.
 COLUMNS = "82"

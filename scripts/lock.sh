@@ -8,7 +8,7 @@ compile run.in -o run.txt
 grep -v '^tensorflow-cpu' run.in | cat - gpu.in | compile - -c run.txt -o gpu.txt
 for name in build dev; do compile "$name.in" -c run.txt -o "$name.txt"; done
 compile docs.in -c run.txt -c dev.txt -o docs.txt
-for name in spark mlflow wandb onnx; do compile "$name.in" -c run.txt -c dev.txt -o "$name.txt"; done
+for name in spark mlflow wandb onnx search; do compile "$name.in" -c run.txt -c dev.txt -o "$name.txt"; done
 compile serve.in -c run.txt -c dev.txt -c onnx.txt -o serve.txt
 compile peers.in -c run.txt -c dev.txt -o peers.txt
 compile mlflow-server.in -o mlflow-server.txt

@@ -97,6 +97,38 @@ class EnsembleArguments(RecipeArguments):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SearchArguments(RecipeArguments):
+    """Search hyper-parameters: draw settings by Optuna, and train each of them on all ranks.
+
+    A trial is a run in OUT/trials. One that is worse than the median of the others ends early. OUT/best.toml has the best settings
+    so far, OUT/trials.csv all of them, OUT/search.png is a picture. Several jobs may search in one OUT, each on its ranks, with --resume.
+
+    Examples:
+
+        horovodrun -np 2 hvd-train search --recipe table --data houses.csv --label price --out runs/houses
+
+        horovodrun -np 4 hvd-train search --recipe table --data houses.csv --label price --out runs/houses --resume --trials 100
+
+        horovodrun -np 2 hvd-train train --config runs/houses/best.toml
+    """
+
+    out: Path
+    """Directory of the search. {job} in it stands for the id of the batch job."""
+    trials: int = 30
+    """Number of trials, over all jobs that search in OUT and however often they were interrupted."""
+    space: Path | None = None
+    """A TOML file with what is searched: [SECTION.FIELD] with low, high and log = true, or with choices = [...]. By default a space for the network of the recipe."""
+    stop_after: str | None = None
+    """No trial begins later than so long after the start, as H:MM or H:MM:SS."""
+    prune: bool = True
+    """End a trial early that is worse than the median of the others after as many epochs."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on with the search in OUT, or begin it where there is none. What an interrupted job was training is resumed from its checkpoint."""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print the trials and the result alone. log.txt of each trial has everything."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateArguments:
     """Score the best model of a run on a table or a split, and compare it with trivial baselines.
 

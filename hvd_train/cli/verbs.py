@@ -71,6 +71,16 @@ def ensemble(argv: Sequence[str], placement: Placement) -> int:
     return 0
 
 
+def search(argv: Sequence[str], placement: Placement) -> int:
+    import tyro
+
+    from hvd_train.cli.arguments import SearchArguments
+    from hvd_train.cli.search_verb import search
+
+    arguments = over_recipe(SearchArguments, argv, placement, prog="hvd-train search", out=tyro.MISSING)
+    return search(arguments, placement)
+
+
 def evaluate(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli import inference_verbs
     from hvd_train.cli.arguments import EvaluateArguments
@@ -90,7 +100,7 @@ def over_recipe(kind: Any, argv: Sequence[str], placement: Placement, *, prog: s
     from hvd_train.cli.arguments import RecipeArguments
     from hvd_train.cli.which_run import preliminary
 
-    base = parse(RecipeArguments, preliminary(argv), placement, prog=prog).base()
+    base = parse(RecipeArguments, preliminary(argv, ("--recipe", "--config")), placement, prog=prog).base()
     return parse(kind, argv, placement, prog=prog, default=kind(run=base, **required))
 
 
@@ -207,6 +217,7 @@ VERBS: dict[str, tuple[str, Callable[[Sequence[str], Placement], int]]] = {
     "launch": ("start a training on several ranks without MPI", launch),
     "supervise": ("start a training, and start it again where that can help", supervise),
     "ensemble": ("train several models by seeds, or join runs, and average their predictions", ensemble),
+    "search": ("search hyper-parameters: draw settings, and train each on all ranks", search),
     "evaluate": ("score the model of a run, and compare it with trivial baselines", evaluate),
     "predict": ("predict every row of a table", predict),
     "export": ("write the model of a run for TensorFlow Serving, ONNX Runtime or LiteRT", export),

@@ -62,6 +62,7 @@ KINDS: dict[str, Any] = {
     "evaluate": arguments.EvaluateArguments,
     "predict": arguments.PredictArguments,
     "bench": arguments.BenchArguments,
+    "search": arguments.SearchArguments,
     "tune": arguments.TuneArguments,
     "export": export_verb.ExportArguments,
     "runs": runs_verb.RunsArguments,

@@ -94,6 +94,7 @@ def test_help_shows_the_twenty_and_help_all_every_flag(capsys: pytest.CaptureFix
     ("verb", "own"),
     [
         ("ensemble", {"--run-dir", "--members", "--runs"}),
+        ("search", {"--out", "--trials", "--space", "--prune", "--resume"}),
         ("bench", {"--measure", "--np", "--seconds", "--repeats", "--out", "--hostfile", "--hosts"}),
         ("tune", {"--np", "--search", "--seconds", "--rungs", "--out", "--hostfile"}),
     ],

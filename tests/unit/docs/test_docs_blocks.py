@@ -14,7 +14,9 @@ import docs_pages
 import pytest
 
 from hvd_train.cli import main
+from hvd_train.config import RunConfig
 from hvd_train.config import toml as config_toml
+from hvd_train.search import load_space
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -65,8 +67,19 @@ def test_python_blocks_run(block: docs_pages.Block, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("block", of("toml"), ids=str)
-def test_toml_blocks_are_configurations(block: docs_pages.Block) -> None:
-    tomllib.loads(block.text)
+def test_toml_blocks_are_configurations(block: docs_pages.Block, tmp_path: Path) -> None:
+    """Or the space of a search."""
+    document = tomllib.loads(block.text)
+    if any(
+        {"low", "choices"} & set(entry)
+        for fields in document.values()
+        for entry in fields.values()
+        if isinstance(entry, dict)
+    ):
+        path = tmp_path / "space.toml"
+        path.write_text(block.text)
+        load_space(path, RunConfig())
+        return
     config_toml.loads(block.text, source=str(block))
 
 
