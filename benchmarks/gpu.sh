@@ -3,7 +3,7 @@
 #
 #     benchmarks/gpu.sh WHEELS OUT          install from the folder WHEELS, then run all steps; results go to OUT
 #     benchmarks/gpu.sh - OUT               with the environment that is active already
-#     benchmarks/gpu.sh --wheels WHEELS     on a machine with a network: fill that folder (3.4 GB), the built Horovod included
+#     benchmarks/gpu.sh --wheels WHEELS     on a machine with a network: fill that folder (3.4 GiB), the built Horovod included
 #
 # Read from the environment, all optional:
 #     LIMIT_S=480        of everything; a step that does not fit into what is left is skipped, and told
@@ -46,18 +46,18 @@ set -a
 # shellcheck disable=SC1091
 . scripts/mpi.env
 set +a
-failed=0
+failed=0 SUMMARY_S=50
 printf 'step\tseconds\tcode\n' >"$out/steps.tsv"
 
 step() { # $1 name, $2 the most seconds, the rest: a command, whose output goes to OUT/NAME.log
-    local name=$1 most=$2 code=0 began=$SECONDS left=$((LIMIT_S - SECONDS))
+    local name=$1 most=$2 code=0 began=$SECONDS left=$((LIMIT_S - SUMMARY_S - SECONDS))
     shift 2
     if [ -n "${DRY_RUN:-}" ]; then
         printf '%s (at most %s s): %s\n' "$name" "$most" "$*"
         return
     fi
     if [ "$left" -lt 10 ]; then
-        say "$name: skipped, $left s are left of $LIMIT_S s"
+        say "$name: skipped, $((left > 0 ? left : 0)) s of $LIMIT_S s are left for steps"
         printf '%s\t0\tskipped\n' "$name" >>"$out/steps.tsv"
         return
     fi
@@ -125,6 +125,6 @@ if wanted peer; then
     fi
 fi
 if [ -n "${DRY_RUN:-}" ]; then exit 0; fi
-python benchmarks/gpu_checks.py summary --device "$DEVICE" --out "$out" || failed=1
+timeout --kill-after=5 "$SUMMARY_S" python benchmarks/gpu_checks.py summary --device "$DEVICE" --out "$out" || failed=1
 say "$SECONDS s of $LIMIT_S s; results in $out"
 exit "$failed"

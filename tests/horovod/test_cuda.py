@@ -29,6 +29,10 @@ def test_the_series_for_gpus_applies_after_the_other_and_is_no_part_of_its_diges
     tree = source.unpack_and_patch(real_sdist, tmp_path)
     series.apply(series.read_series(cuda.PATCHES), tree)
     assert (tree / KERNELS).read_bytes() == added()[KERNELS]
+    # Without a GPU it is called from CPUs, and Horovod has it for GPUs alone then.
+    ops = (tree / "horovod" / "tensorflow" / "mpi_ops.cc").read_text()
+    join = ops[ops.index('REGISTER_KERNEL_BUILDER(Name("HorovodJoin")') : ops.index('REGISTER_OP("HorovodJoin")')]
+    assert re.findall(r"#\w+|DEVICE_\w+", join) == ["DEVICE_GPU", "#endif", "DEVICE_CPU"]
     # No toolkit is looked for: a CUDA that is on PATH by chance would be another one.
     text = (tree / "CMakeLists.txt").read_text()
     assert "enable_language(CUDA)" not in text

@@ -63,8 +63,8 @@ def test_a_step_that_fails_does_not_end_the_others_and_what_does_not_fit_is_told
         ("on-device", "0"),
         ("on-cpu", "0"),
     ]
-    done = script("-", str(tmp_path / "out"), PATH=path, STEPS="doctor", LIMIT_S="5")
-    assert "doctor: skipped, 5 s are left of 5 s" in done.stderr
+    done = script("-", str(tmp_path / "out"), PATH=path, STEPS="doctor", LIMIT_S="55")
+    assert "doctor: skipped, 5 s of 55 s are left for steps" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
 from hvd_train.distributed.engines import ENGINES, load_engine
 from hvd_train.distributed.world import World
 from hvd_train.errors import DataError, HvdTrainError, UserError
+from hvd_train.gpus import Carrier, GpuOfRank
 from hvd_train.training.equal_weights import require_equal_weights
 
 
@@ -26,6 +28,29 @@ def test_sums_gathers_and_broadcasts(world: World) -> None:
     assert total.dtype == np.float64
     assert world.allgather({"rank": rank}) == [{"rank": r} for r in range(size)]
     assert world.broadcast(f"from {rank}") == "from 0"
+
+
+def test_ranks_tell_each_other_of_their_gpus(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With made-up GPUs and a made-up NCCL. Where two ranks share one, gradients are exchanged on the hosts."""
+    if world.engine != "horovod":
+        pytest.skip("one rank has nobody to tell")
+    monkeypatch.setattr(world._hvd, "nccl_built", lambda: 23203)  # type: ignore[attr-defined]
+    monkeypatch.setattr(world, "gpu", "/physical_device:GPU:0")
+    monkeypatch.setattr(world, "carrier", None)
+
+    def device_of_gradients() -> str:
+        reduction = world.distribute(keras.optimizers.SGD()).hvd_state.reduction
+        assert reduction.device_sparse == reduction.device_dense
+        return str(reduction.device_dense)
+
+    world.meet_gpus(GpuOfRank("lab1", "GPU-a", "NVIDIA H100"))
+    assert world.carrier is not None
+    assert f"ranks {', '.join(map(str, range(world.size)))} share one GPU (NVIDIA H100 of lab1)" in world.carrier.text
+    assert device_of_gradients() == "/CPU:0"
+    assert world.allreduce_sum(np.ones(3)).tolist() == [world.size] * 3
+    world.meet_gpus(GpuOfRank("lab1", f"GPU-{world.rank}"))
+    assert world.carrier == Carrier(False, "NCCL, from GPU to GPU")
+    assert device_of_gradients() == ""
 
 
 def test_a_float64_sum_keeps_its_bits(world: World) -> None:
