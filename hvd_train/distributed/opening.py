@@ -18,13 +18,13 @@ from hvd_train.distributed import settings
 from hvd_train.distributed.cores import read_machine
 from hvd_train.distributed.devices import gpu_of_rank, take_own_gpu
 from hvd_train.distributed.engines import choose_engine, load_engine
-from hvd_train.distributed.horovod_build import added_variables
 from hvd_train.distributed.launchers import detect_placement, launcher_of
 from hvd_train.distributed.lean_import import LEFT_OUT, leaving_out
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.world import World
 from hvd_train.errors import UnusableLauncher
 from hvd_train.gpus import has_driver, interface_addresses, nccl_variables
+from hvd_train.horovod_build import added_variables
 from hvd_train.processes import watch_horovodrun
 from hvd_train.schedulers import cpus_of_job
 

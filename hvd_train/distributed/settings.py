@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed.cores import Machine, Share, assign_cores, bound_cores, shared_cores
-from hvd_train.distributed.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY
 from hvd_train.distributed.launchers import launcher_of
 from hvd_train.distributed.placement import Placement
+from hvd_train.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY
 
 # Milliseconds between two looks of Horovod's background thread at its queue; Horovod's own default is 1.
 CYCLE_TIME_MS = 0.2
-# The longest that it sleeps while there is nothing to send (horovod/patches). It is woken when there is: this is
+# The longest that it sleeps while there is nothing to send (hvd_train/horovod_build/patches). It is woken when there is: this is
 # how long a shutdown may wait for it.
 IDLE_CYCLE_TIME_MS = 50.0
 # What is larger is sent from where it lies, without a copy; for what is smaller a copy costs less than a message of its own.

@@ -12,7 +12,7 @@ OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 TRAPS = re.compile(r"(docker|virbr|lxcbr|lxdbr|podman|cni|br-|vmnet|veth)")
 # Docker gives a container 64 MB; Open MPI keeps some for every pair of ranks on a host.
 LEAST_SHM_MB, LEAST_MEMORY_MB = 256, 2048
-SETUP = "Run `make setup` in the checkout, or activate the environment that it made."
+SETUP = "Run `make setup` in the checkout, or activate the environment that it made. In another environment: hvd-train horovod install"
 
 
 @dataclass(frozen=True)

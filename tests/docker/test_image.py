@@ -86,9 +86,12 @@ def test_it_says_what_it_is(image: str) -> None:
     assert settings["Config"]["Healthcheck"]["Test"] == ["CMD", "hvd-entrypoint", "healthy"]
 
 
+LOCKS = ("requirements/run.txt", "requirements/mpi.txt", "hvd_train/horovod_build/locks/horovod.txt")
+
+
 def locked() -> set[tuple[str, str]]:
     """Name and version; of some packages there is one version for each Python."""
-    text = "".join((REPOSITORY / "requirements" / f"{name}.txt").read_text() for name in ("run", "mpi", "horovod"))
+    text = "".join((REPOSITORY / name).read_text() for name in LOCKS)
     return set(re.findall(r"^([a-zA-Z0-9_.-]+)==([^ \\\n;]+)", text, re.MULTILINE))
 
 

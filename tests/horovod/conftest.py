@@ -1,4 +1,4 @@
-"""The programs of horovod/ are scripts: what they import lies beside them."""
+"""The programs that edit and check the patches are scripts: what they import lies beside them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "horovod"))
+sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 
 @pytest.fixture(scope="session")
 def real_sdist() -> Path:
     """Horovod's source archive, from the user's cache or downloaded."""
-    import source
-    import wheel_cache
-    from messages import BuildError
+    from hvd_train.horovod_build import BuildError, source, wheel_cache
 
     try:
         return source.fetch_sdist(wheel_cache.sdist_dir())
@@ -27,7 +25,7 @@ def real_sdist() -> Path:
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the C++ files that the series adds to Horovod."""
-    import series
+    from hvd_train.horovod_build import series
 
     folder = tmp_path_factory.mktemp("sources")
     for path, content in series.added_files(series.read_series()).items():

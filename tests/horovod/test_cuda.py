@@ -8,12 +8,9 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
-import cuda
-import nvrtc
 import pytest
-import series
-import source
-from messages import BuildError
+
+from hvd_train.horovod_build import BuildError, cuda, nvrtc, series, source
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KERNELS = "horovod/common/ops/cuda/nvrtc_kernels.cc"

@@ -1,4 +1,4 @@
-"""The C++ of horovod/patches by itself: the barrier between processes, the exchange between threads, the CPUs of a host."""
+"""The C++ of the patches by itself: the barrier between processes, the exchange between threads, the CPUs of a host."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import check_sources
+import horovod_sources as check_sources
 import pytest
 
 COMPILER = os.environ.get("CXX", "g++")

@@ -22,6 +22,7 @@ import tyro
 
 from hvd_train.cli import arguments, data_verbs, supervise_verb
 from hvd_train.cli.cluster import jobs_verb, launch_verb, submit_verb
+from hvd_train.cli.environment import horovod_verbs
 from hvd_train.cli.runs import export_verb, report_verb, runs_verb, watch_verb
 from hvd_train.cli.terminal import parse
 from hvd_train.config import LOSSES, NETWORKS, recipes
@@ -75,6 +76,8 @@ KINDS: dict[str, Any] = {
     "data convert": data_verbs.ConvertArguments,
     "data check": data_verbs.CheckArguments,
     "data describe": data_verbs.DescribeArguments,
+    "horovod install": horovod_verbs.HorovodInstallArguments,
+    "horovod status": horovod_verbs.HorovodStatusArguments,
     "hostfile check": arguments.HostfileCheckArguments,
     "hostfile convert": arguments.HostfileConvertArguments,
     "hostfile job": arguments.HostfileJobArguments,

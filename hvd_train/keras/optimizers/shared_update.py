@@ -1,6 +1,6 @@
 """The sharded update of Adam (ZeRO-1): each rank of a host updates its own blocks of every weight, and copies the others.
 
-Averaging and update are one operation of Horovod's then (horovod/patches, grouped_adam_op.h), and what a rank keeps up to
+Averaging and update are one operation of Horovod's then (hvd_train/horovod_build/patches, grouped_adam_op.h), and what a rank keeps up to
 date of the moments is its own part. Every weight is updated by the same operations as without this, bit for bit.
 
     gather_moments(optimizer)    # all ranks: now each has all of them, as a checkpoint needs them
@@ -29,7 +29,7 @@ sharing: weakref.WeakSet[Any] = weakref.WeakSet()
 def block_length() -> int:
     """Elements of a block: rank r updates the blocks b of a weight with b % size == r. 0 where the ranks share no memory."""
     library = mpi_ops._basics.MPI_LIB_CTYPES
-    if not hasattr(library, "horovod_shared_memory_block"):  # a Horovod without horovod/patches
+    if not hasattr(library, "horovod_shared_memory_block"):  # a Horovod without hvd_train/horovod_build/patches
         return 0
     return int(library.horovod_shared_memory_block(_horovod.size()))
 

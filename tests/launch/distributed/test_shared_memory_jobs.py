@@ -1,4 +1,4 @@
-"""What ranks exchange through shared memory (horovod/patches): who waits, what stays behind, and where it cannot be had."""
+"""What ranks exchange through shared memory (hvd_train/horovod_build/patches): who waits, what stays behind, and where it cannot be had."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Horovod's thread sleeps while there is nothing to send, and wakes when there is (horovod/patches).
+"""Horovod's thread sleeps while there is nothing to send, and wakes when there is (hvd_train/horovod_build/patches).
 
 The cycles are made so long that a thread which did not wake would miss the tests' limits by far.
 """

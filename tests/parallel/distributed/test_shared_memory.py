@@ -1,4 +1,4 @@
-"""Reduction in shared memory and the sharded update of Adam (horovod/patches): the same numbers as without."""
+"""Reduction in shared memory and the sharded update of Adam (hvd_train/horovod_build/patches): the same numbers as without."""
 
 from __future__ import annotations
 

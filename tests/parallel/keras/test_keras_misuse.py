@@ -13,7 +13,7 @@ from keras import layers, optimizers
 from keras_training import batches, fit, mine, small_model
 
 import hvd_train.keras as hvd
-from hvd_train.keras import basics, checks
+from hvd_train.keras import basics, checks, compat
 
 SIZE, RANK = hvd.size(), hvd.rank()
 several = pytest.mark.skipif(SIZE == 1, reason="one rank cannot disagree")
@@ -176,3 +176,16 @@ def test_broadcast_global_variables_without_a_built_model() -> None:
     with pytest.raises(RuntimeError, match="broadcast_variables"):
         hvd.broadcast_global_variables(0)
     assert np.isfinite(model.count_params() if model.built else 0)
+
+
+def test_a_horovod_of_somebody_else_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On the first rank, with the way out. benchmarks/versions.py trains on such a build."""
+    basics._said.clear()
+    hvd.init()
+    assert caplog.messages == []
+    monkeypatch.setattr(compat, "has_patches", lambda: False)
+    for _ in range(2):
+        hvd.init()
+    assert caplog.messages == ([compat.OTHER_BUILD] if hvd.rank() == 0 else [])

@@ -10,10 +10,10 @@ import pytest
 from hvd_train.config.distributed import AUTOMATIC, DistributedConfig
 from hvd_train.distributed import settings
 from hvd_train.distributed.cores import Machine
-from hvd_train.distributed.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY, added_variables
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.solo import SoloWorld
 from hvd_train.errors import ConfigError
+from hvd_train.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY, added_variables
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 

@@ -107,7 +107,7 @@ OF_OTHERS = re.compile(
 
 def test_the_troubleshooting_page_has_messages_that_the_program_prints() -> None:
     """Readers search for them. Numbers and names in them are not compared."""
-    folders = [docs_pages.REPOSITORY / name for name in ("hvd_train", "scripts", "horovod")]
+    folders = [docs_pages.REPOSITORY / name for name in ("hvd_train", "scripts")]
     files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".sh", ".patch")]
     source = re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text() for path in files))
     page = (docs_pages.DOCS / "how-to" / "troubleshooting.md").read_text()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Turn the series of patches into git commits on Horovod's source, to edit them, and back into patches.
 
-    .venv/bin/python horovod/commits.py unpack [--source DIR]    (or `make horovod-source`)
-    .venv/bin/python horovod/commits.py export [--source DIR]    (or `make horovod-patches`)
+    .venv/bin/python scripts/horovod_commits.py unpack [--source DIR]    (or `make horovod-source`)
+    .venv/bin/python scripts/horovod_commits.py export [--source DIR]    (or `make horovod-patches`)
 
 `unpack` makes a git repository: the source distribution as the first commit, tagged `upstream`, then one commit a patch.
 `export` writes patches/ from the commits after that tag. Unedited commits give the same files, byte for byte.
@@ -18,10 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import series
-import source
-import wheel_cache
-from messages import BuildError, say
+from hvd_train.horovod_build import series, source, wheel_cache
+from hvd_train.horovod_build.messages import BuildError, say
 
 DEFAULT_SOURCE = Path(__file__).resolve().parent.parent / "build" / "horovod-source"
 TAG = "upstream"
@@ -79,7 +77,7 @@ def export(repository: Path, patches: Path = series.PATCHES) -> list[str]:
         try:
             series.read_series(Path(fresh))
         except series.DoesNotApply as error:
-            raise BuildError(f"These commits cannot be applied by horovod/series.py: {error}.") from None
+            raise BuildError(f"These commits cannot be applied by series.py: {error}.") from None
         for old in patches.glob("*.patch"):
             old.unlink()
         for new in written:

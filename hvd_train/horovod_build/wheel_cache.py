@@ -16,15 +16,13 @@ import shutil
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
-from importlib import metadata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cuda
-import mpi
-import series
-from messages import BuildError, say
-from source import HOROVOD_VERSION
+from hvd_train.horovod_build import cuda, environment, mpi, series
+from hvd_train.horovod_build.messages import BuildError, say
+from hvd_train.horovod_build.mpi import is_installed
+from hvd_train.horovod_build.source import HOROVOD_VERSION
 
 # Part of the key: raise it when the build makes a different binary of the same source. The patches are in the key by
 # themselves.
@@ -48,8 +46,8 @@ def sdist_dir() -> Path:
     return cache_dir().with_name("sources")
 
 
-def wheel_key(mpi_name: str, wrapper: str, gpu: str = "none") -> str:
-    tensorflow = next((p for p in ("tensorflow-cpu", "tensorflow") if is_installed(p)), "tensorflow-cpu")
+def wheel_key(mpi_name: str, wrapper: str, gpu: str = "none", patches: Sequence[series.Patch] | None = None) -> str:
+    tensorflow = next(filter(is_installed, environment.TENSORFLOW_PACKAGES), environment.TENSORFLOW_PACKAGES[0])
     parts = [
         f"horovod{HOROVOD_VERSION}",
         f"{tensorflow}{mpi.installed(tensorflow)}",
@@ -58,7 +56,7 @@ def wheel_key(mpi_name: str, wrapper: str, gpu: str = "none") -> str:
         platform.machine(),
         *([] if gpu == "none" else [cuda.identity()]),
         f"r{RECIPE}",
-        series.digest(series.read_series()),
+        series.digest(series.read_series() if patches is None else patches),
         libc(),
     ]
     return "-".join(parts)
@@ -69,12 +67,6 @@ def libc() -> str:
     with contextlib.suppress(ValueError, OSError):
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").replace(" ", "") or "libc"
     return "libc"
-
-
-def is_installed(package: str) -> bool:
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return bool(metadata.version(package))
-    return False
 
 
 def cached_wheel(folder: Path) -> Path | None:
@@ -120,7 +112,7 @@ def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise BuildError(
-                        f"Another build has held {path} for {timeout_s:.0f} s. End it, or wait and run `make setup` again."
+                        f"Another build has held {path} for {timeout_s:.0f} s. End it, or wait and run the same command again."
                     ) from None
                 if not told:
                     say("Another set-up is building the same Horovod wheel; waiting for it.")

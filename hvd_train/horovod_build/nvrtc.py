@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from messages import BuildError
+from hvd_train.horovod_build.messages import BuildError
 
 # What code of one number runs on: the same first digit, and as much or more behind it. TensorFlow's GPUs begin with 6.0.
 CAPABILITIES = (60, 70, 75, 80, 90, 100, 120)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 IDLE_CYCLE_TIME = "HOROVOD_IDLE_CYCLE_TIME"
 SHARED_MEMORY = "HOROVOD_SHARED_MEMORY"
-# Variables that only a Horovod with the changes of horovod/patches reads.
+# Variables that only a Horovod with the changes of patches/ reads.
 ADDED_VARIABLES = frozenset({IDLE_CYCLE_TIME, SHARED_MEMORY})
 
 
