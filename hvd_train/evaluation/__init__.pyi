@@ -13,6 +13,7 @@ from .evaluate import metrics_of as metrics_of
 from .metric import Metric as Metric
 from .metrics import MONITORS as MONITORS
 from .metrics import MetricSet as MetricSet
+from .metrics import is_known as is_known
 from .metrics import metric_named as metric_named
 from .metrics import verdict as verdict
 from .output_spec import OutputSpec as OutputSpec
@@ -37,6 +38,7 @@ __all__ = [
     "describe_baselines",
     "evaluate_rows",
     "fitted_temperature",
+    "is_known",
     "log_frequency",
     "medians",
     "metric_named",

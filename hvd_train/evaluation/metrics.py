@@ -126,6 +126,11 @@ def metric_named(name: str) -> Metric:
     return _TABLE[name]
 
 
+def is_known(name: str) -> bool:
+    """Whether `metric_named` knows it. One of the user's own is known where its run is loaded."""
+    return name in _TABLE
+
+
 def is_built_in(name: str) -> bool:
     return any(metric.name == name for metric in BUILT_IN)
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from hvd_train.config import RunConfig, toml
+from hvd_train.evaluation import is_known, metric_named
 from hvd_train.files import strict
 from hvd_train.runs.directory import RunDir
 from hvd_train.runs.directory_lock import holder
@@ -35,6 +37,10 @@ class RunSummary:
     num_epochs: int | None
     val_loss: float | None
     """The lowest so far."""
+    monitor: str
+    """The name of the metric by which the run chooses its best epoch (`--monitor`), without val_."""
+    best: float | None
+    """The best value of it so far."""
     metric: str
     """The name of the figure in `value`: rmse, or else accuracy, on the test split."""
     value: float | None
@@ -66,6 +72,7 @@ def summary_of(path: Path) -> RunSummary:
     hosts = list(report.get("hosts", {})) if done else []
     ranks = progress.ranks if progress else []
     epochs = [row["epoch"] for row in rows if "epoch" in row]
+    monitor = (config.training.monitor if config else "val_loss").removeprefix("val_")
     losses = [row["val_loss"] for row in rows if math.isfinite(row.get("val_loss", math.nan))]
     return RunSummary(
         path=path,
@@ -74,6 +81,8 @@ def summary_of(path: Path) -> RunSummary:
         epoch=int(max(epochs, default=0)),
         num_epochs=config.training.num_epochs if config else None,
         val_loss=min(losses, default=None),
+        monitor=monitor,
+        best=_best(rows, monitor, report.get("best_epoch") or (progress.best_epoch if progress else None)),
         metric=metric,
         value=test.get(metric),
         seconds=sum(row.get("seconds", 0.0) for row in rows) or None,
@@ -81,6 +90,18 @@ def summary_of(path: Path) -> RunSummary:
         host=hosts[0] if hosts else ranks[0].host if ranks else "",
         changed=max(_times(run_dir)),
     )
+
+
+def _best(rows: Sequence[dict[str, float]], monitor: str, best_epoch: int | None) -> float | None:
+    """The best value of the monitored metric. `best_epoch` tells it for a metric of the user's own, of which no table knows."""
+    column = f"val_{monitor}"
+    values = {
+        int(row["epoch"]): row[column] for row in rows if math.isfinite(row.get(column, math.nan)) and "epoch" in row
+    }
+    if not is_known(monitor):
+        return values.get(best_epoch or 0)
+    better = max if metric_named(monitor).higher_is_better else min
+    return better(values.values(), default=None)
 
 
 def _times(run_dir: RunDir) -> list[float]:

@@ -15,11 +15,11 @@ from hvd_train.cli.runs.listing import Listing, show
 from hvd_train.cli.terminal import parse, tell
 from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
-from hvd_train.evaluation import metric_named
+from hvd_train.evaluation import is_known, metric_named
 from hvd_train.runs import RunState, RunSummary, summaries
 from hvd_train.text import ago, clock, shown
 
-Order = Literal["time", "name", "loss", "metric", "duration"]
+Order = Literal["time", "name", "loss", "best", "metric", "duration"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,8 @@ class RunsArguments:
     name: str = ""
     """Show those alone that have this in their name."""
     sort: Order = "time"
-    """By what to sort, the newest or the best last: time of the last change, name, validation loss, the metric of the test split, or
-    the duration."""
+    """By what to sort. The newest or the best run comes last. time is that of the last change, loss is the validation loss. best
+    is the validation metric that chose the best epoch (--monitor of the run), metric is that of the test split."""
     json: bool = False
     """Print JSON instead of a table."""
 
@@ -72,14 +72,14 @@ def runs(argv: Sequence[str], placement: Placement) -> int:
 
 def listing(found: Sequence[RunSummary], now: float) -> Listing:
     """A row for each run."""
-    headings = ("run", "state", "model", "epoch", "val loss", "test", "time", "ranks", "host", "changed")
+    headings = ("run", "state", "model", "epoch", "best val", "test", "time", "ranks", "host", "changed")
     rows = [
         (
             run.path.resolve().name,
             run.state,
             run.model,
             f"{run.epoch}/{run.num_epochs}" if run.num_epochs else str(run.epoch),
-            "" if run.val_loss is None else shown(run.val_loss),
+            best_shown(run),
             "" if run.value is None else f"{run.metric} {metric_named(run.metric).shown(run.value)}",
             "" if run.seconds is None else clock(round(run.seconds)),
             str(run.size or ""),
@@ -89,6 +89,16 @@ def listing(found: Sequence[RunSummary], now: float) -> Listing:
         for run in found
     ]
     return Listing(headings, tuple(rows))
+
+
+def best_shown(run: RunSummary) -> str:
+    """The best value of the metric by which the run chooses its best epoch, with its name; empty before the first epoch."""
+    return "" if run.best is None else f"{run.monitor} {figure_shown(run.monitor, run.best)}"
+
+
+def figure_shown(name: str, value: float) -> str:
+    """As the table of metrics writes it. It does not know a metric of the user's own here."""
+    return metric_named(name).shown(value) if is_known(name) else shown(value)
 
 
 def _worst_first(value: float | None, *, higher_is_better: bool = False) -> float:
@@ -101,6 +111,10 @@ ORDERS: dict[str, Callable[[RunSummary], Any]] = {
     "time": lambda run: run.changed,
     "name": lambda run: run.path.name,
     "loss": lambda run: _worst_first(run.val_loss),
+    "best": lambda run: (
+        run.monitor,
+        _worst_first(run.best, higher_is_better=is_known(run.monitor) and metric_named(run.monitor).higher_is_better),
+    ),
     "metric": lambda run: (
         run.metric,
         _worst_first(run.value, higher_is_better=metric_named(run.metric).higher_is_better),

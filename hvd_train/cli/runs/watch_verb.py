@@ -16,11 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from hvd_train.cli.live_terminal import plain_or_live
+from hvd_train.cli.runs.runs_verb import figure_shown
 from hvd_train.cli.terminal import parse
 from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
 from hvd_train.runs import Progress, RunDir, RunSummary, read_progress, summary_of
-from hvd_train.text import ago, clock, printable, shown
+from hvd_train.text import ago, clock, printable
 
 POLL_S = 0.5
 # Without a terminal, seconds between two lines.
@@ -109,8 +110,8 @@ def line(progress: Progress | None, summary: RunSummary, now: float) -> str:
     """How far a run is, in one line."""
     if summary.state == "complete" or progress is None:
         figures = [f"{summary.epoch} epochs"]
-        if summary.val_loss is not None:
-            figures.append(f"best validation loss {shown(summary.val_loss)}")
+        if summary.best is not None:
+            figures.append(best_validation(summary))
         return f"{summary.state}  " + "  ".join(figures)
     ends = progress.epoch == progress.num_epochs == summary.epoch and progress.step == progress.num_steps
     parts = [
@@ -118,7 +119,7 @@ def line(progress: Progress | None, summary: RunSummary, now: float) -> str:
         f"epoch {progress.epoch}/{progress.num_epochs}",
         f"step {progress.step}/{progress.num_steps}" if not ends else "evaluates and saves",
         *([f"loss {progress.loss:.4g}"] if progress.loss is not None else []),
-        *([f"best validation loss {shown(summary.val_loss)}"] if summary.val_loss is not None else []),
+        *([best_validation(summary)] if summary.best is not None else []),
         *([f"{progress.samples_per_s:,.0f} samples/s"] if progress.samples_per_s else []),
     ]
     if summary.state == "running":
@@ -127,6 +128,12 @@ def line(progress: Progress | None, summary: RunSummary, now: float) -> str:
         if now - progress.time > SILENT_S:
             parts.append(f"the last sign was {ago(now - progress.time)}")
     return "  ".join(parts)
+
+
+def best_validation(summary: RunSummary) -> str:
+    """By the metric that chooses the best epoch."""
+    assert summary.best is not None
+    return f"best validation {summary.monitor} {figure_shown(summary.monitor, summary.best)}"
 
 
 def picture(run_dir: RunDir, summary: RunSummary, now: float) -> RenderableType:

@@ -56,6 +56,28 @@ def test_runs_are_listed_chosen_and_sorted(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == "No such run is in runs/ (3 in all).\n"
 
 
+def test_the_best_is_that_of_the_metric_which_chooses_the_best_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a metric of the user's own, whose direction no table knows, it is that of the best epoch."""
+    for name, monitor, values in [
+        ("a", "accuracy", (0.1, 0.4, 0.3)),
+        ("b", "accuracy", (0.1, 0.2, 0.3)),
+        ("c", "own", (3.0, 9.0, 5.0)),
+    ]:
+        run = complete(Path("runs") / name)
+        run.config.write_text(toml.dumps(RunConfig().replace(training={"monitor": f"val_{monitor}"})))
+        head = f"epoch,val_loss,val_{monitor},seconds"
+        run.metrics.write_text("\n".join([head, *(f"{epoch},1.0,{x},1.0" for epoch, x in enumerate(values, 1))]) + "\n")
+        run.report.write_text(json.dumps(json.loads(run.report.read_text()) | {"best_epoch": 3}))
+    assert main(["runs", "--sort", "best"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert "best val" in rows[0]
+    assert [row.split()[0] for row in rows[1:]] == ["b", "a", "c"]
+    assert "accuracy 40.00 %" in rows[2]
+    assert "own 5.0000" in rows[3]
+    assert main(["watch", "runs/a", "--once"]) == 0
+    assert "best validation accuracy 40.00 %" in capsys.readouterr().out
+
+
 def test_runs_that_are_not_there_are_one_message(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "--runs", "nowhere"]) == 2
     assert "nowhere cannot be read: No such file or directory. --runs names the directory" in capsys.readouterr().err
