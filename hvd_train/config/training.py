@@ -49,8 +49,8 @@ class TrainingConfig(Section):
     """The job ends, and names the rank as frozen, when a rank is silent for this many seconds. 0 means never."""
     stall_s: float = 600.0
     """The job ends, and names the rank that others wait for, after this many seconds without a finished step. 0 means never."""
-    trackers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--tracker"])] = ()
-    """Where metrics, settings and pictures are sent: tensorboard, mlflow, wandb, csv, or a Tracker class of your own, as path/to/file.py:Class or package.module:Class. none turns all off."""
+    trackers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--tracker"])] = ("tensorboard",)
+    """Where metrics, settings and pictures are sent, in place of TensorBoard's files in the run directory: tensorboard, mlflow, wandb, csv, or a Tracker class of your own, as path/to/file.py:Class or package.module:Class. none turns all off."""
 
     def check(self) -> None:
         if "none" in self.trackers:

@@ -1,6 +1,6 @@
 """TensorBoard: event files in the folder `tensorboard` of the run directory.
 
-    hvd-train train --tracker tensorboard
+    hvd-train train
     tensorboard --logdir runs
 
 Scalars by epoch and by step, the pictures, the settings as hyper-parameters and as text. The model's graph is left out: it

@@ -111,7 +111,7 @@ def test_a_tracker_of_the_user_is_checked_by_its_form_and_named_from_any_directo
     config = RunConfig().replace(training={"trackers": ("tensorboard", "own.py:Own", "package.module:Own")})
     assert config.training.trackers == ("tensorboard", f"{tmp_path}/own.py:Own", "package.module:Own")
     assert toml.loads(toml.dumps(config)) == config
-    assert RunConfig().training.trackers == ()
+    assert RunConfig().training.trackers == ("tensorboard",)
     assert RunConfig().replace(training={"trackers": ("none",)}).training.trackers == ()
     with pytest.raises(ConfigError, match="none stands alone"):
         RunConfig().replace(training={"trackers": ("none", "csv")})
