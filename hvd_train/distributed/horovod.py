@@ -57,8 +57,8 @@ class HorovodWorld(World):
 
     def meet_gpus(self, own: GpuOfRank) -> None:
         has_nccl = bool(self._hvd.nccl_built())
-        # Without NCCL there is nothing to choose. Alike on all ranks, as the wheel is.
-        gpus = self.allgather(own) if has_nccl else [own] * self.size
+        # In an environment for CPUs there is nothing to ask. It is the same on all hosts.
+        gpus = self.allgather(own) if has_nccl or self.for_gpus else [own] * self.size
         one_host = self.placement.local_size == self.size
         shares_memory = one_host and os.environ.get(SHARED_MEMORY) == "1"
         self.carrier = choose_carrier(gpus, has_nccl=has_nccl, shared_memory=shares_memory)
@@ -102,7 +102,8 @@ class HorovodWorld(World):
             backward_passes_per_step=config.backward_passes_per_step,
             average_aggregated_gradients=True,
             groups=None if config.gradient_groups == 1 else config.gradient_groups,
-            share_update="shared-update" in config.automatic,
+            # One rank with a GPU could not, and the others would wait for it.
+            share_update="shared-update" in config.automatic and not (self.carrier and self.carrier.has_gpus),
             device_dense=HOST if staged else "",
             device_sparse=HOST if staged else "",
         )

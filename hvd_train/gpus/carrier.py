@@ -19,10 +19,14 @@ class GpuOfRank:
 
 @dataclass(frozen=True)
 class Carrier:
-    """`on_host`: gradients leave the GPUs for it. `text` says what it is, and why, for the log."""
+    """`on_host`: gradients leave the GPUs for it. `text` says what it is, and why, for the log.
+
+    `has_gpus`: a rank has a GPU. Then no rank may do what all do together on CPUs alone.
+    """
 
     on_host: bool
     text: str
+    has_gpus: bool = True
 
 
 def choose_carrier(ranks: Sequence[GpuOfRank], *, has_nccl: bool, shared_memory: bool) -> Carrier:
@@ -34,7 +38,7 @@ def choose_carrier(ranks: Sequence[GpuOfRank], *, has_nccl: bool, shared_memory:
     memory = "the memory that the ranks of this host share" if shared_memory else "MPI"
     with_gpu = [rank for rank in ranks if rank.identity]
     if not with_gpu:
-        return Carrier(True, memory)
+        return Carrier(True, memory, has_gpus=False)
     staged = f"{memory}, by way of the hosts' memory"
     if not has_nccl:
         return Carrier(True, f"{staged}: this Horovod was built without NCCL (make setup GPU=cuda)")

@@ -39,7 +39,9 @@ def test_ranks_tell_each_other_of_their_gpus(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(world, "carrier", None)
 
     def device_of_gradients() -> str:
-        reduction = world.distribute(keras.optimizers.SGD()).hvd_state.reduction
+        state = world.distribute(keras.optimizers.SGD()).hvd_state
+        assert not state.share_update, "it is for CPUs, and ranks without a GPU would wait for the others"
+        reduction = state.reduction
         assert reduction.device_sparse == reduction.device_dense
         return str(reduction.device_dense)
 
@@ -51,6 +53,14 @@ def test_ranks_tell_each_other_of_their_gpus(world: World, monkeypatch: pytest.M
     world.meet_gpus(GpuOfRank("lab1", f"GPU-{world.rank}"))
     assert world.carrier == Carrier(False, "NCCL, from GPU to GPU")
     assert device_of_gradients() == ""
+    # A rank without a GPU: it does as the others do.
+    world.meet_gpus(GpuOfRank("lab1", "" if world.is_root else "GPU-1"))
+    assert world.carrier.on_host
+    assert device_of_gradients() == "/CPU:0"
+    monkeypatch.setattr(world, "gpu", None)
+    world.meet_gpus(GpuOfRank("lab1"))
+    assert world.carrier.text in ("MPI", "the memory that the ranks of this host share")
+    assert world.distribute(keras.optimizers.SGD()).hvd_state.share_update
 
 
 def test_a_float64_sum_keeps_its_bits(world: World) -> None:

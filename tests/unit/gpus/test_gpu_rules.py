@@ -89,7 +89,7 @@ def test_a_rank_without_a_gpu_keeps_all_from_nccl() -> None:
 
 
 def test_without_gpus_or_without_nccl() -> None:
-    assert choose_carrier(ranks("", ""), has_nccl=True, shared_memory=False) == Carrier(True, "MPI")
+    assert choose_carrier(ranks("", ""), has_nccl=True, shared_memory=False) == Carrier(True, "MPI", has_gpus=False)
     assert "shared" not in choose_carrier(ranks("", ""), has_nccl=False, shared_memory=False).text
     assert (
         "built without NCCL (make setup GPU=cuda)"
