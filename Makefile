@@ -137,6 +137,7 @@ horovod-patches: setup ## write hvd_train/horovod_build/patches from those commi
 .PHONY: dist
 dist: setup ## the wheel and the source archive in dist/, checked by twine
 	@rm -rf dist
+	@$(WITH_ENV) scripts/version.sh
 	@$(WITH_ENV) uv build --quiet && uvx --quiet --with-requirements requirements/dist.txt twine check --strict dist/*
 
 lock: setup ## resolve the requirements anew and write the locks

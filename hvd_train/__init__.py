@@ -11,5 +11,5 @@ Names are loaded when they are used, so that `import hvd_train` and `hvd-train -
 
 import lazy_loader
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
