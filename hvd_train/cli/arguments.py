@@ -149,6 +149,8 @@ class EvaluateArguments:
     watchdog: tyro.conf.OmitArgPrefixes[WatchdogFlags] = field(default_factory=WatchdogFlags)
     json: bool = False
     """Print JSON instead of a table."""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print errors and the result alone: no progress and no notes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +175,8 @@ class PredictArguments:
     """The file to write, with one line for each row of the table. Parquet where the name ends with .parquet, else CSV. - is the standard output."""
     quote_formulas: bool = False
     """Write an apostrophe before class names that begin with = + - or @. A spreadsheet would run them as formulas."""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print errors and the result alone: no progress and no notes."""
     table: tyro.conf.OmitArgPrefixes[TableFlags] = field(default_factory=TableFlags)
     watchdog: tyro.conf.OmitArgPrefixes[WatchdogFlags] = field(default_factory=WatchdogFlags)
 

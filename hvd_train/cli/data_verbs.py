@@ -25,6 +25,8 @@ class FetchArguments:
     """Which table."""
     cache_dir: Path | None = None
     """Directory to keep it in. By default $XDG_CACHE_HOME/hvd_train or ~/.cache/hvd_train."""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print errors and the result alone: no progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class ConvertArguments:
     """The directory to make."""
     force: bool = False
     """Replace a dataset that is there already."""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Print errors and the result alone: no progress."""
     table: tyro.conf.OmitArgPrefixes[TableConfig] = field(default_factory=TableConfig)
     split: tyro.conf.OmitArgPrefixes[SplitConfig] = field(default_factory=SplitConfig)
 

@@ -18,6 +18,7 @@ def evaluate(arguments: EvaluateArguments, placement: Placement) -> int:
     from hvd_train.runs import RunDir
 
     world = open_world(watchdog_s=arguments.watchdog.watchdog_s, lean=True)
+    from hvd_train.cli.live_terminal import data_progress
     from hvd_train.cli.result_tables import print_evaluation
     from hvd_train.inference import evaluate_run
     from hvd_train.processes import Stopped
@@ -25,7 +26,10 @@ def evaluate(arguments: EvaluateArguments, placement: Placement) -> int:
 
     run_dir = RunDir(arguments.run_dir)
     try:
-        with guarded(world, arguments.watchdog.limits(), hint=lambda: ""):
+        with guarded(world, arguments.watchdog.limits(), hint=lambda: ""), ExitStack() as stack:
+            progress = (
+                stack.enter_context(data_progress(plain="scored", quiet=arguments.quiet)) if world.is_root else None
+            )
             result = evaluate_run(
                 run_dir,
                 world,
@@ -33,6 +37,7 @@ def evaluate(arguments: EvaluateArguments, placement: Placement) -> int:
                 split=arguments.split,
                 overrides=arguments.table.given(),
                 own_metrics=arguments.metrics,
+                progress=progress[1] if progress is not None else None,
             )
     except Stopped as stopped:
         return end_rank(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}.")
@@ -62,7 +67,8 @@ def predict(arguments: PredictArguments, placement: Placement) -> int:
     say: Callable[[Placement, str], object] = tell_beside if into_pipe else tell
 
     def note(text: str) -> None:
-        say(placement, f"Note: {text}.")
+        if not arguments.quiet:
+            say(placement, f"Note: {text}.")
 
     try:
         with guarded(world, arguments.watchdog.limits(), hint=lambda: untouched), ExitStack() as stack:
@@ -71,7 +77,9 @@ def predict(arguments: PredictArguments, placement: Placement) -> int:
             data = arguments.data
             if data == STANDARD_STREAM:
                 data = stack.enter_context(spooled_input(world))
-            progress = stack.enter_context(data_progress(plain="predicted")) if world.is_root else None
+            progress = (
+                stack.enter_context(data_progress(plain="predicted", quiet=arguments.quiet)) if world.is_root else None
+            )
             num_rows = predict_table(
                 trained,
                 world,

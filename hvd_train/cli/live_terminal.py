@@ -33,22 +33,25 @@ def plain_or_live() -> Console:
 
 
 @contextlib.contextmanager
-def data_progress(*, plain: str = "") -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
+def data_progress(
+    *, plain: str = "", quiet: bool = False
+) -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None]]]:
     """Two functions for the work: one for lines, and one for bytes (done, total) that draws a bar.
 
     Without a terminal, `plain` is what was done so far in a line every PLAIN_EVERY_S seconds, such as "predicted".
+    With `quiet` nothing is shown.
     """
     console = SafeConsole(stderr=True)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     told = time.monotonic()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
 
         def show(done: int, total: int) -> None:
             nonlocal told
             bar.update(task, completed=done, total=total or None)
-            if plain and total and not console.is_terminal and time.monotonic() - told >= PLAIN_EVERY_S:
+            if plain and not quiet and total and not console.is_terminal and time.monotonic() - told >= PLAIN_EVERY_S:
                 told = time.monotonic()
                 console.print(f"{plain}: {done / total:.0%} of {total / 1e6:,.0f} MB", markup=False)
 
-        yield lambda text: console.print(text, markup=False), show
+        yield lambda text: None if quiet else console.print(text, markup=False), show

@@ -174,7 +174,7 @@ def data(argv: Sequence[str], placement: Placement) -> int:
     if name == "check":
         outcome = action(arguments)
     else:
-        with data_progress() as (report, progress):
+        with data_progress(quiet=getattr(arguments, "quiet", False)) as (report, progress):
             outcome = action(arguments, report=report, progress=progress)
     return tell(placement, outcome.text, code=outcome.exit_code)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hvd_train.config import RunConfig, Split, SplitConfig, TableConfig, toml
-from hvd_train.data import Dataset, own_shards, prepare
+from hvd_train.data import Dataset, ShowProgress, own_shards, prepare
 from hvd_train.distributed import World
 from hvd_train.errors import DataError
 from hvd_train.evaluation import Evaluation, LabelledRows, MetricSet, evaluate_rows, metric_set
@@ -28,8 +28,11 @@ def evaluate_run(
     split: Split,
     overrides: Mapping[str, Any] | None = None,
     own_metrics: Sequence[str] | None = None,
+    progress: ShowProgress | None = None,
 ) -> dict[str, Any]:
     """Score the run's best model on `data`, or on a split of the run's own data. All ranks.
+
+    `progress` gets the bytes of a table that this rank has read, and all of them.
 
     `overrides` are the fields of `TableFormat` in which the table is not written as the run's own was, `own_metrics`
     references to metrics of a user's own, by default those of the run.
@@ -39,7 +42,7 @@ def evaluate_run(
     metrics = world.together(lambda: metrics_of_run(run_dir, trained, own_metrics))
     assert metrics is not None
     if data is not None and not data.is_dir():
-        return evaluate_table(trained, world, data, metrics, overrides=overrides or {})
+        return evaluate_table(trained, world, data, metrics, overrides=overrides or {}, progress=progress)
     if overrides:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in overrides)
         raise DataError(
@@ -80,12 +83,19 @@ class _LabelledBlocks:
     world: World
     path: Path
     overrides: Mapping[str, Any]
+    progress: ShowProgress | None = None
     notes: list[str] = field(default_factory=list)
     num_unlabelled: int = 0
 
     def __iter__(self) -> Iterator[LabelledRows]:
         blocks = own_blocks(
-            self.path, self.trained, self.world, self.overrides, with_labels=True, on_message=self.notes.append
+            self.path,
+            self.trained,
+            self.world,
+            self.overrides,
+            with_labels=True,
+            on_message=self.notes.append,
+            progress=self.progress,
         )
         for index, (features, labels, num_unlabelled) in blocks:
             self.num_unlabelled += num_unlabelled
@@ -98,10 +108,16 @@ class _LabelledBlocks:
 
 
 def evaluate_table(
-    trained: Trained, world: World, path: Path, metrics: MetricSet, *, overrides: Mapping[str, Any]
+    trained: Trained,
+    world: World,
+    path: Path,
+    metrics: MetricSet,
+    *,
+    overrides: Mapping[str, Any],
+    progress: ShowProgress | None = None,
 ) -> dict[str, Any]:
     """Metrics and baselines over every row of a table, once. All ranks."""
-    blocks = _LabelledBlocks(trained, world, path, overrides)
+    blocks = _LabelledBlocks(trained, world, path, overrides, progress)
     result = evaluate_rows(world, forward_pass(trained.model), metrics, trained.train_labels, blocks)
     if not result.num_rows:
         raise DataError(f"{path}: there is no row with a label to score.")
