@@ -106,6 +106,7 @@ class HorovodWorld(World):
             share_update="shared-update" in config.automatic and not (self.carrier and self.carrier.has_gpus),
             device_dense=HOST if staged else "",
             device_sparse=HOST if staged else "",
+            may_round=config.wire_precision != "float32",
         )
 
     def gather_state(self, optimizer: Any) -> None:

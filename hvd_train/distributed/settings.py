@@ -13,10 +13,11 @@ from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
 from hvd_train.config import DistributedConfig
+from hvd_train.distributed.allreduce import OF_MPI_S_ALLREDUCE, allreduce_variables, why_not_two_levels
 from hvd_train.distributed.cores import Machine, Share, assign_cores, bound_cores, shared_cores
 from hvd_train.distributed.launchers import launcher_of
 from hvd_train.distributed.placement import Placement
-from hvd_train.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY
+from hvd_train.horovod_build import ADDED_VARIABLES, IDLE_CYCLE_TIME, SHARED_MEMORY, TWO_LEVELS, WIRE_PRECISION
 
 # Milliseconds between two looks of Horovod's background thread at its queue; Horovod's own default is 1.
 CYCLE_TIME_MS = 0.2
@@ -25,8 +26,6 @@ CYCLE_TIME_MS = 0.2
 IDLE_CYCLE_TIME_MS = 50.0
 # What is larger is sent from where it lies, without a copy; for what is smaller a copy costs less than a message of its own.
 FUSION_THRESHOLD_MB = 1.0
-# Open MPI's numbers of its tuned component's allreduce algorithms (ompi_info --param coll tuned --level 9).
-ALLREDUCE_ALGORITHMS = {"recursive-doubling": "3", "ring": "4", "segmented-ring": "5", "rabenseifner": "6"}
 # Every library that multiplies matrices has a pool of its own.
 THREAD_POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 INTRA_OP, INTER_OP = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
@@ -36,9 +35,16 @@ MAKE_PRIMITIVES_ANEW = "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE"
 AFFINITY = "the launcher's binding"
 YIELD = "OMPI_MCA_mpi_yield_when_idle"
 # Of these the user's own is always told, wanted or not: the others depend on it.
-TOLD = ("HOROVOD_AUTOTUNE", "HOROVOD_CYCLE_TIME", IDLE_CYCLE_TIME, "HOROVOD_FUSION_THRESHOLD", SHARED_MEMORY, YIELD)
-# Who sets one of them has chosen how gradients are added, and does not want it done in shared memory.
-OF_MPI_S_ALLREDUCE = ("OMPI_MCA_coll_tuned_allreduce_algorithm", "HOROVOD_CPU_OPERATIONS")
+TOLD = (
+    "HOROVOD_AUTOTUNE",
+    "HOROVOD_CYCLE_TIME",
+    IDLE_CYCLE_TIME,
+    "HOROVOD_FUSION_THRESHOLD",
+    SHARED_MEMORY,
+    TWO_LEVELS,
+    WIRE_PRECISION,
+    YIELD,
+)
 
 
 @dataclass(frozen=True)
@@ -112,8 +118,14 @@ def choose(
     # `wake` would make the user's own cycle time count for little.
     if IDLE_CYCLE_TIME not in added or "HOROVOD_CYCLE_TIME" in environment or environment.get(IDLE_CYCLE_TIME) == "0":
         automatic.discard("wake")
-    if SHARED_MEMORY not in added or any(key in environment for key in OF_MPI_S_ALLREDUCE):
+    has_allreduce = any(key in environment for key in OF_MPI_S_ALLREDUCE)
+    if SHARED_MEMORY not in added or has_allreduce:
         automatic.discard("shared-memory")
+    notes: tuple[str, ...] = ()
+    if config.allreduce == "two-levels" and (TWO_LEVELS not in added or has_allreduce):
+        config = replace(config, allreduce="auto", wire_precision="float32")
+        if engine == "horovod" and placement.size > 1:
+            notes = (why_not_two_levels(environment),)
     bound = launcher_of(placement).has_bound_cores(environment)
     bound_to = machine.cpus
     if "affinity" in automatic and default_binding_is_wrong(placement, machine, environment):
@@ -143,7 +155,7 @@ def choose(
         switched_off=tuple(name for name in DistributedConfig().automatic if name not in config.automatic),
         quota=machine.quota,
         granted=machine.granted,
-        notes=notes_on_binding(placement, machine, share, bound_to, is_bound=bound),
+        notes=(*notes_on_binding(placement, machine, share, bound_to, is_bound=bound), *notes),
     )
 
 
@@ -253,16 +265,6 @@ def fusion_variables(automatic: set[str], config: DistributedConfig, *, one_host
     if fusion_mb is None and "fusion" in automatic and one_host:
         fusion_mb = FUSION_THRESHOLD_MB
     return {} if fusion_mb is None else {"HOROVOD_FUSION_THRESHOLD": str(int(fusion_mb * 2**20))}
-
-
-def allreduce_variables(automatic: set[str], config: DistributedConfig, *, one_host: bool) -> dict[str, str]:
-    """By which algorithm gradients are summed: one of Open MPI's, or in memory that the ranks of one host share."""
-    if config.allreduce != "auto":
-        return {
-            "OMPI_MCA_coll_tuned_use_dynamic_rules": "1",
-            "OMPI_MCA_coll_tuned_allreduce_algorithm": ALLREDUCE_ALGORITHMS[config.allreduce],
-        }
-    return {SHARED_MEMORY: "1"} if "shared-memory" in automatic and one_host else {}
 
 
 def yield_variables(share: Share, automatic: set[str], config: DistributedConfig, *, sleeps: bool) -> dict[str, str]:

@@ -12,7 +12,14 @@ from hvd_train.distributed.tf_collectives import Collectives
 from hvd_train.errors import ConfigError
 
 # Fields of DistributedConfig that only Horovod and MPI have.
-OF_HOROVOD = ("cycle_time_ms", "fusion_threshold_mb", "allreduce", "autotune", "backward_passes_per_step")
+OF_HOROVOD = (
+    "cycle_time_ms",
+    "fusion_threshold_mb",
+    "allreduce",
+    "wire_precision",
+    "autotune",
+    "backward_passes_per_step",
+)
 OTHER_WIRE = {"fp16": tf.float16}
 
 

@@ -2,6 +2,8 @@ from .install import install_horovod as install_horovod
 from .installed import ADDED_VARIABLES as ADDED_VARIABLES
 from .installed import IDLE_CYCLE_TIME as IDLE_CYCLE_TIME
 from .installed import SHARED_MEMORY as SHARED_MEMORY
+from .installed import TWO_LEVELS as TWO_LEVELS
+from .installed import WIRE_PRECISION as WIRE_PRECISION
 from .installed import added_variables as added_variables
 from .messages import BuildError as BuildError
 from .mpi import MpiChoice as MpiChoice
@@ -12,6 +14,8 @@ __all__ = [
     "ADDED_VARIABLES",
     "IDLE_CYCLE_TIME",
     "SHARED_MEMORY",
+    "TWO_LEVELS",
+    "WIRE_PRECISION",
     "BuildError",
     "Line",
     "MpiChoice",

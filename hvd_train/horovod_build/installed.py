@@ -8,8 +8,10 @@ from pathlib import Path
 
 IDLE_CYCLE_TIME = "HOROVOD_IDLE_CYCLE_TIME"
 SHARED_MEMORY = "HOROVOD_SHARED_MEMORY"
+TWO_LEVELS = "HOROVOD_TWO_LEVELS"
+WIRE_PRECISION = "HOROVOD_WIRE_PRECISION"
 # Variables that only a Horovod with the changes of patches/ reads.
-ADDED_VARIABLES = frozenset({IDLE_CYCLE_TIME, SHARED_MEMORY})
+ADDED_VARIABLES = frozenset({IDLE_CYCLE_TIME, SHARED_MEMORY, TWO_LEVELS, WIRE_PRECISION})
 
 
 def added_variables(package: Path | None = None) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,17 +29,30 @@ def barrier(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exchange(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built with ThreadSanitizer, where the compiler has it and its programs run."""
-    folder = tmp_path_factory.mktemp("exchange")
+def thread_sanitizer(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Its flag, where the compiler has it and its programs run."""
+    folder = tmp_path_factory.mktemp("sanitizer")
     (folder / "empty.cc").write_text("int main() {}")
     probe = [COMPILER, "-fsanitize=thread", "-o", folder / "empty", folder / "empty.cc"]
     for command in (probe, [folder / "empty"]):
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode:
             pytest.skip(f"{COMPILER} has no ThreadSanitizer that runs here: {done.stderr.strip().splitlines()[-1:]}")
-    parts = ("block_reduce", "shared_windows", "host_barrier")
-    return compiled(sources, folder, "exchange", *parts, flags=["-fsanitize=thread"])
+    return ["-fsanitize=thread"]
+
+
+EXCHANGE = ("block_reduce", "shared_windows", "host_barrier")
+
+
+@pytest.fixture(scope="module")
+def exchange(sources: Path, thread_sanitizer: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compiled(sources, tmp_path_factory.mktemp("exchange"), "exchange", *EXCHANGE, flags=thread_sanitizer)
+
+
+@pytest.fixture(scope="module")
+def two_levels(sources: Path, thread_sanitizer: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    parts = ("two_levels", "peer_links", "wire_rounding", *EXCHANGE)
+    return compiled(sources, tmp_path_factory.mktemp("two_levels"), "two_levels", *parts, flags=thread_sanitizer)
 
 
 @pytest.mark.parametrize(("size", "rounds", "polls_us"), [(2, 20_000, 1000), (4, 5_000, 0), (5, 2_000, 50)])
@@ -64,6 +78,23 @@ def test_ranks_exchange_without_a_data_race(exchange: Path, size: int, rounds: i
     command = [exchange, str(size), str(rounds), str(poll_us)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("ranks_of_hosts", "poll_us"), [((1, 1), 1000), ((2, 2), 0), ((3, 1), 50), ((1, 2, 1), 0), ((1,) * 5, 0)]
+)
+def test_hosts_exchange_in_two_levels(two_levels: Path, ranks_of_hosts: tuple[int, ...], poll_us: int) -> None:
+    """Negotiations, sums in a fixed order, rounding with error feedback, updates and refusals, without a data race."""
+    environment = {**os.environ, "TSAN_OPTIONS": "halt_on_error=1"}
+    command = [two_levels, "3", str(poll_us), *map(str, ranks_of_hosts)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("how", "why"), [("ended", "has failed|has ended"), ("silent", "has brought nothing for 2 s")])
+def test_a_wait_for_another_host_ends(two_levels: Path, how: str, why: str) -> None:
+    done = subprocess.run([two_levels, how], capture_output=True, text=True, timeout=60, check=True)
+    assert re.search(f"The connection to rank 7 on another host ({why})", done.stdout), done.stdout
 
 
 @pytest.mark.parametrize("cpus", [2, 1024, 1025, 4096])

@@ -45,10 +45,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 @contextlib.contextmanager
-def training(lab: Lab, ranks_per_host: int) -> Iterator[Job]:
+def training(lab: Lab, ranks_per_host: int, allreduce: str) -> Iterator[Job]:
     """A job that has done an epoch."""
     run_dir = lab.local / f"run-{time.monotonic_ns()}"
-    command = lab.mpirun(ranks_per_host, BIN / "hvd-train", *TRAIN, "--run-dir", run_dir)
+    command = lab.mpirun(ranks_per_host, BIN / "hvd-train", *TRAIN, "--run-dir", run_dir, "--allreduce", allreduce)
     with lab.running(0, *command, timeout_s=START_S + 60) as job:
         job.wait_for("epoch  1/500", timeout_s=START_S)
         yield job
@@ -102,10 +102,11 @@ def left_over(lab: Lab, but: tuple[str, ...] = ()) -> list[str]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("allreduce", ["auto", "two-levels"])
 @pytest.mark.parametrize("ranks_per_host", [1, 2])
-def test_a_rank_is_killed(lab: Lab, ranks_per_host: int) -> None:
+def test_a_rank_is_killed(lab: Lab, ranks_per_host: int, allreduce: str) -> None:
     rank = 2 * ranks_per_host - 1
-    with training(lab, ranks_per_host) as job:
+    with training(lab, ranks_per_host, allreduce) as job:
         wait_for_an_exchange(lab)
         rank_on(lab, LAST, rank).kill()
         output = end_of(lab, job, SLACK_S)
@@ -113,10 +114,11 @@ def test_a_rank_is_killed(lab: Lab, ranks_per_host: int) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("allreduce", ["auto", "two-levels"])
 @pytest.mark.parametrize("ranks_per_host", [1, 2])
-def test_a_rank_is_stopped(lab: Lab, ranks_per_host: int) -> None:
+def test_a_rank_is_stopped(lab: Lab, ranks_per_host: int, allreduce: str) -> None:
     rank = 2 * ranks_per_host - 1
-    with training(lab, ranks_per_host) as job:
+    with training(lab, ranks_per_host, allreduce) as job:
         wait_for_an_exchange(lab)
         rank_on(lab, LAST, rank).send_signal(signal.SIGSTOP)
         output = end_of(lab, job, WATCHDOG_S + SLACK_S)
@@ -124,10 +126,11 @@ def test_a_rank_is_stopped(lab: Lab, ranks_per_host: int) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("allreduce", ["auto", "two-levels"])
 @pytest.mark.parametrize("ranks_per_host", [1, 2])
-def test_a_host_is_cut_off(lab: Lab, ranks_per_host: int) -> None:
+def test_a_host_is_cut_off(lab: Lab, ranks_per_host: int, allreduce: str) -> None:
     try:
-        with training(lab, ranks_per_host) as job:
+        with training(lab, ranks_per_host, allreduce) as job:
             wait_for_an_exchange(lab)
             lab.cut(LAST)
             # The daemon of mpirun on the host that is cut off does not end by itself: seen, and not mended.

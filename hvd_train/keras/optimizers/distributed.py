@@ -35,6 +35,7 @@ def DistributedOptimizer(  # Horovod's name
     process_set: Any = _horovod.global_process_set,
     scale_local_gradients: bool = True,
     share_update: bool = False,
+    may_round: bool = False,
 ) -> Any:
     """Make a Keras optimizer average gradients over the ranks before it applies them. Every rank must call it.
 
@@ -55,6 +56,7 @@ def DistributedOptimizer(  # Horovod's name
         share_update: where the ranks of one host share memory, let each update a part of the weights. For optimizers
             with `adam_arguments` (hvd_train's own); before their variables are saved, every rank must call
             `hvd_gather_state()`.
+        may_round: let gradients be rounded on the wire between hosts, where HOROVOD_WIRE_PRECISION asks for it.
 
     Raises:
         NotInitializedError: before hvd.init().
@@ -84,6 +86,7 @@ def DistributedOptimizer(  # Horovod's name
         scale_local_gradients=scale_local_gradients,
         device_dense=device_dense,
         device_sparse=device_sparse,
+        may_round=may_round,
     )
     parent = type(optimizer)
     prefix = name or f"Distributed{parent.__name__}"

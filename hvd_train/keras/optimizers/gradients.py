@@ -18,6 +18,9 @@ from hvd_train.keras.basics import is_elastic, key
 # What Horovod's allreduce takes; others (bfloat16) travel as float32.
 _REDUCIBLE = {"uint8", "int8", "int32", "int64", "float16", "float32", "float64"}
 
+# horovod/patches: a tensor with this in its name may be rounded on the wire between hosts.
+ROUNDED = ".rounded"
+
 
 @dataclass(frozen=True)
 class Reduction:
@@ -32,6 +35,7 @@ class Reduction:
     scale_local_gradients: bool = True
     device_dense: str = ""
     device_sparse: str = ""
+    may_round: bool = False
 
     def __post_init__(self) -> None:
         if self.op not in (_horovod.Average, _horovod.Sum):
@@ -103,7 +107,7 @@ class Reduction:
                 postscale_factor=factor,
                 process_set=self.process_set,
                 device_dense=self.device_dense,
-                name=_named(name, dtype.name),
+                name=_named(name, dtype.name + (ROUNDED if self.may_round else "")),
                 ignore_name_scope=name is not None,
             )
             for i, tensor in zip(indices, reduced, strict=True):

@@ -1,4 +1,4 @@
-"""The sharded update of Adam (ZeRO-1): each rank of a host updates its own blocks of every weight, and copies the others.
+"""The sharded update of Adam (ZeRO-1): each rank updates its own blocks of every weight, and copies the others.
 
 Averaging and update are one operation of Horovod's then (hvd_train/horovod_build/patches, grouped_adam_op.h), and what a rank keeps up to
 date of the moments is its own part. Every weight is updated by the same operations as without this, bit for bit.
@@ -27,11 +27,20 @@ sharing: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def block_length() -> int:
-    """Elements of a block: rank r updates the blocks b of a weight with b % size == r. 0 where the ranks share no memory."""
+    """Elements of a block. 0 where the ranks neither share memory nor exchange in two levels."""
     library = mpi_ops._basics.MPI_LIB_CTYPES
     if not hasattr(library, "horovod_shared_memory_block"):  # a Horovod without hvd_train/horovod_build/patches
         return 0
     return int(library.horovod_shared_memory_block(_horovod.size()))
+
+
+def owner() -> tuple[int, int]:
+    """Owner o of n updates the blocks b of a weight with b % n == o. Returns (o, n); o is -1 where this rank owns none."""
+    library = mpi_ops._basics.MPI_LIB_CTYPES
+    rank, size = _horovod.rank(), _horovod.size()
+    if not hasattr(library, "horovod_block_owner"):  # horovod/patches of before two levels
+        return rank, size
+    return int(library.horovod_block_owner(rank, size)), int(library.horovod_num_block_owners(size))
 
 
 def can_share(optimizer: Any, reduction: Reduction, gradients: Sequence[Any], variables: Sequence[Any]) -> bool:
@@ -44,6 +53,7 @@ def can_share(optimizer: Any, reduction: Reduction, gradients: Sequence[Any], va
         and reduction.compression is _horovod.Compression.none
         and reduction.gradient_predivide_factor == 1.0
         and reduction.groups is None
+        and not reduction.may_round
         and reduction.process_set is _horovod.global_process_set
         and not reduction.device_dense
     )
@@ -87,11 +97,11 @@ def update(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any], l
 def gather_moments(optimizer: Any) -> None:
     """Give every rank all of Adam's moments, each part from the rank that updates it. All ranks, between two steps."""
     moments = [native(m) for m in (*optimizer._momentums, *optimizer._velocities)]
-    block, rank, size = block_length(), _horovod.rank(), _horovod.size()
+    block, (number, num_owners) = block_length(), owner()
     own = []
     for moment in moments:
         is_own = np.zeros(moment.shape.num_elements(), bool)
-        for first in range(rank * block, len(is_own), size * block):
+        for first in range(number * block, len(is_own), num_owners * block) if number >= 0 else ():
             is_own[first : first + block] = True
         # What is added to -0 keeps its bits, where it is -0 itself, too.
         own.append(tf.where(is_own.reshape(moment.shape), moment, -0.0))

@@ -178,7 +178,8 @@ def test_what_horovod_can_do_stands_in_its_library(tmp_path: Path) -> None:
         (b"", set()),
         (b"\0HOROVOD_CYCLE_TIME\0", set()),
         (b"\0HOROVOD_IDLE_CYCLE_TIME\0", {IDLE_CYCLE_TIME}),
-        (b"\0HOROVOD_IDLE_CYCLE_TIME\0HOROVOD_SHARED_MEMORY\0", ADDED_VARIABLES),
+        (b"\0HOROVOD_IDLE_CYCLE_TIME\0HOROVOD_SHARED_MEMORY\0", {IDLE_CYCLE_TIME, SHARED_MEMORY}),
+        (b"\0".join(name.encode() for name in sorted(ADDED_VARIABLES)), ADDED_VARIABLES),
     ):
         library.write_bytes(content)
         assert added_variables(tmp_path) == expected
