@@ -87,6 +87,11 @@ def test_the_same_layout_gives_the_same_bits_again(trained: Trained) -> None:
 
 
 @pytest.mark.timeout(600)
+def test_groups_that_leave_early_give_the_same_bits(trained: Trained) -> None:
+    assert arrays(trained((2, 2))) == arrays(trained((2, 2), "--gradient-groups", "2"))
+
+
+@pytest.mark.timeout(600)
 def test_rounding_between_hosts_changes_the_curve_a_little_and_no_rank_differs(trained: Trained) -> None:
     exact, rounded = (curve(trained((2, 2), *flags)) for flags in ((), ("--wire-precision", "bfloat16")))
     assert [row["loss"] for row in exact] != [row["loss"] for row in rounded]

@@ -81,7 +81,7 @@ class Reduction:
         dense = [i for i in sent if not isinstance(result[i], tf.IndexedSlices)]
         for i in (i for i in sent if isinstance(result[i], tf.IndexedSlices)):
             result[i] = self._reduce_sparse(result[i], _named(name, f"sparse.{i}"))
-        for number, members in enumerate(self._groups(dense, variables)):
+        for number, members in enumerate(self.groups_of(dense, variables)):
             self._reduce_group(members, result, _named(name, f"dense.{number}"))
         if self.scale_local_gradients:
             for i, g in enumerate(result):
@@ -128,7 +128,7 @@ class Reduction:
             return _horovod.size_op(process_set_id=self.process_set.process_set_id)
         return self.process_set.size()
 
-    def _groups(self, dense: Sequence[int], variables: Sequence[Any]) -> Iterator[list[int]]:
+    def groups_of(self, dense: Sequence[int], variables: Sequence[Any]) -> Iterator[list[int]]:
         """Split the positions in `dense` into what is sent together."""
         if self.groups is None:
             yield list(dense)

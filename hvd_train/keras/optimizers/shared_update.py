@@ -43,6 +43,12 @@ def owner() -> tuple[int, int]:
     return int(library.horovod_block_owner(rank, size)), int(library.horovod_num_block_owners(size))
 
 
+def has_two_levels() -> bool:
+    """Whether the ranks are on several hosts and exchange in two levels (horovod/patches)."""
+    library = mpi_ops._basics.MPI_LIB_CTYPES
+    return hasattr(library, "horovod_has_two_levels") and bool(library.horovod_has_two_levels(_horovod.size()))
+
+
 def can_share(optimizer: Any, reduction: Reduction, gradients: Sequence[Any], variables: Sequence[Any]) -> bool:
     """Whether the update of `optimizer` can be sharded: a plain Adam on the mean over all ranks. Alike on all ranks.
 
@@ -52,7 +58,7 @@ def can_share(optimizer: Any, reduction: Reduction, gradients: Sequence[Any], va
         reduction.op == _horovod.Average
         and reduction.compression is _horovod.Compression.none
         and reduction.gradient_predivide_factor == 1.0
-        and reduction.groups is None
+        and (reduction.groups is None or (isinstance(reduction.groups, int) and has_two_levels()))
         and not reduction.may_round
         and reduction.process_set is _horovod.global_process_set
         and not reduction.device_dense
@@ -80,18 +86,30 @@ def on_cpus(devices: Iterable[str]) -> bool:
     return all(tf.DeviceSpec.from_string(device).device_type in (None, "CPU") for device in devices)
 
 
-def update(optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any], learning_rate: Any, name: str) -> None:
-    """Average `gradients` over all ranks and update `variables`. All ranks, where `can_share`; `name` alike on them."""
+def update(
+    optimizer: Any,
+    gradients: Sequence[Any],
+    variables: Sequence[Any],
+    learning_rate: Any,
+    name: str,
+    reduction: Reduction,
+) -> None:
+    """Average `gradients` over all ranks and update `variables`. All ranks, where `can_share`; `name` alike on them.
+
+    Each group of the reduction is an exchange of its own, which begins as soon as its gradients are there.
+    """
     index = [optimizer._get_variable_index(v) for v in variables]
-    order = largest_first(range(len(index)), gradients)
-    mpi_ops.MPI_LIB.horovod_grouped_adam(
-        gradients=[gradients[i] for i in order],
-        variables=[native(variables[i]).handle for i in order],
-        momentums=[native(optimizer._momentums[index[i]]).handle for i in order],
-        velocities=[native(optimizer._velocities[index[i]]).handle for i in order],
-        **optimizer.adam_arguments(learning_rate, tf.float32),
-        tensor_name=name,
-    )
+    arguments = optimizer.adam_arguments(learning_rate, tf.float32)
+    for number, members in enumerate(reduction.groups_of(range(len(index)), variables)):
+        order = largest_first(members, gradients)
+        mpi_ops.MPI_LIB.horovod_grouped_adam(
+            gradients=[gradients[i] for i in order],
+            variables=[native(variables[i]).handle for i in order],
+            momentums=[native(optimizer._momentums[index[i]]).handle for i in order],
+            velocities=[native(optimizer._velocities[index[i]]).handle for i in order],
+            **arguments,
+            tensor_name=name if reduction.groups is None else f"{name}.{number}",
+        )
 
 
 def gather_moments(optimizer: Any) -> None:

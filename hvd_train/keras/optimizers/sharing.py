@@ -48,7 +48,8 @@ class SharedUpdate:
         """What Keras calls after weight decay, with gradients that are averaged, or are not and the update is sharded."""
         state = self.hvd_state
         if state.shared:
-            shared_update.update(self, grads, trainable_variables, learning_rate, f"{state.name}.{state.number}.update")
+            name = f"{state.name}.{state.number}.update"
+            shared_update.update(self, grads, trainable_variables, learning_rate, name, state.reduction)
         else:
             super()._backend_update_step(grads, trainable_variables, learning_rate)  # type: ignore[misc]
 
