@@ -41,7 +41,10 @@ RECIPES = ("reference", "default", "songs")
 RATES = (rates.UNLIMITED, "25000", "10000", "1000", "100")
 NUM_SONGS = 20_000
 FLOOR = "plain sockets"
-OURS, BFLOAT16, FLAT = "ours", "bfloat16", "flat"
+OURS, TWO_LEVELS, OVERLAP, BFLOAT16, FLAT = "ours", "two-levels", "overlap", "bfloat16", "flat"
+DISTRIBUTED: dict[str, dict[str, Any]] = {TWO_LEVELS: {"allreduce": "two-levels"}}
+DISTRIBUTED[OVERLAP] = DISTRIBUTED[TWO_LEVELS] | {"gradient_groups": 2}
+DISTRIBUTED[BFLOAT16] = DISTRIBUTED[OVERLAP] | {"wire_precision": "bfloat16"}
 PEERS: dict[str, tuple[str, Callable[..., jobs.Rounds]]] = {
     "ddp": ("pytorch", jobs.ddp),
     "stock": ("tensorflow215", jobs.stock),
@@ -99,8 +102,6 @@ def check_choices(parser: argparse.ArgumentParser, given: argparse.Namespace) ->
 
     if reason := why_not(limited=True):
         parser.error(f"the laboratory cannot be made: {reason}. On a cluster give --hostfile")
-    if BFLOAT16 in given.systems and not rounds_on_the_wire():
-        given.systems = [name for name in given.systems if name != BFLOAT16]
     missing = [name for name in given.systems if name in PEERS and not complete(given.venvs, name)]
     if missing:
         print(
@@ -114,13 +115,9 @@ def complete(venvs: Path, system: str) -> bool:
     return (venvs / PEERS[system][0] / ".complete").exists()
 
 
-def rounds_on_the_wire() -> bool:
-    return "wire_precision" in RunConfig().distributed.__dataclass_fields__
-
-
 def config_of(name: str, system: str) -> RunConfig:
     config = with_batch(recipe(name)).replace(table={"num_songs": NUM_SONGS})
-    return config.replace(distributed={"wire_precision": "bfloat16"}) if system == BFLOAT16 else config
+    return config.replace(distributed=DISTRIBUTED.get(system, {}))
 
 
 def rows_of(given: argparse.Namespace) -> list[tuple[str, str, str]]:
@@ -130,7 +127,7 @@ def rows_of(given: argparse.Namespace) -> list[tuple[str, str, str]]:
         for layout in given.layouts
         for name in given.recipes
         for system in given.systems
-        if name == "reference" or system in (OURS, BFLOAT16)
+        if name == "reference" or system in (OURS, TWO_LEVELS, BFLOAT16)
     ]
 
 
