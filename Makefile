@@ -18,6 +18,7 @@ CHATTER := absl::InitializeLog|port.cc:.*oneDNN|cpu_feature_guard|^To enable the
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 SELECT ?= not slow
 EXAMPLES ?= quick
+UNIT ?= tests/unit
 # The tests start Python hundreds of times: each start compiles every module again where bytecode is not written.
 NO_RECOMPILING := unset PYTHONDONTWRITEBYTECODE;
 PYTEST := $(NO_RECOMPILING) python -m pytest -q --durations=10
@@ -40,12 +41,13 @@ test-all: test test-rest ## everything: the test suite of CI, except hosts and d
 
 # What CI runs after `make test`: np = 3 and 8, slow trials of faults and of set-up, and more examples of each property.
 test-rest: setup ## what `make test` leaves out
-	@$(MAKE) --no-print-directory unit SELECT= EXAMPLES=thorough
-	@$(MAKE) --no-print-directory fuzz-smoke test-3
+	@$(MAKE) --no-print-directory unit SELECT="hypothesis or slow" EXAMPLES=thorough
+	@$(MAKE) --no-print-directory fuzz-smoke
+	@$(WITH_ENV) $(NO_RECOMPILING) scripts/parallel_tests.py 3 -m "not slow"
 	@$(MAKE) --no-print-directory parallel launch SELECT=slow
 
 unit: setup ## tests without TensorFlow and MPI (ten seconds)
-	@$(WITH_ENV) $(PYTEST) -n $(JOBS) --dist worksteal --hypothesis-profile=$(EXAMPLES) -m "$(SELECT)" tests/unit
+	@$(WITH_ENV) $(PYTEST) -n $(JOBS) --dist worksteal --hypothesis-profile=$(EXAMPLES) -m "$(SELECT)" $(UNIT)
 
 fuzz-smoke: setup ## every fuzzer for two seconds, with the same inputs each time
 	@$(WITH_ENV) $(PYTEST) tests/fuzz
