@@ -31,6 +31,9 @@ class Observer:
     def on_message(self, text: str) -> None:
         """A sentence for the user, for instance that the learning rate falls. Some come before `on_start`."""
 
+    def on_preparation(self, done: int, total: int) -> None:
+        """So many bytes of a table are converted, of so many. Comes before `on_start`, many times, or not at all."""
+
     def on_epoch_begin(self, epoch: int, num_epochs: int, num_steps: int) -> None:
         """Epochs count from 1."""
 
@@ -75,6 +78,9 @@ class Observers(Observer):
 
     def on_message(self, text: str) -> None:
         self._pass_on("on_message", text)
+
+    def on_preparation(self, done: int, total: int) -> None:
+        self._pass_on("on_preparation", done, total)
 
     def on_epoch_begin(self, epoch: int, num_epochs: int, num_steps: int) -> None:
         self._pass_on("on_epoch_begin", epoch, num_epochs, num_steps)

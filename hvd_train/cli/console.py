@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from hvd_train.cli.live_terminal import PLAIN_WIDTH, plain_or_live
@@ -41,10 +50,29 @@ class ConsoleObserver(Observer):
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._epochs = self._epoch = 0
-        self._told = 0.0
+        self._told = time.monotonic()
         self._waiting_log: list[str] = []
 
+    def on_preparation(self, done: int, total: int) -> None:
+        if self._bar is None and self.console.is_terminal and self._shows:
+            columns = (
+                TextColumn("converting"),
+                BarColumn(),
+                DownloadColumn(),
+                TransferSpeedColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self.console, transient=True)
+            self._task = self._bar.add_task("", total=total or None)
+            self._bar.start()
+        if self._bar:
+            self._bar.update(self._task, completed=done, total=total or None)
+        elif total and time.monotonic() - self._told >= PLAIN_EVERY_S:
+            self._told = time.monotonic()
+            self._line(f"converted: {done / total:.0%} of {total / 1e6:,.0f} MB", log=False)
+
     def on_start(self, config: dict[str, Any], facts: dict[str, str], run_dir: Path) -> None:
+        self.close()
         width = max(map(len, facts))
         for name, fact in facts.items():
             self._line(f"{name:<{width}}  {fact}", style=None)

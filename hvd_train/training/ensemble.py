@@ -8,6 +8,7 @@ Lakshminarayanan et al. 2017, "Simple and scalable predictive uncertainty estima
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +19,11 @@ from hvd_train.data import Dataset
 from hvd_train.distributed import World
 from hvd_train.errors import CheckpointError
 from hvd_train.events import Observer, Watch
-from hvd_train.files import write_json, write_text
+from hvd_train.files import strict, write_json, write_text
 from hvd_train.inference import Trained, decoded, directory_of, evaluate_split, load_trained, metrics_of_run, save_model
 from hvd_train.runs import EVALUATED_SPLITS, RunDir, lock_run_dir, user_code, versions
 from hvd_train.training.run import train_and_evaluate
+from hvd_train.training.run_report import use_of_rank
 
 # Keeps the logarithm finite where every member predicts a probability of zero.
 LEAST_PROBABILITY = 1e-12
@@ -89,13 +91,14 @@ def join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, An
     Raises:
         UserError: the runs are not of one kind, or `run_dir` holds a run or another ensemble.
     """
+    started = time.monotonic()
     is_own = all(run_dir.path in run.path.parents for run in runs)
     with lock_run_dir(run_dir, world, new=False):
         world.together(lambda: refuse_if_other(run_dir, is_own=is_own), on="root")
-        return _join_runs(runs, world, run_dir)
+        return _join_runs(runs, world, run_dir, started)
 
 
-def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, Any]:
+def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir, started: float) -> dict[str, Any]:
     joined = world.together(lambda: average([load_trained(run) for run in runs], runs), on="all")
     assert joined is not None
     config = world.together(lambda: toml.load(runs[0].config))
@@ -124,9 +127,19 @@ def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir) -> dict[str, A
         "verdict": scores["test"].verdict,
         "data_checksum": dataset.checksum,
         "versions": versions(),
+        "join_seconds": time.monotonic() - started,
+        "size": world.size,
+        "ranks": world.allgather(use_of_rank(world)),
     }
-    world.together(lambda: write_json(run_dir.report, report), on="root")
+    world.together(lambda: write_json(run_dir.report, report | times_of(runs)), on="root")
     return scores["test"].to_json()
+
+
+def times_of(runs: list[RunDir]) -> dict[str, Any]:
+    """How long the members took, as their reports have it. A run whose report is gone counts as 0."""
+    reports = [strict.loads(run.report.read_bytes()) if run.report.is_file() else {} for run in runs]
+    times = {key: [float(one.get(key) or 0.0) for one in reports] for key in ("train_seconds", "wall_seconds")}
+    return {"train_seconds": sum(times["train_seconds"]), "member_seconds": times["wall_seconds"]}
 
 
 def average(members: list[Trained], runs: list[RunDir]) -> Trained:

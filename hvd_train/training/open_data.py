@@ -35,7 +35,9 @@ def open_dataset(config: RunConfig, world: World, observer: Observer, watch: Wat
     def convert() -> Path:
         return prepare(config.table, split, report=report, progress=progress)
 
-    def progress(*_: object) -> None:
+    def progress(done: int, total: int) -> None:
+        if world.is_root:
+            observer.on_preparation(done, total)
         # Tells the watchdog that the conversion makes progress: a long one is no stall.
         watch.phase("the conversion of the table", waits_for_others=False)
         if reason := early_end.warning:

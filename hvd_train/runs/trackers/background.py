@@ -77,6 +77,9 @@ class Trackers(Observers):
     it any longer; each once, in the thread that calls the events.
     """
 
+    def on_preparation(self, done: int, total: int) -> None:
+        """For a person who waits. It comes before the run has begun, so no tracker gets it."""
+
     def __init__(self, trackers: Sequence[Observer], notify: Callable[[str], None]) -> None:
         super().__init__()
         self._lanes = [Lane(tracker) for tracker in trackers]  # each calls its tracker in a thread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,11 @@ def test_an_ensemble_is_the_mean_of_its_members(world: World, shared_dir: Path) 
     assert together == pytest.approx(np.mean(apart, axis=0), abs=1e-5)
     assert result["rows"] > 100
     assert len({str(r) for r in world.allgather(result["metrics"])}) == 1
+    report = json.loads(RunDir(shared_dir / "three").report.read_text())
+    assert report["train_seconds"] > 0 < report["join_seconds"]
+    assert len(report["member_seconds"]) == 3
+    assert [one["rank"] for one in report["ranks"]] == list(range(world.size))
+    assert all(one["peak_memory_bytes"] > 0 for one in report["ranks"])
     # Called again, it trains nothing that is there.
     train_members(small(world), world, RunDir(shared_dir / "three"), 3)
     assert finished == ([member.done.stat().st_mtime_ns for member in members] if world.is_root else [])

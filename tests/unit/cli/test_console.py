@@ -233,3 +233,19 @@ def test_what_verbs_and_errors_say_is_printable(capsys: pytest.CaptureFixture[st
     end_rank(alone, 2, "error: \x1b[2J")
     out = capsys.readouterr()
     assert (out.out, out.err) == ("column \\x1b[31mred\nnext line\n", "error: \\x1b[2J\n")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_conversion_shows_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    """A bar on a terminal, which is gone when the run begins; a line now and then elsewhere; nothing with --quiet."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr("hvd_train.cli.console.PLAIN_EVERY_S", 0.0)
+    for quiet in (False, True):
+        out = io.StringIO()
+        console = SafeConsole(file=out, force_terminal=terminal, width=100)
+        observer = ConsoleObserver(RunDir(tmp_path / "run"), console, quiet=quiet)
+        observer.on_preparation(25_000_000, 100_000_000)
+        observer.on_start({}, {"ranks": "1"}, tmp_path / "run")
+        wanted = "25.0/100.0 MB" if terminal else "converted: 25% of 100 MB"
+        assert (wanted in out.getvalue()) == (not quiet)
+        assert observer._bar is None
