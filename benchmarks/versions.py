@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Try hvd_train with several versions of TensorFlow and Python, and print the table of docs/how-to/install.md.
+"""Try hvd_train with several versions of TensorFlow and Python, and make the table of docs/how-to/install.md.
 
     python benchmarks/versions.py 3.11-2.18 3.12-2.20 --pythons ~/.pyenv/versions --out benchmarks/results
-    python benchmarks/versions.py --table benchmarks/results
+    python benchmarks/versions.py --write          # the table into the page
 
 Each trial makes an empty environment from that Python, installs the wheel of this checkout with that TensorFlow, Keras (the
 newest that it allows, or the one of a third part, as in 3.10-2.18-3.6.0) and Open MPI from the package index, and runs
@@ -37,6 +37,8 @@ if len(set(names["hvd"].allgather_object(weights))) > 1:
 if names["hvd"].rank() == 0:
     print("equal weights on", names["hvd"].size(), "ranks")
 """
+PAGE = REPOSITORY / "docs" / "how-to" / "install.md"
+MARKS = re.compile(r"(<!-- versions: begin -->)\n.*?(<!-- versions: end -->)", re.DOTALL)
 FILE = "versions_{python}-{tensorflow}-{keras}{stock}.json"
 
 
@@ -174,10 +176,10 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "benchmarks" / "results")
     parser.add_argument("--stock", action="store_true")
     parser.add_argument("--suite", type=Path, help="a checkout of Horovod 0.28.1, for its own tests")
-    parser.add_argument("--table", type=Path, help="print the table of the results in this folder")
+    parser.add_argument("--write", action="store_true", help="write the table of the results in --out into the page")
     given = parser.parse_args()
-    if given.table:
-        sys.stdout.write(table(given.table) + "\n")
+    if given.write:
+        PAGE.write_text(MARKS.sub(lambda found: f"{found[1]}\n{table(given.out)}\n{found[2]}", PAGE.read_text()))
         return 0
     wheels = sorted((REPOSITORY / "dist").glob("*.whl"), key=lambda path: path.stat().st_mtime)
     wheel = given.wheel or (wheels[-1] if wheels else None)
