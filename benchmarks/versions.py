@@ -35,7 +35,7 @@ weights = b"".join(w.tobytes() for w in names["model"].get_weights())
 if len(set(names["hvd"].allgather_object(weights))) > 1:
     sys.exit("error: the weights differ")
 if names["hvd"].rank() == 0:
-    print("equal weights on", names["hvd"].size(), "ranks")
+    sys.stdout.write("equal weights on {{}} ranks\\n".format(names["hvd"].size()))  # at once, so that nothing comes between
 """
 PAGE = REPOSITORY / "docs" / "how-to" / "install.md"
 MARKS = re.compile(r"(<!-- versions: begin -->)\n.*?(<!-- versions: end -->)", re.DOTALL)
@@ -137,8 +137,8 @@ def own_suite(bin_: Path, source: Path, env: dict[str, str]) -> str:
             "--color=no",
             "-p",
             "no:cacheprovider",
-            "--deselect",
-            f"{file}::Tf2KerasTests::test_legacy_optimizer",
+            "-k",
+            "not test_legacy_optimizer",
             file,
         ]
         said = step(bin_ / "mpirun", "-np", "2", "--bind-to", "none", *pytest, env={**env, "PYTHONPATH": path})[0]
