@@ -59,9 +59,15 @@ class HorovodWorld(World):
         has_nccl = bool(self._hvd.nccl_built())
         # In an environment for CPUs there is nothing to ask. It is the same on all hosts.
         gpus = self.allgather(own) if has_nccl or self.for_gpus else [own] * self.size
-        one_host = self.placement.local_size == self.size
-        shares_memory = one_host and os.environ.get(SHARED_MEMORY) == "1"
-        self.carrier = choose_carrier(gpus, has_nccl=has_nccl, shared_memory=shares_memory)
+        self.carrier = choose_carrier(gpus, has_nccl=has_nccl, memory=self._between_memories())
+
+    def _between_memories(self) -> str:
+        """What carries gradients that are in the hosts' memory, where their kind allows it."""
+        if self.placement.local_size == self.size and os.environ.get(SHARED_MEMORY) == "1":
+            return "the memory that the ranks of this host share"
+        if os.environ.get("HOROVOD_TWO_LEVELS") == "1":
+            return "the memory that the ranks of a host share, and connections between the hosts"
+        return "MPI"
 
     def _on_host(self) -> Any:
         """Where what is in the host's memory anyway is exchanged: with a GPU it would go there and back, and over NCCL."""

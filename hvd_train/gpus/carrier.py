@@ -29,13 +29,12 @@ class Carrier:
     has_gpus: bool = True
 
 
-def choose_carrier(ranks: Sequence[GpuOfRank], *, has_nccl: bool, shared_memory: bool) -> Carrier:
+def choose_carrier(ranks: Sequence[GpuOfRank], *, has_nccl: bool, memory: str = "MPI") -> Carrier:
     """The carrier for these ranks, alike on all of them.
 
-    `has_nccl`: Horovod was built with it. `shared_memory`: all ranks are on one host, and reduce there where they can.
+    `has_nccl`: Horovod was built with it. `memory`: what carries them between the memories of ranks and hosts, in words.
     NCCL wants a GPU for each rank, and refuses two ranks on one GPU. Nor can some ranks send from GPUs and others not.
     """
-    memory = "the memory that the ranks of this host share" if shared_memory else "MPI"
     with_gpu = [rank for rank in ranks if rank.identity]
     if not with_gpu:
         return Carrier(True, memory, has_gpus=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import subprocess
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -58,12 +59,41 @@ def include_folders() -> list[Path]:
     ]
 
 
+def apply_series(tree: Path) -> None:
+    """Apply patches/cuda to a source that has the other series. Raises BuildError.
+
+    Every line of a hunk must be there, once, as in that series. But it may have moved: the other series grows.
+    """
+    try:
+        for patch in series.read_series(PATCHES):
+            files = [
+                file if file.is_new else _moved(patch.name, file, (tree / file.path).read_bytes())
+                for file in patch.files
+            ]
+            series.apply([replace(patch, files=tuple(files))], tree)
+    except (series.DoesNotApply, OSError) as error:
+        raise BuildError(f"The patches for GPUs are for another source: {error}.") from None
+
+
+def _moved(name: str, file: series.FilePatch, content: bytes) -> series.FilePatch:
+    """`file` with its hunks where their lines are in `content`. Raises DoesNotApply unless they are there once."""
+    lines = content.splitlines(keepends=True)
+    hunks: list[series.Hunk] = []
+    for number, hunk in enumerate(file.hunks, 1):
+        length = len(hunk.before)
+        places = [at for at in range(len(lines) - length + 1) if tuple(lines[at : at + length]) == hunk.before]
+        if len(places) != 1:
+            raise series.DoesNotApply(
+                f"the lines of hunk {number} of {file.path} in {name} are there {len(places)} times"
+            )
+        growth = sum(len(earlier.after) - len(earlier.before) for earlier in hunks)
+        hunks.append(replace(hunk, start=places[0] + 1, new_start=places[0] + 1 + growth))
+    return replace(file, hunks=tuple(hunks))
+
+
 def prepare(tree: Path, work: Path) -> dict[str, str]:
     """Patch the source for GPUs and compile its kernels. Returns the variables for its build. Raises BuildError."""
-    try:
-        series.apply(series.read_series(PATCHES), tree)
-    except series.DoesNotApply as error:
-        raise BuildError(f"The patches for GPUs are for another source: {error}.") from None
+    apply_series(tree)
     includes = include_folders()
     folder = tree / OPS
     text = nvrtc.device_source((folder / "cuda_kernels.cu").read_text(), (folder / "cuda_kernels.h").read_text())

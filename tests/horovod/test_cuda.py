@@ -24,7 +24,7 @@ def test_the_series_for_gpus_applies_after_the_other_and_is_no_part_of_its_diges
     real_sdist: Path, tmp_path: Path
 ) -> None:
     tree = source.unpack_and_patch(real_sdist, tmp_path)
-    series.apply(series.read_series(cuda.PATCHES), tree)
+    cuda.apply_series(tree)
     assert (tree / KERNELS).read_bytes() == added()[KERNELS]
     # Without a GPU it is called from CPUs, and Horovod has it for GPUs alone then.
     ops = (tree / "horovod" / "tensorflow" / "mpi_ops.cc").read_text()
@@ -35,6 +35,25 @@ def test_the_series_for_gpus_applies_after_the_other_and_is_no_part_of_its_diges
     assert "enable_language(CUDA)" not in text
     assert "find_package(CUDAToolkit" not in text
     assert all("/cuda/" not in patch.name for patch in series.read_series())
+
+
+def test_lines_that_the_other_series_moves_are_found_and_lines_that_it_changes_are_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    patches = tmp_path / "patches"
+    patches.mkdir()
+    hunks = "@@ -1,2 +1,3 @@\n one\n+1.5\n two\n@@ -4,2 +5,2 @@ three\n four\n-five\n+5\n"
+    (patches / "0001-x.patch").write_text(f"x\n\ndiff --git a/n b/n\n--- a/n\n+++ b/n\n{hunks}")
+    monkeypatch.setattr(cuda, "PATCHES", patches)
+    file = tmp_path / "n"
+    file.write_text("zero\none\ntwo\nthree\nand more\nfour\nfive\nsix\n")
+    cuda.apply_series(tmp_path)
+    assert file.read_text() == "zero\none\n1.5\ntwo\nthree\nand more\nfour\n5\nsix\n"
+    for other, times in (("one\ntwo\none\ntwo\nfour\nfive\n", 2), ("one\n2\nfour\nfive\n", 0)):
+        file.write_text(other)
+        with pytest.raises(BuildError, match=rf"the lines of hunk 1 of n in 0001-x\.patch are there {times} times"):
+            cuda.apply_series(tmp_path)
+        assert file.read_text() == other
 
 
 def test_the_kernels_are_cut_out_of_the_real_file(real_sdist: Path, tmp_path: Path) -> None:

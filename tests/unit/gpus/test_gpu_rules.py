@@ -67,34 +67,31 @@ def ranks(*identities: str, host: str = "lab1") -> list[GpuOfRank]:
 
 def test_a_gpu_for_each_rank_is_joined_by_nccl() -> None:
     two_hosts = [*ranks("a", "b"), *ranks("a", "b", host="lab2")]
-    assert choose_carrier(two_hosts, has_nccl=True, shared_memory=False) == Carrier(False, "NCCL, from GPU to GPU")
+    assert choose_carrier(two_hosts, has_nccl=True) == Carrier(False, "NCCL, from GPU to GPU")
 
 
 def test_ranks_that_share_a_gpu_go_through_memory_and_are_named() -> None:
-    carrier = choose_carrier(ranks("a", "b", "a"), has_nccl=True, shared_memory=True)
+    carrier = choose_carrier(ranks("a", "b", "a"), has_nccl=True, memory="the memory that the ranks of this host share")
     assert carrier.on_host
     assert carrier.text == (
         "the memory that the ranks of this host share, by way of the hosts' memory: ranks 0, 2 share one GPU (NVIDIA H100 of "
         "lab1), which NCCL refuses. Start as many ranks as there are GPUs"
     )
-    several = choose_carrier(ranks("a", "b", "a", "b"), has_nccl=True, shared_memory=False)
+    several = choose_carrier(ranks("a", "b", "a", "b"), has_nccl=True)
     assert several.text.startswith(
         "MPI, by way of the hosts' memory: ranks 0, 2 share one GPU (NVIDIA H100 of lab1), and so do"
     )
 
 
 def test_a_rank_without_a_gpu_keeps_all_from_nccl() -> None:
-    carrier = choose_carrier([*ranks("a"), *ranks("", host="lab2")], has_nccl=True, shared_memory=False)
+    carrier = choose_carrier([*ranks("a"), *ranks("", host="lab2")], has_nccl=True)
     assert carrier == Carrier(True, "MPI, by way of the hosts' memory: 1 of 2 ranks have no GPU (lab2)")
 
 
 def test_without_gpus_or_without_nccl() -> None:
-    assert choose_carrier(ranks("", ""), has_nccl=True, shared_memory=False) == Carrier(True, "MPI", has_gpus=False)
-    assert "shared" not in choose_carrier(ranks("", ""), has_nccl=False, shared_memory=False).text
-    assert (
-        "built without NCCL (make setup GPU=cuda)"
-        in choose_carrier(ranks("a", "b"), has_nccl=False, shared_memory=False).text
-    )
+    assert choose_carrier(ranks("", ""), has_nccl=True) == Carrier(True, "MPI", has_gpus=False)
+    assert choose_carrier(ranks("", ""), has_nccl=False, memory="shared memory").text == "shared memory"
+    assert "built without NCCL (make setup GPU=cuda)" in choose_carrier(ranks("a", "b"), has_nccl=False).text
 
 
 @pytest.mark.parametrize(
