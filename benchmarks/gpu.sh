@@ -28,8 +28,8 @@ if [ "${1:-}" = --wheels ]; then
     python=.venv-cuda/bin/python
     [ -x "$python" ] || fail "there is no .venv-cuda to take the wheels for. Make it first: make setup GPU=cuda"
     "$python" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --dest "$folder" \
-        -r requirements/bootstrap.txt -r requirements/gpu.txt -r requirements/mpi.txt -r requirements/build.txt
-    cp "$("$python" horovod/build.py --gpu cuda)" "$folder"
+        -r requirements/bootstrap.txt -r requirements/gpu.txt -r requirements/mpi.txt -r hvd_train/horovod_build/locks/build.txt
+    cp "$("$python" -m hvd_train.horovod_build --wheel-only --gpu cuda)" "$folder"
     say "$folder: $(find "$folder" -name '*.whl' | wc -l) wheels, $(du -sm "$folder" | cut -f1) MB"
     exit 0
 fi
@@ -80,7 +80,7 @@ install_wheels() { # no index is asked; what is locked is checked by its hash
     "$out/venv/bin/pip" install --quiet --no-index --find-links "$wheels" --require-hashes -r requirements/bootstrap.txt
     export VIRTUAL_ENV=$out/venv UV_CACHE_DIR=$out/uv-cache # on one disk: then files are linked, not copied
     local install=("$out/venv/bin/uv" pip install --quiet --offline --no-index --no-deps --find-links "$wheels")
-    "${install[@]}" --require-hashes -r requirements/gpu.txt -r requirements/mpi.txt -r requirements/build.txt
+    "${install[@]}" --require-hashes -r requirements/gpu.txt -r requirements/mpi.txt -r hvd_train/horovod_build/locks/build.txt
     "${install[@]}" "$wheels"/horovod-*.whl
     "${install[@]}" --no-build-isolation -e .
 }

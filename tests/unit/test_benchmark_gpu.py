@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -65,6 +66,16 @@ def test_a_step_that_fails_does_not_end_the_others_and_what_does_not_fit_is_told
     ]
     done = script("-", str(tmp_path / "out"), PATH=path, STEPS="doctor", LIMIT_S="55")
     assert "doctor: skipped, 5 s of 55 s are left for steps" in done.stderr
+
+
+def test_what_it_takes_from_the_repository_is_there() -> None:
+    text, root = (BENCHMARKS / "gpu.sh").read_text(), BENCHMARKS.parent
+    locks = set(re.findall(r"-r (\S+\.txt)", text))
+    assert {"requirements/gpu.txt", "hvd_train/horovod_build/locks/build.txt"} <= locks
+    assert all((root / lock).is_file() for lock in locks)
+    modules = re.findall(r"-m (hvd_train\S+)", text)
+    assert modules
+    assert all((root / module.replace(".", "/") / "__main__.py").is_file() for module in modules)
 
 
 @pytest.mark.parametrize(
