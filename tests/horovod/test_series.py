@@ -160,7 +160,8 @@ def test_the_series_applies_to_the_real_source_as_git_applies_it(real_sdist: Pat
     exported = tmp_path / "patches"
     exported.mkdir()
     commits.export(tmp_path / "commits", exported)
-    assert files_of(exported) == files_of(series.PATCHES)
+    # The series for GPUs lies in a folder below, and is not exported from these commits.
+    assert files_of(exported) == {name: text for name, text in files_of(series.PATCHES).items() if "/" not in name}
 
 
 @pytest.fixture
