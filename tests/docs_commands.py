@@ -85,7 +85,7 @@ def check_ours(given: Sequence[str]) -> None:
     assert given[0] in verbs.VERBS, f"hvd-train {given[0]}"
     if given == ["jobs"]:
         given = ["jobs", "list"]
-    verb = " ".join(given[:2]) if given[0] in ("data", "hostfile", "jobs") else given[0]
+    verb = " ".join(given[:2]) if given[0] in ("data", "horovod", "hostfile", "jobs") else given[0]
     rest = list(given[len(verb.split()) :])
     assert verb in KINDS, f"hvd-train {verb}"
     if "--help" in rest or "--help-all" in rest:
@@ -98,7 +98,7 @@ def check_ours(given: Sequence[str]) -> None:
         assert run, "submit takes what the job runs after --"
         check_ours(run)
         rest = submit_verb.joined(rest)
-    rest = which_run.with_newest_run(rest)
+    rest = which_run.with_newest_run(rest) if verb == "train" else rest
     parsed = parse(KINDS[verb], rest, detect_placement({}), prog=f"hvd-train {verb}")  # type: ignore[var-annotated]
     if recipe := getattr(parsed, "recipe", None):
         recipes.recipe(recipe)
@@ -132,7 +132,6 @@ def _is_ours(word: str) -> bool:
         "docker",
         "docs",
         "examples",
-        "horovod",
         "hostfiles",
         "hvd_train",
         "requirements",
