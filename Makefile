@@ -67,8 +67,8 @@ test-%: setup ## all tests under mpirun, at np = %
 launch: setup ## tests that start horovodrun and mpirun themselves, and those of the build of Horovod
 	@$(WITH_ENV) $(PYTEST) -n $(JOBS) --dist loadfile -m "$(SELECT)" tests/launch tests/horovod
 
-hosts: setup ## two hosts between network namespaces, which root can make; skipped elsewhere, with the reason
-	@$(WITH_ENV) $(PYTEST) -rs tests/hosts
+hosts: setup ## two hosts between network namespaces, which root can make; skipped elsewhere, with the reason (SELECT= for all)
+	@$(WITH_ENV) $(PYTEST) -rs -m "$(SELECT)" tests/hosts
 
 cluster-smoke: setup ## batch jobs under real Slurm and Grid Engine, as root, where Debian's packages are installed (six minutes)
 	@$(WITH_ENV) $(PYTEST) -rs -m "$(SELECT)" tests/cluster

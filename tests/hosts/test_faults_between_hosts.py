@@ -35,6 +35,14 @@ DAEMON = "orted"
 LAST = 1
 """The host on which it happens. The root is on the other one."""
 
+# Each exchange with each number of ranks a host; two of the four in every run of CI.
+LAYOUTS = [
+    (1, "auto"),
+    (2, "two-levels"),
+    pytest.param(1, "two-levels", marks=pytest.mark.slow),
+    pytest.param(2, "auto", marks=pytest.mark.slow),
+]
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
@@ -102,8 +110,7 @@ def left_over(lab: Lab, but: tuple[str, ...] = ()) -> list[str]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("allreduce", ["auto", "two-levels"])
-@pytest.mark.parametrize("ranks_per_host", [1, 2])
+@pytest.mark.parametrize(("ranks_per_host", "allreduce"), LAYOUTS)
 def test_a_rank_is_killed(lab: Lab, ranks_per_host: int, allreduce: str) -> None:
     rank = 2 * ranks_per_host - 1
     with training(lab, ranks_per_host, allreduce) as job:
@@ -114,8 +121,7 @@ def test_a_rank_is_killed(lab: Lab, ranks_per_host: int, allreduce: str) -> None
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("allreduce", ["auto", "two-levels"])
-@pytest.mark.parametrize("ranks_per_host", [1, 2])
+@pytest.mark.parametrize(("ranks_per_host", "allreduce"), LAYOUTS)
 def test_a_rank_is_stopped(lab: Lab, ranks_per_host: int, allreduce: str) -> None:
     rank = 2 * ranks_per_host - 1
     with training(lab, ranks_per_host, allreduce) as job:
@@ -126,8 +132,7 @@ def test_a_rank_is_stopped(lab: Lab, ranks_per_host: int, allreduce: str) -> Non
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("allreduce", ["auto", "two-levels"])
-@pytest.mark.parametrize("ranks_per_host", [1, 2])
+@pytest.mark.parametrize(("ranks_per_host", "allreduce"), LAYOUTS)
 def test_a_host_is_cut_off(lab: Lab, ranks_per_host: int, allreduce: str) -> None:
     try:
         with training(lab, ranks_per_host, allreduce) as job:

@@ -14,7 +14,7 @@ from namespaces import NAMES, Lab
 from processes import BIN
 
 # Ranks on each of the two hosts. Nothing is exchanged on the first.
-ALONE, LAYOUTS = (1, 0), ((1, 1), (2, 2), (3, 1))
+ALONE, LAYOUTS = (1, 0), (pytest.param((1, 1), marks=pytest.mark.slow), (2, 2), (3, 1))
 TRAIN = [
     *("train", "--recipe", "debug", "--num-epochs", "3", "--base-learning-rate", "0.003"),
     *("--conv-dropout", "0.2", "--dense-dropout", "0.5", "--check-equal-weights"),
@@ -87,6 +87,7 @@ def test_the_same_layout_gives_the_same_bits_again(trained: Trained) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_groups_that_leave_early_give_the_same_bits(trained: Trained) -> None:
     assert arrays(trained((2, 2))) == arrays(trained((2, 2), "--gradient-groups", "2"))
 
