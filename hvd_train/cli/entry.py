@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 # These go on after a warning until something is saved. They ask `early_end` for it. The others end with a message.
-SAVING_VERBS = ("train", "ensemble", "supervise")
+SAVING_VERBS = ("train", "ensemble", "search", "supervise")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
