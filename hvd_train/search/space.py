@@ -117,7 +117,7 @@ def load_space(path: Path, config: RunConfig) -> Space:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file. Give --space a TOML file.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # lists in lists without end
         raise ConfigError(f"{path}: this is not TOML that can be read: {error}.") from None
     space: dict[str, Range | Choices] = {}
     for section, fields in document.items():

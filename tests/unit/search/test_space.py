@@ -53,6 +53,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     [
         ("", "nothing is searched"),
         ("[model", "this is not TOML"),
+        ("model = " + "[" * 100_000, "this is not TOML"),
         ("seed = 3\n", "seed = 3 is not possible: give low and high"),
         ("[model.filter]\nchoices = [[3]]\n", "filter"),
         ("[network.filters]\nchoices = [[3]]\n", "network.filters is no setting"),
