@@ -5,7 +5,6 @@
 // Built with -fsanitize=thread, so that a read which nothing orders after its write is reported. ThreadSanitizer sees
 // nothing between processes, hence threads. Exit code 0: every result was right.
 
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "block_reduce.h"
+#include "rank_checks.h"
 
 using horovod::common::BlockReduce;
 using horovod::common::ReduceEntry;
@@ -25,29 +25,6 @@ namespace {
 const std::vector<int64_t> LENGTHS = {1, 0, 15, 1024, 1025, 3000, 2 * 1024 * 1024 / 4 + 5000};
 // Of tensors that are updated: around a block too.
 const std::vector<int64_t> WEIGHTS = {7, 1023, 5000};
-
-std::atomic<int> num_wrong;
-
-void Check(bool is_right, const char* what, int rank, long round) {
-  if (!is_right && num_wrong++ < 10) {
-    std::printf("rank %d, round %ld: %s\n", rank, round, what);
-  }
-}
-
-// weight = weight - mean
-class Step : public horovod::common::Update {
-public:
-  explicit Step(uint64_t settings) : settings_(settings) {}
-  void Apply(float* values, const float* output, int64_t, int64_t count) const override {
-    for (int64_t i = 0; i < count; ++i) {
-      values[i] = output[i] - values[i];
-    }
-  }
-  uint64_t Settings() const override { return settings_; }
-
-private:
-  const uint64_t settings_;
-};
 
 class Rank {
 public:

@@ -7,7 +7,6 @@
 // Hosts share no memory here, and are joined by pairs of sockets. Built with -fsanitize=thread where there is one.
 // Exit code 0: every result was right, and the same bits on all ranks.
 
-#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -20,6 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "rank_checks.h"
 #include "two_levels.h"
 
 using namespace horovod::common;
@@ -30,33 +30,10 @@ namespace {
 const std::vector<int64_t> LENGTHS = {1, 0, 15, 1024, 1025, 3000, 2 * 1024 * 1024 / 4 + 5000};
 const std::vector<int64_t> WEIGHTS = {7, 1023, 9000};
 
-std::atomic<int> num_wrong;
-
-void Check(bool is_right, const char* what, int rank, long round) {
-  if (!is_right && num_wrong++ < 10) {
-    std::printf("rank %d, round %ld: %s\n", rank, round, what);
-  }
-}
-
 // A number that depends on rank and element, and that is not exact in 16 bits.
 float Value(int rank, std::size_t i, long round) {
   return std::sin(float(i) * 0.37f + float(rank) * 1.7f + float(round));
 }
-
-// weight = weight - mean
-class Step : public Update {
-public:
-  explicit Step(uint64_t settings) : settings_(settings) {}
-  void Apply(float* values, const float* output, int64_t, int64_t count) const override {
-    for (int64_t i = 0; i < count; ++i) {
-      values[i] = output[i] - values[i];
-    }
-  }
-  uint64_t Settings() const override { return settings_; }
-
-private:
-  const uint64_t settings_;
-};
 
 // The ranks of all hosts, and what they last computed, to compare.
 struct Job {
