@@ -16,6 +16,7 @@ On Ctrl-C mpirun (Open MPI 4.1) sends SIGTERM to every rank and SIGKILL one seco
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -33,9 +34,8 @@ GRACE_S = 0.7
 # Where no launcher ends this process, it may take so long to save.
 ALONE_GRACE_S = 10.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# To the thread that listens: let the signal come once more, after a moment.
-AGAIN = b"\0"
-AGAIN_S = 0.005
+# A signal that raised nothing in the main thread comes once more, after a moment that grows from the first to the second.
+AGAIN_S, LONGEST_AGAIN_S = 0.005, 0.25
 PYTHON_SIGNALS = (*STOP_SIGNALS, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
@@ -75,7 +75,7 @@ class StopHandler:
         self._message, self._grace_s, self._on_signal = message, grace_s, on_signal
         self._released = False
         self._owed = False  # a signal that came where nothing can be raised
-        self._num_resent = 0
+        self._is_resent = False
         self._resending = threading.Lock()
         self.waits = False
         """Whether a signal does not interrupt the main thread, which looks at `stopped` by itself."""
@@ -112,22 +112,21 @@ class StopHandler:
             return
         self.stopped = self.stopped or Stopped(number)
         self._owed = not self.waits and _ignores_exceptions(frame)
-        if self._owed:
-            with contextlib.suppress(BlockingIOError):
-                os.write(self._writer, AGAIN)
-        elif not self.waits:
+        if not self._owed and not self.waits:
             raise self.stopped
 
     def _listen(self) -> None:
-        first, until = 0, 0.0
+        first, until, again_s = 0, math.inf, AGAIN_S
         while True:
             # Wait without a limit for the first signal, and after it for the time that the main thread has.
-            is_limited = first and not self._released and self._grace_s is not None
-            remaining = max(0.0, until - time.monotonic()) if is_limited else None
-            ready, _, _ = select.select([self._reader], [], [], remaining)
-            if not ready or remaining == 0:
-                if not self._released:
-                    self._end(first)
+            remaining = math.inf if self._released else max(0.0, until - time.monotonic())
+            if remaining == 0:
+                self._end(first)
+            pause = min(remaining, again_s if first and self._is_unheard() else math.inf)
+            if not select.select([self._reader], [], [], None if pause == math.inf else pause)[0]:
+                if first and self._is_unheard():
+                    self._resend(first)
+                    again_s = min(2 * again_s, LONGEST_AGAIN_S)
                 continue
             with contextlib.suppress(BlockingIOError):
                 data = os.read(self._reader, 256)
@@ -135,25 +134,30 @@ class StopHandler:
                     os.close(self._reader)
                     return
                 for number in data:
-                    if number == AGAIN[0]:
-                        self._resend(first)
-                        continue
-                    if number == first and self._num_resent:
-                        self._num_resent -= 1
-                        continue
                     if number not in self._previous:
                         continue  # another signal with a handler of Python's
-                    if number == first:
+                    if number == first and self._is_resent:
+                        self._is_resent = False
+                    elif number == first:
                         self._end(first)
-                    if not first:
-                        first, until = number, time.monotonic() + (self._grace_s or 0)
+                    elif not first:
+                        first = number
+                        if self._grace_s is not None:
+                            until = time.monotonic() + self._grace_s
                         self._tell(number)
 
+    def _is_unheard(self) -> bool:
+        """Whether the main thread must still raise: it was where nothing can be raised, or no handler of Python's ran.
+
+        The latter is so in C code, and where the signal came to another thread or in the moment before a sleep, which then
+        nothing interrupts.
+        """
+        return not self._released and not self._is_resent and (self.stopped is None or self._owed)
+
     def _resend(self, number: int) -> None:
-        time.sleep(AGAIN_S)
         with self._resending:
             if not self._released:
-                self._num_resent += 1  # it comes to the thread that listens, too
+                self._is_resent = True  # it comes to the thread that listens, too
                 # A true signal, which ends a sleep of the main thread.
                 signal.pthread_kill(threading.main_thread().ident or 0, number)
 

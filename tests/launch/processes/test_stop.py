@@ -38,6 +38,15 @@ weakref.finalize(held, wait)
 del held
 time.sleep(60)
 """
+# The signal comes to another thread, so it ends no sleep of the main one: as if it came in the moment before the sleep.
+IN_ANOTHER_THREAD = """
+import signal, threading
+def get_it():
+    time.sleep(0.5)
+    signal.pthread_kill(threading.get_ident(), NUMBER)
+threading.Thread(target=get_it).start()
+time.sleep(60)
+"""
 SCRIPT = """
 import sys, time
 from hvd_train.processes.signals import Stopped, stop_handler
@@ -103,6 +112,15 @@ def test_stopped_is_raised_after_code_whose_exceptions_python_ignores(
     assert f"caught {number.name}" in finished.stdout, finished
     assert finished.code == 128 + number
     assert finished.stderr.count("told") == 1, finished
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_a_sleep_that_the_signal_does_not_end(number: signal.Signals, tmp_path: Path) -> None:
+    body = IN_ANOTHER_THREAD.replace("NUMBER", str(int(number)))
+    with started(script(tmp_path, body, grace_s=30)) as job:
+        finished = job.wait(20)
+    assert f"caught {number.name}" in finished.stdout, finished
+    assert (finished.code, finished.stderr) == (128 + number, f"told {number:d}\n"), finished
 
 
 @pytest.mark.parametrize("number", BOTH)
