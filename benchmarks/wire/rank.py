@@ -48,10 +48,20 @@ def main(argv: list[str]) -> None:
 
     config = toml.loads(spec.config)
     world = open_world(config.distributed)
+    check(config, world)
     answers = world.allgather(measure(spec, config, world))
     if world.is_root:
         print(ANSWER + json.dumps({"ranks": answers, "settings": world.settings.describe()}), flush=True)
     world.close()
+
+
+def check(config: Any, world: Any) -> None:
+    """End where this Horovod would measure something else than what the row is called. All ranks."""
+    from hvd_train.errors import MissingEnvironment
+    from hvd_train.keras.optimizers.shared_update import has_two_levels
+
+    if config.distributed.allreduce == "two-levels" and not has_two_levels():
+        raise MissingEnvironment(f"{'; '.join(world.settings.notes)}. Run `make setup`, then measure again.")
 
 
 def measure(spec: Spec, config: Any, world: Any) -> dict[str, Any]:
