@@ -14,6 +14,7 @@ import horovod.tensorflow as _horovod
 import tensorflow as tf
 
 from hvd_train.keras.basics import is_elastic, key
+from hvd_train.keras.optimizers.early import last_groups_first
 
 # What Horovod's allreduce takes; others (bfloat16) travel as float32.
 _REDUCIBLE = {"uint8", "int8", "int32", "int64", "float16", "float32", "float64"}
@@ -81,7 +82,9 @@ class Reduction:
         dense = [i for i in sent if not isinstance(result[i], tf.IndexedSlices)]
         for i in (i for i in sent if isinstance(result[i], tf.IndexedSlices)):
             result[i] = self._reduce_sparse(result[i], _named(name, f"sparse.{i}"))
-        for number, members in enumerate(self.groups_of(dense, variables)):
+        groups = list(self.groups_of(dense, variables))
+        last_groups_first([[result[i] for i in members] for members in groups])
+        for number, members in enumerate(groups):
             self._reduce_group(members, result, _named(name, f"dense.{number}"))
         if self.scale_local_gradients:
             for i, g in enumerate(result):

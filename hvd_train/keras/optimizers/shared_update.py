@@ -20,6 +20,7 @@ import tensorflow as tf
 from horovod.tensorflow import mpi_ops
 
 from hvd_train.keras.basics import is_elastic, key, native, say_once
+from hvd_train.keras.optimizers.early import last_groups_first
 from hvd_train.keras.optimizers.gradients import Reduction, largest_first
 
 sharing: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -100,7 +101,9 @@ def update(
     """
     index = [optimizer._get_variable_index(v) for v in variables]
     arguments = optimizer.adam_arguments(learning_rate, tf.float32)
-    for number, members in enumerate(reduction.groups_of(range(len(index)), variables)):
+    groups = list(reduction.groups_of(range(len(index)), variables))
+    last_groups_first([[gradients[i] for i in members] for members in groups])
+    for number, members in enumerate(groups):
         order = largest_first(members, gradients)
         mpi_ops.MPI_LIB.horovod_grouped_adam(
             gradients=[gradients[i] for i in order],
