@@ -40,7 +40,7 @@ def train(
         report = hvd_train.train(frame, label="species", config=hvd_train.recipe("leaves"))
 
     Args:
-        data: a file (CSV, Parquet, LIBSVM, .npz), a dataset directory, a DataFrame, or an array (N, F) or (N, L, C).
+        data: a file (CSV, Parquet, LIBSVM, .npz, .ts), a dataset directory, a DataFrame, or an array (N, F) or (N, L, C).
             By default what `config` names, which without a path are the embedded synthetic songs.
         label: the column to predict, by its name or its number counted from 1.
         labels: (N,) or one-hot (N, K), where they are not a column of `data`.

@@ -34,7 +34,7 @@ class ConvertArguments:
     """Convert a table into a dataset directory: virtual shards of float32 rows, statistics, checksums."""
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
-    """A table: CSV (also .gz, .bz2, .xz, .zip), Parquet, LIBSVM or .npz."""
+    """A table: CSV (also .gz, .bz2, .xz, .zip), Parquet, LIBSVM, .npz or .ts."""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """The directory to make."""
     force: bool = False

@@ -141,8 +141,8 @@ class InputConfig(Section):
 
     input_dropout: float = 0.0
     """Dropout rate of the normalised inputs."""
-    transform: Literal["standard", "signed-log", "quantile", "log-covariance"] = "standard"
-    """The first layer, fitted on the train split. standard: mean 0 and standard deviation 1. signed-log: then log(1 + |x|) with the sign of x. quantile: a normal distribution. log-covariance: the matrix logarithm of the covariances, for the 90 columns of songs."""
+    transform: Literal["standard", "signed-log", "quantile", "log-covariance", "series"] = "standard"
+    """The first layer, fitted on the train split. standard: mean 0 and standard deviation 1. signed-log: then log(1 + |x|) with the sign of x. quantile: a normal distribution. log-covariance: the matrix logarithm of the covariances, for the 90 columns of songs. series: each channel of each series by its own mean and standard deviation."""
     whiten: bool = False
     """Remove the correlations between columns, and add a column with the distance of the row from the mean. Not with --arrangement covariance."""
     arrangement: Literal["columns", "covariance", "projection", "permutation", "piecewise"] = "columns"
@@ -157,6 +157,10 @@ class InputConfig(Section):
     def check(self) -> None:
         super().check()
         require_share(self, "input_dropout")
+        if self.transform == "series":
+            rule = "--transform series leaves positions and channels as --layout or the file says"
+            require(self.arrangement == "columns", "arrangement", self.arrangement, rule)
+            require(not self.whiten, "whiten", self.whiten, rule)
         possible = not self.whiten or self.arrangement != "covariance"
         require(possible, "whiten", self.whiten, "--arrangement covariance needs the columns as they are")
         parse_layout(self.projection, key="projection")

@@ -14,7 +14,7 @@ from hvd_train.config.section import Section, require
 from hvd_train.config.text_options import broken_rules
 from hvd_train.errors import ConfigError
 
-TABLE_FORMATS = ("auto", "csv", "parquet", "libsvm", "npz")
+TABLE_FORMATS = ("auto", "csv", "parquet", "libsvm", "npz", "ts")
 FORMATS_SHOWN = f"{{{','.join(TABLE_FORMATS)}}}|FILE.py:CLASS"
 
 
@@ -35,6 +35,8 @@ class TableConfig(Section):
 
     path: Annotated[Path | None, tyro.conf.arg(name="data", metavar="PATH")] = None
     """The table to train on, or a dataset directory made by `hvd-train data convert`. By default the embedded synthetic songs."""
+    test_path: Annotated[Path | None, tyro.conf.arg(name="test-data", metavar="PATH")] = None
+    """A table of the same columns whose rows are the test split. The rows of --data are then train and val."""
     label: str | None = None
     """The column to predict, by its name or its number counted from 1. By default `year`, or else the first column."""
     label_kind: Literal["auto", "years", "integers", "classes", "values"] = "auto"

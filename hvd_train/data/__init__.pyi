@@ -34,6 +34,7 @@ from .schema import NUM_SONG_TIMBRES as NUM_SONG_TIMBRES
 from .schema import NUM_SONGS as NUM_SONGS
 from .schema import Columns as Columns
 from .schema import Schema as Schema
+from .series.lengths import series_in_words as series_in_words
 from .sharding import default_num_virtual_shards as default_num_virtual_shards
 from .sharding import in_words as in_words
 from .sharding import nearest_divisors as nearest_divisors
@@ -93,6 +94,7 @@ __all__ = [
     "read_metadata",
     "read_table_for_prediction",
     "save_histogram",
+    "series_in_words",
     "user_cache_dir",
     "write_error",
     "write_part",

@@ -92,7 +92,8 @@ class Augmentation:
             features = features + np.float32(self.noise) * self.scale * drawn
         if self.feature_dropout > 0:
             kept = uniforms(self.seed, _DROPOUT, epoch, row_ids, num_features) >= self.feature_dropout
-            features = np.where(kept, features, self.center)
+            # A missing value stays one: at the end of a series it is padding.
+            features = np.where(kept | np.isnan(features), features, self.center)
         return features, targets
 
 

@@ -55,6 +55,7 @@ def prepare(
     Every rank may call it at once. Raises DataError for a table that cannot be used, a cache that cannot be written,
     and when another process converts for longer than `lock_timeout_s`.
     """
+    _require_test_table(table)
     if table.path is not None and table.path.is_dir():
         _require_same_shards(table.path, split)
         _tell_warnings(table.path, report)
@@ -101,6 +102,9 @@ def _target(table: TableConfig, split: SplitConfig) -> tuple[Path, str]:
     else:
         first_bytes(table.path)  # refuses no such file, an empty one
         stem, content = table.path.name.partition(".")[0][:40] or "table", _content_key(table.path, table.format)
+        if table.test_path is not None:
+            first_bytes(table.test_path)
+            content += f" test {_content_key(table.test_path, table.format)}"
     return cache_dir(table) / f"{stem}-{_key(table, split, content)}", content
 
 
@@ -131,6 +135,16 @@ def user_cache_dir() -> Path:
             f"The user with the number {os.geteuid()} has no home directory here, where converted tables are kept by "
             f"default. {CACHE_WAY_OUT}"
         ) from None
+
+
+def _require_test_table(table: TableConfig) -> None:
+    """DataError where --test-data cannot be used."""
+    if table.test_path is None:
+        return
+    if table.path is None:
+        raise DataError("--test-data needs --data, whose rows are train and val.")
+    if table.path.is_dir():
+        raise DataError(f"{table.path} was converted before, with test rows of its own: leave --test-data out.")
 
 
 def _require_same_shards(directory: Path, split: SplitConfig) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from hvd_train.config import SPLITS, Split, SplitConfig, TableConfig
 from hvd_train.data.metadata import LABEL_COUNTS, digest, require_whole
 from hvd_train.data.schema import Schema
+from hvd_train.data.series.lengths import SeriesFacts
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.data.statistics import Statistics
 from hvd_train.errors import DataError
@@ -29,7 +30,7 @@ METADATA = "metadata.json"
 FORMAT = "hvd_train dataset"
 CONVERSION_VERSION = 2
 """Goes up whenever the same table and options would be converted to something else."""
-_NOT_IN_CHECKSUM = ("checksum", "digest", "source", "optimum")
+_NOT_IN_CHECKSUM = ("checksum", "digest", "source", "optimum", "series")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +120,11 @@ class Dataset:
     def table_format(self) -> TableFormat:
         """How the table that it was made from was read."""
         return TableFormat.from_json(self.metadata.get("source", {}).get("table_format", {}))
+
+    @property
+    def series(self) -> SeriesFacts | None:
+        """Lengths and channels, where its rows are known to be series."""
+        return self.metadata.get("series")
 
     def num_rows(self, split: Split) -> int:
         return int(self.metadata["splits"][split]["num_rows"])

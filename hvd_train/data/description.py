@@ -13,6 +13,7 @@ from hvd_train.config import SPLITS, SamplingConfig
 from hvd_train.data.balance import label_shares, loss_weights
 from hvd_train.data.dataset import Dataset
 from hvd_train.data.duplicates import count_duplicates
+from hvd_train.data.series.lengths import SeriesFacts, series_in_words
 
 BAR_WIDTH = 50
 MAX_LISTED_LABELS = 40
@@ -24,7 +25,9 @@ def describe(dataset: Dataset, sampling: SamplingConfig, *, max_features: int = 
     parts = [_head(dataset), _labels(dataset)]
     if sampling.balance != "none":
         parts.append(_balance(dataset, sampling))
-    parts += [_features(dataset, max_features), _duplicates(dataset)]
+    series = dataset.series
+    features = _features(dataset, max_features) if series is None else _channels(dataset, series, max_features)
+    parts += [features, _duplicates(dataset)]
     return "\n\n".join(parts)
 
 
@@ -154,6 +157,33 @@ def _features(dataset: Dataset, max_features: int) -> str:
     constant = [name for name, is_constant in zip(names, statistics.constant, strict=True) if is_constant]
     lines.append(f"  constant: {len(constant)}" + (f" ({', '.join(constant[:10])})" if constant else ""))
     lines.append(f"  missing cells: {int(statistics.num_missing.sum()):,}")
+    return "\n".join(lines)
+
+
+def _channels(dataset: Dataset, series: SeriesFacts, max_channels: int) -> str:
+    """A line for each channel of series, over all positions."""
+    statistics, (positions, channels) = dataset.statistics, dataset.schema.layout
+    num_rows = dataset.num_rows("train")
+    by_channel = {
+        name: getattr(statistics, name).reshape(channels, positions)
+        for name in ("mean", "std", "minimum", "maximum", "num_missing")
+    }
+    count = num_rows - by_channel["num_missing"]
+    share = count / np.maximum(count.sum(1, keepdims=True), 1)
+    mean = (share * by_channel["mean"]).sum(1)
+    variance = (share * (by_channel["std"] ** 2 + (by_channel["mean"] - mean[:, None]) ** 2)).sum(1)
+    low = np.where(count > 0, by_channel["minimum"], np.inf).min(1)
+    high = np.where(count > 0, by_channel["maximum"], -np.inf).max(1)
+    lines = [
+        f"Rows are {series_in_words(series)}",
+        "Channels of the train split, over all positions",
+        f"  {'channel':>7} {'least':>12} {'mean':>12} {'most':>12} {'std. dev.':>12}",
+    ]
+    for channel in range(min(channels, max_channels)):
+        numbers = (low[channel], mean[channel], high[channel], np.sqrt(variance[channel]))
+        lines.append(f"  {channel + 1:>7} " + " ".join(f"{number:12.5g}" for number in numbers))
+    if channels > max_channels:
+        lines.append(f"  and {channels - max_channels} more (--max-features shows them)")
     return "\n".join(lines)
 
 

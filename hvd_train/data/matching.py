@@ -16,7 +16,7 @@ from hvd_train.data.schema import Columns, Schema, unnamed_columns
 from hvd_train.data.sources import Table, TableFormat, detect_format
 from hvd_train.errors import DataError
 
-_LABEL_APART = ("npz", "libsvm")
+_LABEL_APART = ("npz", "libsvm", "ts")
 _BY_POSITION = "the columns are taken in their order: the table of the run had no names to find them by"
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from hvd_train.config import SPLITS
 from hvd_train.data.schema import Schema
+from hvd_train.data.series.lengths import SeriesFacts
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.data.statistics import Statistics
 from hvd_train.files import strict
@@ -33,6 +34,8 @@ class _Sometimes(TypedDict, total=False):
     source: dict[str, Any]
     """Where the rows came from, and how they were read."""
     optimum: dict[str, dict[str, float]]
+    series: SeriesFacts
+    """Where the rows are series."""
 
 
 class Metadata(_Sometimes):

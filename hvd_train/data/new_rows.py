@@ -51,12 +51,9 @@ def read_table_for_prediction(
     """
     expected = Expected(schema.feature_names, schema.source_columns, numbers_are_rows=table_format.header == "no")
     table = open_table(path, format_of_new_rows(path, table_format, given or {}), expected=expected)
+    table.pad(schema.layout)
+    _require_same_layout(table, schema)
     columns = match_columns(table, schema, table_format)
-    if table.layout is not None and table.layout != schema.layout:
-        raise DataError(
-            f"{path}: its rows are {table.layout[0]} positions x {table.layout[1]} channels, but the model was trained on "
-            f"{schema.layout[0]} x {schema.layout[1]}."
-        )
     if report is not None:
         idle = table.table_format.idle(given or {})
         for remark in (*table.remarks, *columns.remarks, *([idle] if idle else [])):
@@ -76,6 +73,18 @@ def read_table_for_prediction(
             features = chunk.features if len(labels) == len(present) else chunk.features[present]
             yield NewRows(features, labels, len(present) - len(labels))
         start += len(chunk.features)
+
+
+def _require_same_layout(table: Table, schema: Schema) -> None:
+    if table.layout is None or table.layout == schema.layout:
+        return
+    way_out = ""
+    if table.layout[1] == schema.layout[1] and table.layout[0] > schema.layout[0]:
+        way_out = " Cut the series, or train a model on longer ones."
+    raise DataError(
+        f"{table.path}: its rows are {table.layout[0]} positions x {table.layout[1]} channels, but the model was trained on "
+        f"{schema.layout[0]} x {schema.layout[1]}.{way_out}"
+    )
 
 
 def _require_same_kinds(table: Table, columns: Columns, schema: Schema, features: NDArray[np.float32]) -> None:

@@ -17,6 +17,7 @@ from hvd_train.data import NUM_SONG_TIMBRES as NUM_TIMBRES
 from hvd_train.models.layers import dropped, vector
 from hvd_train.models.piecewise import piecewise_linear
 from hvd_train.models.seeds import Seeds
+from hvd_train.models.series.input import prepared_series
 from hvd_train.models.transforms import (
     Fit,
     covariance_columns,
@@ -49,9 +50,12 @@ class InputSpec:
 
 def positions_and_channels(x_NF: Any, config: InputConfig, spec: InputSpec, seeds: Seeds) -> Any:
     """(N, F) plain rows -> (N, L, C) transformed and arranged. Raises ConfigError where that is not possible."""
-    x_NF = prepared(x_NF, config, spec.mean, spec.std, spec.fit)
+    is_series = config.transform == "series"
+    x_NF = prepared_series(x_NF, spec.layout) if is_series else prepared(x_NF, config, spec.mean, spec.std, spec.fit)
     layout = (spec.num_features + 1, 1) if config.whiten else spec.layout
     x_NF = keras.layers.Identity(name=PREPARED, dtype="float32")(x_NF)
+    if is_series:
+        x_NF = x_NF[:, :-1]
     x_NF = dropped(x_NF, config.input_dropout, seeds, "input_dropout")
     if config.arrangement == "covariance":
         return _covariance(x_NF, spec)

@@ -22,7 +22,10 @@ def resolve_defaults(config: RunConfig, dataset: Dataset, world: World) -> tuple
     training = config.training
     if not batch_sizes.follows_size:
         training = replace(training, global_batch_size=batch_sizes.global_batch_size)
-    table = replace(config.table, path=config.table.path.resolve() if config.table.path else None)
+    table, test = config.table, config.table.test_path
+    table = replace(
+        table, path=table.path.resolve() if table.path else None, test_path=test.resolve() if test else None
+    )
     split = replace(config.split, num_virtual_shards=dataset.num_virtual_shards)
     evaluation = replace(config.evaluation, metrics=tuple(map(absolute, config.evaluation.metrics)))
     workers = resolve_workers(config.distributed, size=world.size, num_virtual_shards=dataset.num_virtual_shards)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from hvd_train.config import SPLITS
-from hvd_train.data import Dataset
+from hvd_train.data import Dataset, series_in_words
 from hvd_train.distributed import Placement, Settings, World
 from hvd_train.gpus import has_driver
 from hvd_train.optimizers import scaled_learning_rate
@@ -145,7 +145,9 @@ def monitor_line(experiment: Experiment) -> str:
 
 
 def columns_line(dataset: Dataset) -> str:
-    """What is unusual about the columns; empty where nothing is."""
+    """What is unusual about the columns; empty where nothing is. Of series the lengths."""
+    if dataset.series is not None:
+        return series_in_words(dataset.series)
     statistics, unusual = dataset.statistics, []
     if statistics.constant.any():
         unusual.append(f"{int(statistics.constant.sum())} constant columns count for nothing")

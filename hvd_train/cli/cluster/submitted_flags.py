@@ -11,7 +11,7 @@ from hvd_train.cli.train_verb import asks_for, over
 from hvd_train.cli.verbs import over_recipe
 from hvd_train.cli.which_run import AUTO, BASE, NEWEST, preliminary, with_newest_run
 from hvd_train.cluster import JOB, ParsedRun, Verb
-from hvd_train.config import toml
+from hvd_train.config import RunConfig, toml
 from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
 from hvd_train.runs import RunDir, require_trackers
@@ -44,41 +44,43 @@ def _train(flags: list[str], task: tuple[str, ...], placement: Placement) -> Par
         base = toml.load(RunDir(run_dir).config, base=base)
     config = over(base, argv, placement).run
     require_trackers(config.training.trackers)
-    data = config.table.path
     return ParsedRun(
         flags=tuple(without(flags, "--run-dir", "--resume")),
         task_flags=task,
         run_dir=str(run_dir or ""),
         name=given.recipe,
         config=config,
-        paths=(("data", data),) if data else (),
+        paths=_tables(config),
     )
+
+
+def _tables(config: RunConfig) -> tuple[tuple[str, Path], ...]:
+    named = (("data", config.table.path), ("test data", config.table.test_path))
+    return tuple((what, path) for what, path in named if path)
 
 
 def _ensemble(flags: list[str], task: tuple[str, ...], placement: Placement) -> ParsedRun:
     placed = flags if "--run-dir" in names(flags) else [*flags, "--run-dir", f"runs/ensemble-{JOB}"]
     given = over_recipe(EnsembleArguments, [*placed, *task], placement, prog="hvd-train ensemble", run_dir=Path())
-    data = given.run.table.path
     return ParsedRun(
         flags=tuple(without(flags, "--run-dir")),
         task_flags=task,
         run_dir=str(given.run_dir) if placed is flags else "",
         name="ensemble",
         config=given.run,
-        paths=(*((("data", data),) if data else ()), *(("run", run) for run in given.runs)),
+        paths=(*_tables(given.run), *(("run", run) for run in given.runs)),
     )
 
 
 def _tune(flags: list[str], task: tuple[str, ...], placement: Placement) -> ParsedRun:
     given = over_recipe(TuneArguments, [*flags, *task], placement, prog="hvd-train tune")
-    data = given.run.table.path
     return ParsedRun(
         flags=tuple(without(flags, "--out")),
         task_flags=task,
         run_dir=str(given.out) if "--out" in names(flags) else "",
         name="tune",
         config=given.run,
-        paths=(("data", data),) if data else (),
+        paths=_tables(given.run),
     )
 
 

@@ -51,9 +51,9 @@ LOCAL_FUSE = frozenset(["fuse.fuse-overlayfs", "fuse.squashfuse", "fuseblk", "fu
 
 def require_data(config: RunConfig) -> None:
     """UserError where the table is not there."""
-    path = config.table.path
-    if path is not None and not path.exists():
-        raise UserError(f"--data {path}: there is no such file or directory.")
+    for flag, path in (("--data", config.table.path), ("--test-data", config.table.test_path)):
+        if path is not None and not path.exists():
+            raise UserError(f"{flag} {path}: there is no such file or directory.")
 
 
 def require_ranks(config: RunConfig, num_ranks: int) -> None:

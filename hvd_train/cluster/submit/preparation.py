@@ -120,6 +120,7 @@ def _require_possible(run: ParsedRun, verb: Verb, spec: JobSpec) -> None:
         checks.require_data(run.config)
     else:
         require_in_the_pods(run.config.table.path)
+        require_in_the_pods(run.config.table.test_path, "--test-data")
     if verb != "tune":  # it has a --np of its own
         checks.require_ranks(run.config, spec.num_ranks)
 

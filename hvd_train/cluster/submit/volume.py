@@ -55,12 +55,12 @@ def run_directory(given: str, scheduler: Kubernetes, resources: Resources, pods:
     return str(inside.relative_to("/"))
 
 
-def require_in_the_pods(data: object) -> None:
+def require_in_the_pods(data: object, flag: str = "--data") -> None:
     """UserError where a path cannot be that of a file in the pods."""
     if data is not None and not PurePosixPath(str(data)).is_absolute():
         raise UserError(
-            f"--data {data}: on Kubernetes this is a path in the pods, which have the volume of --pvc as {VOLUME}. "
-            f"Copy the table there, and give --data {VOLUME / PurePosixPath(str(data)).name}."
+            f"{flag} {data}: on Kubernetes this is a path in the pods, which have the volume of --pvc as {VOLUME}. "
+            f"Copy the table there, and give {flag} {VOLUME / PurePosixPath(str(data)).name}."
         )
 
 

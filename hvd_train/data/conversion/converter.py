@@ -26,6 +26,8 @@ from hvd_train.data.conversion.splits import SplitInput, assign_splits, chosen_m
 from hvd_train.data.conversion.writing import OTHER_PLACE, new_directory, write_metadata
 from hvd_train.data.dataset import CONVERSION_VERSION, FORMAT, Dataset
 from hvd_train.data.schema import Columns, Schema, choose_columns, choose_layout
+from hvd_train.data.series.lengths import RunningLengths
+from hvd_train.data.series.two_tables import TrainAndTest
 from hvd_train.data.sharding import default_num_virtual_shards
 from hvd_train.data.sources import Table, TableFormat, open_table
 from hvd_train.data.statistics import RunningStatistics
@@ -51,6 +53,8 @@ def convert(
     """
     said = TableFormat.of(config)
     table = open_table(source, said)
+    if config.test_path is not None:
+        table = TrainAndTest(table, open_table(config.test_path, said))
     if idle := table.table_format.idle(said.changed()):
         table.remarks += (idle,)
     return convert_table(table, out, config, split, force=force, report=report, progress=progress, way_out=way_out)
@@ -68,6 +72,7 @@ def convert_table(
     way_out: str = OTHER_PLACE,
 ) -> Path:
     """Convert an open table, as `convert` does."""
+    table.require_labels()
     columns = choose_columns(table.columns, config, split, path=table.path, index=table.index_columns)
     layout = choose_layout(len(columns.features), config, path=table.path, known=table.layout)
     before = table.stamp()
@@ -149,6 +154,7 @@ def assign(spill: Spill, split: SplitConfig) -> Assigned:
         keys=spill.keys,
         key_names=spill.key_names,
         key_error=spill.row_error,
+        num_rows_before_test=spill.num_rows_before_test(),
         first_of_group=spill.first_of_group,
     )
     splits = assign_splits(split, given)
@@ -168,14 +174,23 @@ def write_dataset(directory: Path, spill: Spill, schema: Schema, split: SplitCon
     splits = assigned.splits
     shards = ShardFiles(directory, schema, assigned.counts, assigned.num_shards, split.seed)
     statistics = RunningStatistics(schema.num_features)
+    lengths = RunningLengths(schema.layout) if _are_series(spill, schema) else None
     start = 0
     for features, raw in spill.blocks():
         block_splits = splits[start : start + len(features)]
         rows = spill.source_rows(start, start + len(features))
         shards.add(features, spill.labels.encode(raw), block_splits, rows)
         statistics.add(features[block_splits == 0] if block_splits.any() else features)
+        if lengths is not None:
+            lengths.add(features)
         start += len(features)
-    return facts_of(spill, schema, assigned, statistics) | shards.finish()
+    series = {} if lengths is None else {"series": lengths.result()}
+    return facts_of(spill, schema, assigned, statistics) | series | shards.finish()
+
+
+def _are_series(spill: Spill, schema: Schema) -> bool:
+    """Whether a row still is a whole series: --drop, --features and --layout make other rows of it."""
+    return spill.table.is_series and schema.layout == spill.table.layout
 
 
 def facts_of(spill: Spill, schema: Schema, assigned: Assigned, statistics: RunningStatistics) -> dict[str, Any]:

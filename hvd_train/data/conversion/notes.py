@@ -8,6 +8,7 @@ import numpy as np
 
 from hvd_train.config import SPLITS
 from hvd_train.data.conversion.exactness import steps_of_float32
+from hvd_train.data.series.lengths import series_in_words
 
 MIN_STEPS_PER_STD = 8
 """A column whose standard deviation is fewer steps of its float32 values has lost much to rounding; a note tells so."""
@@ -50,6 +51,9 @@ def notes(metadata: dict[str, Any]) -> list[str]:
     rows = ", ".join(f"{metadata['splits'][split]['num_rows']:,} {split}" for split in SPLITS)
     lines = [f"{rows} rows ({metadata['split']} split) in {metadata['num_virtual_shards']} virtual shards"]
     names = schema["feature_names"]
+    if series := metadata.get("series"):
+        # Single positions say little of a series, and what is missing in them is padding most of all.
+        return [*lines, series_in_words(series), *warnings(metadata)]
     constant = [name for name, is_constant in zip(names, statistics["constant"], strict=True) if is_constant]
     if constant:
         lines.append(f"{len(constant)} of {len(names)} columns are constant in train: {_listed(constant)}")

@@ -72,6 +72,11 @@ class Spill:
         before = self.unlabelled - np.arange(len(self.unlabelled))
         return rows + np.searchsorted(before, rows, side="right")
 
+    def num_rows_before_test(self) -> int | None:
+        """The rows before those of the test split, where the table knows."""
+        before = self.table.num_rows_before_test
+        return None if before is None else before - int(np.searchsorted(self.unlabelled, before))
+
     def row_error(self, row: int, problem: str) -> DataError:
         """The error for the cell of the split's column in row `row`."""
         return self.table.row_error(int(self.source_rows(row, row + 1)[0]), self.key_column, problem)

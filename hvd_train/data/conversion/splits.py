@@ -39,6 +39,8 @@ class SplitInput:
     key_names: tuple[str, ...]
     key_error: Callable[[int, str], DataError]
     """The error for row i of the split's column."""
+    num_rows_before_test: int | None = None
+    """Where the test rows are a table of their own: how many rows stand before them."""
     first_of_group: Callable[[int], int] = lambda row: row
     """Where the group of a row begins: splits by position begin there, where groups are known."""
 
@@ -51,7 +53,9 @@ def assign_splits(config: SplitConfig, given: SplitInput) -> NDArray[np.uint8]:
             f"{given.path}: the songs are not split at random: {LEAK}. Use --split official or sequential, or "
             "--insist-on-random-split if that is what you want to show."
         )
-    if method == "official":
+    if given.num_rows_before_test is not None:
+        codes = _test_given(config, given, given.num_rows_before_test)
+    elif method == "official":
         codes = _official(config, given)
     elif method == "sequential":
         codes = _sequential(config, given.num_rows, given.first_of_group)
@@ -77,6 +81,8 @@ def chosen_method(config: SplitConfig, given: SplitInput) -> str:
     method = config.method.partition(":")[0]
     if method != "auto":
         return method
+    if given.num_rows_before_test is not None:
+        return "official"
     if given.is_songs:
         return "official" if given.num_rows == NUM_SONGS else "sequential"
     return "stratified" if given.has_classes else "random"
@@ -92,6 +98,26 @@ def _official(config: SplitConfig, given: SplitInput) -> NDArray[np.uint8]:
     codes[:NUM_OFFICIAL_TRAIN_SONGS] = TRAIN
     num_val = round(NUM_OFFICIAL_TRAIN_SONGS * config.val_fraction)
     codes[given.first_of_group(NUM_OFFICIAL_TRAIN_SONGS - num_val) : NUM_OFFICIAL_TRAIN_SONGS] = VAL
+    return codes
+
+
+def _test_given(config: SplitConfig, given: SplitInput, begin_test: int) -> NDArray[np.uint8]:
+    """The rows from `begin_test` on are test; of the others val is drawn from each class, or the last ones of songs."""
+    if config.method not in ("auto", "official"):
+        raise DataError(
+            f"{given.path}: --split {config.method} assigns all rows, but --test-data gives those of the test split. Leave one "
+            "of them out."
+        )
+    codes = np.full(given.num_rows, TEST, np.uint8)
+    if given.is_songs:
+        codes[:begin_test] = TRAIN
+        codes[given.first_of_group(begin_test - round(begin_test * config.val_fraction)) : begin_test] = VAL
+    elif given.has_classes:
+        codes[:begin_test] = _by_class(config.seed, given.labels()[:begin_test], config.val_fraction, 0.0)
+    else:
+        held_out = np.zeros(begin_test, np.uint8)
+        held_out[begin_test - round(begin_test * config.val_fraction) :] = VAL
+        codes[:begin_test] = generator(config.seed, _SPLIT_STREAM).permuted(held_out)
     return codes
 
 
@@ -118,15 +144,20 @@ def _shuffled(config: SplitConfig, num_rows: int) -> NDArray[np.uint8]:
 
 
 def _stratified(config: SplitConfig, labels: NDArray[np.float64]) -> NDArray[np.uint8]:
-    random = generator(config.seed, _SPLIT_STREAM)
+    return _by_class(config.seed, labels, config.val_fraction, config.test_fraction)
+
+
+def _by_class(seed: int, labels: NDArray[np.float64], val_fraction: float, test_fraction: float) -> NDArray[np.uint8]:
+    """(N,) of each class so many rows to val and test."""
+    random = generator(seed, _SPLIT_STREAM)
     shuffled = random.permutation(len(labels))
     rows = shuffled[np.argsort(labels[shuffled], kind="stable")]  # class by class, at random inside each
     starts = np.flatnonzero(np.r_[True, np.diff(labels[rows]) != 0, True])
     codes = np.zeros(len(labels), np.uint8)
     owed_val = owed_test = 0.5  # what rounding withheld from one class goes to the next, so the totals are exact
     for start, stop in itertools.pairwise(starts.tolist()):
-        owed_val += (stop - start) * config.val_fraction
-        owed_test += (stop - start) * config.test_fraction
+        owed_val += (stop - start) * val_fraction
+        owed_test += (stop - start) * test_fraction
         # A class of a few rows keeps one to train on.
         num_test = min(int(owed_test), stop - start - 1)
         num_val = min(int(owed_val), stop - start - 1 - num_test)

@@ -1,4 +1,4 @@
-"""Tables on disk, read in blocks of bounded size: CSV (also compressed), Parquet, LIBSVM, .npz, and a user's own."""
+"""Tables on disk, read in blocks of bounded size: CSV (also compressed), Parquet, LIBSVM, .npz, .ts, and a user's own."""
 
 from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.data.sources.formats import code_key, detect_format, open_table

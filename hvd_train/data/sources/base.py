@@ -74,6 +74,8 @@ class Table(ABC):
     """Columns that number or name the rows, and are features only where they are asked for."""
     is_songs: bool = False
     """Whether its columns are those of YearPredictionMSD, as far as its beginning tells."""
+    is_series: bool = False
+    """Whether a row is a series, laid out as `layout` says. What is missing at its end is padding."""
 
     def __init__(self, path: Path, table_format: TableFormat) -> None:
         self.path, self.table_format = path, table_format
@@ -126,6 +128,17 @@ class Table(ABC):
 
     def widen(self, num_columns: int) -> None:  # noqa: B027 (most tables say)
         """Count at least this many columns, where a table does not say how many it has (LIBSVM)."""
+
+    def require_labels(self) -> None:  # noqa: B027 (any column of most tables may be the label)
+        """Raise DataError where it can have no label to train on."""
+
+    def pad(self, layout: tuple[int, int]) -> None:  # noqa: B027 (tables have no series)
+        """Make room for series of `layout`, where they are longer and have as many channels."""
+
+    @property
+    def num_rows_before_test(self) -> int | None:
+        """The rows before those of the test split, where the table knows; only after `chunks`."""
+        return None
 
     def bytes_read(self) -> int:
         """How much of the file `chunks` has read, for progress."""

@@ -25,7 +25,7 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Unpack it first."),
     (b"Rar!\x1a\x07", "a RAR archive", "Unpack it first."),
     (b"\x1f\x9d", "compressed by compress", "Unpack it first: uncompress."),
-    (b"%PDF-", "a PDF document", "Give a table: CSV, Parquet, LIBSVM or .npz."),
+    (b"%PDF-", "a PDF document", "Give a table: CSV, Parquet, LIBSVM, .npz or .ts."),
     (
         b"version https://git-lfs.github.com/spec",
         "a pointer of Git LFS and not the table itself",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from hvd_train.config import is_reference, resolve
+from hvd_train.data.series.header import looks_like_ts
 from hvd_train.data.sources.base import Table
 from hvd_train.data.sources.foreign import looks_like_libsvm, refuse_foreign
 from hvd_train.data.sources.header import Expected
@@ -41,6 +42,7 @@ FORMATS: Mapping[str, Format] = {
     "libsvm": Format(
         "hvd_train.data.sources.libsvm:LibsvmTable", suffixes=(".libsvm", ".svm", ".svmlight"), compressed=True
     ),
+    "ts": Format("hvd_train.data.series.ts:TsTable", suffixes=(".ts",), compressed=True),
     "csv": Format("hvd_train.data.sources.csv:CsvTable"),  # every text that is nothing else
 }
 
@@ -84,6 +86,8 @@ def detect_format(path: Path) -> str:
         return "npz"
     content = content_beginning(path)
     refuse_foreign(path, content)
+    if looks_like_ts(content):
+        return "ts"
     return "libsvm" if looks_like_libsvm(content) else "csv"
 
 

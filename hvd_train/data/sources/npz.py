@@ -47,7 +47,7 @@ class NpzTable(Table):
         self.columns = unnamed_columns(num_features + self._offset, is_songs=self.is_songs)
         if len(self._features.shape) == 3:
             _, positions, channels = self._features.shape
-            self.layout = (positions, channels)
+            self.layout, self.is_series = (positions, channels), True
             self.remarks += (
                 f"{self._features.name} is {self._features.shape}: rows of {positions} positions x {channels} channels",
             )
@@ -62,12 +62,16 @@ class NpzTable(Table):
     def label_kind(self) -> str | None:
         return "classes" if self._labels is not None and _num_classes(self._labels.shape) else None
 
+    def require_labels(self) -> None:
+        if self._labels is None:
+            raise DataError(f"{self.path}: there is no array of labels: it is called one of {', '.join(LABEL_NAMES)}.")
+
     def bytes_read(self) -> int:
         return self._bytes_read
 
     def chunks(self, columns: Columns) -> Iterator[Chunk]:
-        if self._labels is None and columns.label is not None:
-            raise DataError(f"{self.path}: there is no array of labels: it is called one of {', '.join(LABEL_NAMES)}.")
+        if columns.label is not None:
+            self.require_labels()
         if columns.key is not None or columns.label not in (0, None) or (self._offset and 0 in columns.features):
             raise DataError(f"{self.path}: in an .npz file the labels are an array of their own: leave --label out.")
         picked = np.array(columns.features) - self._offset

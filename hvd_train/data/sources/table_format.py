@@ -90,5 +90,6 @@ def _is_possible(name: str, value: Any) -> bool:
 _HEEDED = {
     "csv": ("delimiter", "header", "decimal", "thousands", "encoding", "comment"),
     "libsvm": ("index_base",),
+    "ts": ("encoding",),
 }
 FIELDS = tuple(field.name for field in dataclasses.fields(TableFormat))

@@ -1,0 +1,1 @@
+"""Series as input, and published networks for them."""
