@@ -130,7 +130,7 @@ RECIPES: dict[str, tuple[str, RunConfig]] = {
     "leaves": ("leaf species from three vectors of 64 numbers (columns id, species, then 192)", LEAVES),
     "songs": ("YearPredictionMSD, or as many synthetic songs (--num-songs 515345)", SONGS),
     "songs-cnn": ("the same, with convolutions along the twelve timbres", SONGS_CNN),
-    "table": ("any table of numbers without an order, classes or values: an ensemble in one network", TABLE),
+    "table": ("any table whose columns have no order, classes or values: an ensemble in one network", TABLE),
     "few-songs": ("a few thousand songs, or any table whose label is a year", FEW_SONGS),
     "seed-leaves": ("leaves, by exactly the network of the earlier project", SEED_LEAVES),
 }

@@ -45,6 +45,8 @@ class TableConfig(Section):
     """Columns to leave out, by name or number."""
     features: tuple[str, ...] = ()
     """Columns to use, by name or number. By default all but the label and the dropped ones."""
+    categories: tuple[str, ...] = ()
+    """Columns of numbers that are categories, by name or number, such as postal codes. Columns of texts are by themselves."""
     layout: str | None = None
     """Shape of a row in the network, as POSITIONSxCHANNELS. 64x3 stands for columns that hold one channel after the other. By default there is one channel."""
     header: Literal["auto", "yes", "no"] = "auto"

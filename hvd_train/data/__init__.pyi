@@ -7,6 +7,7 @@ from .balance import make_plan as make_plan
 from .cache import converted_before as converted_before
 from .cache import prepare as prepare
 from .cache import user_cache_dir as user_cache_dir
+from .categories.encoding import Encoding as Encoding
 from .conversion.converter import Tell as Tell
 from .conversion.converter import convert as convert
 from .conversion.spill import ShowProgress as ShowProgress
@@ -19,6 +20,7 @@ from .description import describe as describe
 from .description import save_histogram as save_histogram
 from .download import fetch as fetch
 from .new_rows import NewRows as NewRows
+from .new_rows import know_categories as know_categories
 from .new_rows import read_table_for_prediction as read_table_for_prediction
 from .parts.converter import Workers as Workers
 from .parts.converter import convert_in_parts as convert_in_parts
@@ -57,6 +59,7 @@ __all__ = [
     "Chunk",
     "Columns",
     "Dataset",
+    "Encoding",
     "EpochPlan",
     "Mixup",
     "NewRows",
@@ -84,6 +87,7 @@ __all__ = [
     "in_cache",
     "in_words",
     "is_url",
+    "know_categories",
     "loss_weights",
     "make_plan",
     "make_target_table",

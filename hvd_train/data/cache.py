@@ -36,7 +36,7 @@ from hvd_train.text import one_line
 DEFAULT_LOCK_TIMEOUT_S = 1800.0
 CACHE_WAY_OUT = "Choose a directory that this user may write to: --cache-dir DIR, or $XDG_CACHE_HOME."
 _POLL_S = 0.1
-_TABLE_OPTIONS = (*TABLE_FORMAT_FIELDS, "label", "label_kind", "drop", "features", "layout")
+_TABLE_OPTIONS = (*TABLE_FORMAT_FIELDS, "label", "label_kind", "drop", "features", "categories", "layout")
 """The fields of TableConfig that decide what a table is converted to. All of SplitConfig do."""
 _FLAGS_OF_SPLIT = {"method": "split", "seed": "split_seed"}
 """Flags of SplitConfig that have another name than their field. The cache's names are made of the flags' names."""

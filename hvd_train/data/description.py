@@ -27,7 +27,7 @@ def describe(dataset: Dataset, sampling: SamplingConfig, *, max_features: int = 
         parts.append(_balance(dataset, sampling))
     series = dataset.series
     features = _features(dataset, max_features) if series is None else _channels(dataset, series, max_features)
-    parts += [features, _duplicates(dataset)]
+    parts += [features, *_categories(dataset), _duplicates(dataset)]
     return "\n\n".join(parts)
 
 
@@ -143,17 +143,19 @@ def _balance(dataset: Dataset, sampling: SamplingConfig) -> str:
 
 def _features(dataset: Dataset, max_features: int) -> str:
     statistics, names = dataset.statistics, dataset.schema.feature_names
+    of_texts = {column.first + i for column in dataset.schema.text_columns for i in range(column.num_features)}
+    numbers = [i for i in range(len(names)) if i not in of_texts]
     width = max(len("feature"), *(len(name[:24]) for name in names))
     lines = [
         "Features of the train split",
         f"  {'feature':<{width}} {'least':>12} {'mean':>12} {'most':>12} {'std. dev.':>12} {'missing':>9}",
     ]
-    for i, name in enumerate(names[:max_features]):
-        numbers = (statistics.minimum[i], statistics.mean[i], statistics.maximum[i], statistics.std[i])
-        texts = " ".join(f"{number:12.5g}" for number in numbers)
-        lines.append(f"  {name[:24]:<{width}} {texts} {statistics.num_missing[i]:>9,}")
-    if len(names) > max_features:
-        lines.append(f"  and {len(names) - max_features} more (--max-features shows them)")
+    for i in numbers[:max_features]:
+        figures = (statistics.minimum[i], statistics.mean[i], statistics.maximum[i], statistics.std[i])
+        texts = " ".join(f"{number:12.5g}" for number in figures)
+        lines.append(f"  {names[i][:24]:<{width}} {texts} {statistics.num_missing[i]:>9,}")
+    if len(numbers) > max_features:
+        lines.append(f"  and {len(numbers) - max_features} more (--max-features shows them)")
     constant = [name for name, is_constant in zip(names, statistics.constant, strict=True) if is_constant]
     lines.append(f"  constant: {len(constant)}" + (f" ({', '.join(constant[:10])})" if constant else ""))
     lines.append(f"  missing cells: {int(statistics.num_missing.sum()):,}")
@@ -185,6 +187,29 @@ def _channels(dataset: Dataset, series: SeriesFacts, max_channels: int) -> str:
     if channels > max_channels:
         lines.append(f"  and {channels - max_channels} more (--max-features shows them)")
     return "\n".join(lines)
+
+
+def _categories(dataset: Dataset) -> list[str]:
+    """A paragraph for each column of texts: its categories, by their rows of train."""
+    # The mean of a column of 0 and 1 is the share of its rows.
+    counts = np.rint(dataset.statistics.mean * dataset.num_rows("train")).astype(np.int64)
+    paragraphs = []
+    for column in dataset.schema.text_columns:
+        rows = counts[column.first : column.first + column.num_features]
+        names = [
+            *column.categories,
+            *(["(missing)"] if column.has_missing else []),
+            *(["(other)"] if column.has_other else []),
+        ]
+        shown = np.argsort(-rows, kind="stable")[:MAX_LISTED_LABELS]
+        unseen = "counts as other" if column.has_other else "is 0 in all of its columns"
+        lines = [
+            f"Categories of {column.name} in the train split; any other text {unseen}",
+            histogram([names[i] for i in shown], rows[shown]),
+        ]
+        lines += [f"  and {len(names) - len(shown)} more"] if len(shown) < len(names) else []
+        paragraphs.append("\n".join(lines))
+    return paragraphs
 
 
 def _duplicates(dataset: Dataset) -> str:

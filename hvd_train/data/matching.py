@@ -7,11 +7,13 @@ it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hvd_train.config import is_reference
+from hvd_train.data.categories.encoding import text_positions
 from hvd_train.data.schema import Columns, Schema, unnamed_columns
 from hvd_train.data.sources import Table, TableFormat, detect_format
 from hvd_train.errors import DataError
@@ -38,10 +40,15 @@ def format_of_new_rows(path: Path, trained: TableFormat, given: Mapping[str, Any
 
 def match_columns(table: Table, schema: Schema, trained: TableFormat) -> Columns:
     """Where the schema's columns stand in another table. Raises DataError naming those that are missing."""
+    found = _matched(table, schema, trained)
+    return dataclasses.replace(found, texts=tuple(found.features[i] for i in text_positions(schema)))
+
+
+def _matched(table: Table, schema: Schema, trained: TableFormat) -> Columns:
     names, source = table.columns, schema.source_columns
-    if table.is_named and set(schema.feature_names) <= set(names):
+    if table.is_named and set(schema.input_names) <= set(names):
         label = names.index(schema.label_name) if schema.label_name in names else None
-        return Columns(names, tuple(names.index(name) for name in schema.feature_names), label)
+        return Columns(names, tuple(names.index(name) for name in schema.input_names), label)
     if table.table_format.format in _LABEL_APART:
         return Columns(names, _places_beside_label(table, schema, trained), 0 if table.is_label_first else None)
     # The names of a table without a header were made up, so they are no reason to refuse others.
@@ -49,18 +56,18 @@ def match_columns(table: Table, schema: Schema, trained: TableFormat) -> Columns
     if not by_position and _has_made_up_names(schema) and trained.format not in _LABEL_APART:
         by_position, remarks = True, (_BY_POSITION,)
     if by_position and len(names) == len(source):
-        features = tuple(source.index(name) for name in schema.feature_names)
+        features = tuple(source.index(name) for name in schema.input_names)
         return Columns(names, features, source.index(schema.label_name), remarks=remarks)
-    if by_position and len(names) == schema.num_features:
-        return Columns(names, tuple(range(schema.num_features)), None, remarks=remarks)
+    if by_position and len(names) == len(schema.input_names):
+        return Columns(names, tuple(range(len(schema.input_names))), None, remarks=remarks)
     if not table.is_named:
         raise DataError(
             f"{table.path}: {len(names)} columns without a header, but the model was trained on {len(source)} "
-            f"columns, {schema.num_features} of them features."
+            f"columns, {len(schema.input_names)} of them features."
         )
-    absent = [name for name in schema.feature_names if name not in names]
+    absent = [name for name in schema.input_names if name not in names]
     raise DataError(
-        f"{table.path}: {len(absent)} of the model's {schema.num_features} columns are missing: "
+        f"{table.path}: {len(absent)} of the model's {len(schema.input_names)} columns are missing: "
         f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}."
     )
 
@@ -73,21 +80,23 @@ def _places_beside_label(table: Table, schema: Schema, trained: TableFormat) -> 
         # What is zero is not listed, so the last columns may seem to be missing.
         num_columns = len(table.columns) - 1
         same_kind = trained.format in _LABEL_APART or (trained.format == "auto" and _has_made_up_names(schema))
-        if not same_kind and num_columns <= schema.num_features < len(others):
+        if not same_kind and num_columns <= len(schema.input_names) < len(others):
             raise DataError(
-                f"{table.path}: the model was trained on {schema.num_features} of {len(others)} columns, and a LIBSVM "
+                f"{table.path}: the model was trained on {len(schema.input_names)} of {len(others)} columns, and a LIBSVM "
                 "file does not tell which of them it holds. Write the rows as CSV with a header."
             )
-        table.widen(1 + (len(others) if same_kind or num_columns > schema.num_features else schema.num_features))
+        table.widen(
+            1 + (len(others) if same_kind or num_columns > len(schema.input_names) else len(schema.input_names))
+        )
     first = 1 if table.is_label_first else 0
     num_columns = len(table.columns) - first
     if num_columns == len(others):
-        return tuple(others.index(name) + first for name in schema.feature_names)
-    if num_columns == schema.num_features:
+        return tuple(others.index(name) + first for name in schema.input_names)
+    if num_columns == len(schema.input_names):
         return tuple(range(first, num_columns + first))
     raise DataError(
         f"{table.path}: {num_columns} columns beside the label, but the model was trained on {len(others)}, "
-        f"{schema.num_features} of them features."
+        f"{len(schema.input_names)} of them features."
     )
 
 

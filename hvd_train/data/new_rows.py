@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hvd_train.data.categories.encoding import Encoding, text_positions
 from hvd_train.data.conversion.spill import ShowProgress
 from hvd_train.data.labels.known import KnownLabels
 from hvd_train.data.matching import format_of_new_rows, match_columns
@@ -49,11 +50,16 @@ def read_table_for_prediction(
     out where the model's table was read so. Columns are found by name, or without a header by position. Raises
     DataError for missing columns, bad cells, and labels that the model has no output for.
     """
-    expected = Expected(schema.feature_names, schema.source_columns, numbers_are_rows=table_format.header == "no")
+    categories = {column.name: frozenset(column.categories) for column in schema.text_columns}
+    expected = Expected(
+        schema.input_names, schema.source_columns, categories=categories, numbers_are_rows=table_format.header == "no"
+    )
     table = open_table(path, format_of_new_rows(path, table_format, given or {}), expected=expected)
     table.pad(schema.layout)
     _require_same_layout(table, schema)
     columns = match_columns(table, schema, table_format)
+    know_categories(table, columns, schema)
+    encoding = Encoding.of_schema(schema)
     if report is not None:
         idle = table.table_format.idle(given or {})
         for remark in (*table.remarks, *columns.remarks, *([idle] if idle else [])):
@@ -66,11 +72,12 @@ def read_table_for_prediction(
         if progress is not None:
             progress(table.bytes_read(), num_bytes)
         _require_same_kinds(table, columns, schema, chunk.features)
+        features = encoding.apply(chunk.features)
         if known is None:
-            yield NewRows(chunk.features, None, 0)
+            yield NewRows(features, None, 0)
         else:
             labels, present = known.encode(chunk.labels, start)
-            features = chunk.features if len(labels) == len(present) else chunk.features[present]
+            features = features if len(labels) == len(present) else features[present]
             yield NewRows(features, labels, len(present) - len(labels))
         start += len(chunk.features)
 
@@ -87,13 +94,32 @@ def _require_same_layout(table: Table, schema: Schema) -> None:
     )
 
 
+def input_kinds(schema: Schema) -> tuple[str, ...]:
+    """(S,) what the cells of each column were that the model's features are made of."""
+    kinds = schema.feature_kinds or ("number",) * schema.num_features
+    of_texts = {column.first + i for column in schema.text_columns for i in range(1, column.num_features)}
+    return tuple(kind for i, kind in enumerate(kinds) if i not in of_texts)
+
+
+def know_categories(table: Table, columns: Columns, schema: Schema) -> None:
+    """Have the table read the model's columns of texts by the model's categories. Raises DataError where it cannot."""
+    if columns.texts and not table.reads_texts:
+        name = schema.text_columns[0].name
+        raise DataError(
+            f"{table.path}: the model was trained on texts in the column {name!r}, and this table is read as "
+            f"{table.table_format.format}, which holds numbers alone. Save it as CSV or Parquet."
+        )
+    for position, column in text_positions(schema).items():
+        table.texts.know(columns.features[position], column.categories)
+
+
 def _require_same_kinds(table: Table, columns: Columns, schema: Schema, features: NDArray[np.float32]) -> None:
     """Raise DataError where a column holds dates and held numbers when the model was trained, or the reverse.
 
     The numbers that booleans and percentages stand for may be written as numbers: they mean the same.
     """
-    was = schema.feature_kinds or ("number",) * schema.num_features
-    now = table.feature_kinds(columns) or ("number",) * schema.num_features
+    was = input_kinds(schema)
+    now = table.feature_kinds(columns) or ("number",) * len(was)
     if was == now:
         return
     for position, (before, here) in enumerate(zip(was, now, strict=True)):

@@ -32,6 +32,38 @@ SONG_FEATURES = tuple([f"avg_{i + 1}" for i in range(NUM_SONG_TIMBRES)] + [f"cov
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextColumn:
+    """A column of texts as columns of 0 and 1: one for each category, then for missing cells, then for all other texts."""
+
+    name: str
+    first: int
+    """Its first column among the features."""
+    categories: tuple[str, ...]
+    """In the order of their columns."""
+    has_missing: bool
+    """Whether missing cells have a column."""
+    has_other: bool
+    """Whether all other texts share a column. Without it a text that is none of the categories is 0 in every column."""
+
+    @property
+    def num_features(self) -> int:
+        return len(self.categories) + self.has_missing + self.has_other
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """
+        >>> TextColumn(name="hue", first=0, categories=("red",), has_missing=True, has_other=True).feature_names
+        ('hue=red', 'hue (missing)', 'hue (other)')
+        """
+        names = [f"{self.name}={category}" for category in self.categories]
+        names += [f"{self.name} (missing)"] * self.has_missing + [f"{self.name} (other)"] * self.has_other
+        return tuple(names)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"categories": list(self.categories)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Schema:
     """The meaning of a dataset's columns. Equal schemas take the same models."""
 
@@ -48,7 +80,19 @@ class Schema:
     is_songs: bool = False
     """Whether this is YearPredictionMSD's schema."""
     feature_kinds: tuple[str, ...] = ()
-    """(F,) what the cells of each feature were: number, boolean, percent or date; empty where all were numbers."""
+    """(F,) what the cells of each feature were: number, boolean, percent, date or text; empty where all were numbers."""
+    text_columns: tuple[TextColumn, ...] = ()
+    """The columns of texts, in order. Their features are columns of 0 and 1."""
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """(S,) the columns of a table that the features are made of, in order. Without texts they are the features."""
+        names: list[str] = []
+        begin = 0
+        for column in self.text_columns:
+            names += [*self.feature_names[begin : column.first], column.name]
+            begin = column.first + column.num_features
+        return (*names, *self.feature_names[begin:])
 
     @property
     def num_features(self) -> int:
@@ -60,7 +104,10 @@ class Schema:
         return len(self.label_values) or 1
 
     def to_json(self) -> dict[str, Any]:
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        data = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        if not self.text_columns:  # the checksum of a table of numbers is that of versions that read no texts
+            return {key: value for key, value in data.items() if key != "text_columns"}
+        return data | {"text_columns": [column.to_json() for column in self.text_columns]}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Schema:
@@ -75,6 +122,13 @@ class Schema:
             raise strict.Damaged(f"schema.label_values are not those of {schema.label_kind}")
         if kind is int and list(values) != sorted(values):
             raise strict.Damaged("schema.label_values are not in their order")
+        end = 0
+        for column in schema.text_columns:
+            names = schema.feature_names[column.first : column.first + column.num_features]
+            whole = column.num_features > 0 and column.first >= end and names == column.feature_names
+            if not whole or len(set(column.categories)) < len(column.categories):
+                raise strict.Damaged(f"schema.text_columns: {column.name!r} is not that of its features")
+            end = column.first + column.num_features
         return schema
 
 
@@ -89,6 +143,12 @@ class Columns:
     """The column that decides the split (column:NAME) or holds the groups (group:NAME)."""
     remarks: tuple[str, ...] = ()
     """What the user should know about the choice."""
+    texts: tuple[int, ...] = ()
+    """Features that hold texts, whatever their cells look like."""
+    finds_texts: bool = False
+    """Whether other features may hold texts, too. Without it a text is an error in them."""
+    is_label_found: bool = False
+    """Whether the label is the first column because nobody named one."""
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -126,11 +186,17 @@ def find_column(names: Sequence[str], wanted: str, *, what: str, path: object) -
 
 
 def choose_columns(
-    names: tuple[str, ...], config: TableConfig, split: SplitConfig, *, path: object, index: tuple[int, ...] = ()
+    names: tuple[str, ...],
+    config: TableConfig,
+    split: SplitConfig,
+    *,
+    path: object,
+    index: tuple[int, ...] = (),
+    finds_texts: bool = False,
 ) -> Columns:
     """Label, features and key column of a table with these columns, as `config` and `split` say. Raises DataError.
 
-    The columns in `index` number or name the rows: they are taken only where they are asked for.
+    The columns in `index` number or name the rows: they are taken only where they are asked for. `finds_texts`: see `Columns`.
     """
     remarks: dict[str, None] = {}
 
@@ -166,7 +232,22 @@ def choose_columns(
             ] = None
     if not features:
         raise DataError(f"{path}: no column is left for the features: the table has {len(names)}, one is the label.")
-    return Columns(names, tuple(features), label, key, tuple(remarks))
+    texts = [find(c, "--categories") for c in config.categories]
+    if no_features := [names[i] for i in texts if i not in features]:
+        raise DataError(
+            f"{path}: --categories names {no_features[0]!r}, which is no feature: it is the label, the split's or left out."
+        )
+    is_found = config.label is None and names[label].strip().lower() != "year"
+    return Columns(
+        names,
+        tuple(features),
+        label,
+        key,
+        tuple(remarks),
+        tuple(sorted(set(texts))),
+        finds_texts,
+        is_label_found=is_found,
+    )
 
 
 def choose_layout(

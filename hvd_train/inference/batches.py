@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from hvd_train.data import ArrowTable, Chunk, Columns, Schema, flat_batch
+from hvd_train.data import ArrowTable, Chunk, Columns, Encoding, Schema, flat_batch, know_categories
 from hvd_train.errors import CheckpointError, DataError
 from hvd_train.evaluation import OutputSpec
 from hvd_train.files import strict
@@ -49,19 +49,23 @@ def batch_predictor(trained: Trained) -> Callable[[Any], dict[str, Sequence[Any]
     DataError for columns that are missing, and for cells that are no numbers.
     """
     infer, spec, schema = forward_pass(trained.model), trained.output_spec, trained.schema
+    encoding = Encoding.of_schema(schema)
+    texts = tuple(encoding.texts)
 
     def predict(batch: Any) -> dict[str, Sequence[Any]]:
         flat = flat_batch(batch, NAME)
-        absent = [name for name in schema.feature_names if name not in flat.schema.names]
+        absent = [name for name in schema.input_names if name not in flat.schema.names]
         if absent:
             raise DataError(
-                f"{NAME}: {len(absent)} of the model's {schema.num_features} columns are missing: "
+                f"{NAME}: {len(absent)} of the model's {len(schema.input_names)} columns are missing: "
                 f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}."
             )
-        wanted = flat.select(list(schema.feature_names))
+        wanted = flat.select(list(schema.input_names))
         table = _Rows(Path(NAME), trained.table_format, wanted.schema)
-        found = Columns(schema.feature_names, tuple(range(schema.num_features)), None)
+        found = Columns(schema.input_names, tuple(range(len(schema.input_names))), None, texts=texts)
         table.check_types(found)
-        return prediction_columns(spec, schema.label_values, infer(table.convert(wanted, found, 0).features))
+        know_categories(table, found, schema)
+        features = encoding.apply(table.convert(wanted, found, 0).features)
+        return prediction_columns(spec, schema.label_values, infer(features))
 
     return predict

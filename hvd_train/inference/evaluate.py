@@ -154,5 +154,8 @@ def require_same_columns(dataset: Dataset, trained: Trained) -> None:
     """Raise DataError unless the dataset has the features and labels that the run was trained on."""
     # Runs of version 0.1 kept the spaces around the names of classes.
     own, known = ([str(v).strip() for v in s.label_values] for s in (dataset.schema, trained.schema))
-    if dataset.schema.feature_names != trained.schema.feature_names or own != known:
+    same = all(
+        getattr(dataset.schema, name) == getattr(trained.schema, name) for name in ("feature_names", "text_columns")
+    )
+    if not same or own != known:
         raise DataError(f"{dataset.directory}: its columns or labels are not those the run was trained on.")

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 import hvd_train
 from hvd_train.config import SPLITS, SplitConfig, TableConfig
+from hvd_train.data.categories.encoding import Encoding, text_positions
+from hvd_train.data.categories.learning import TextCounts, Texts, decided
+from hvd_train.data.categories.roles import choose_table_columns, layout_of_features, require_label_named
 from hvd_train.data.conversion.exactness import extremes_of, require_held
 from hvd_train.data.conversion.notes import notes
 from hvd_train.data.conversion.shard_files import ShardFiles
@@ -25,7 +28,7 @@ from hvd_train.data.conversion.spill import NO_KEY, ShowProgress, Spill, read_in
 from hvd_train.data.conversion.splits import SplitInput, assign_splits, chosen_method
 from hvd_train.data.conversion.writing import OTHER_PLACE, new_directory, write_metadata
 from hvd_train.data.dataset import CONVERSION_VERSION, FORMAT, Dataset
-from hvd_train.data.schema import Columns, Schema, choose_columns, choose_layout
+from hvd_train.data.schema import Columns, Schema
 from hvd_train.data.series.lengths import RunningLengths
 from hvd_train.data.series.two_tables import TrainAndTest
 from hvd_train.data.sharding import default_num_virtual_shards
@@ -73,16 +76,18 @@ def convert_table(
 ) -> Path:
     """Convert an open table, as `convert` does."""
     table.require_labels()
-    columns = choose_columns(table.columns, config, split, path=table.path, index=table.index_columns)
-    layout = choose_layout(len(columns.features), config, path=table.path, known=table.layout)
+    columns = choose_table_columns(table, config, split)
     before = table.stamp()
     with new_directory(out, force=force, way_out=way_out) as directory:
         started = time.perf_counter()
         spill = read_into_spill(table, columns, config, directory, progress)
         if table.stamp() != before:
             raise DataError(f"{table.path}: the file was changed while it was read. Convert it again.")
-        schema = schema_of(spill, columns, layout)
-        metadata = write_dataset(directory, spill, schema, split)
+        require_label_named(table, columns)
+        assigned = assign(spill, split)
+        encoding = learn_categories(spill, columns, assigned)
+        schema = schema_of(spill, columns, encoding, layout_of_features(table, encoding.num_features, config))
+        metadata = write_dataset(directory, spill, schema, encoding, assigned, split.seed)
         remarks = [*table.remarks, *columns.remarks, *_header_remarks(spill)]
         metadata["source"] = source_of(table, before[0], time.perf_counter() - started, remarks)
         spill.remove()
@@ -95,18 +100,42 @@ def convert_table(
     return out
 
 
-def schema_of(spill: Spill, columns: Columns, layout: tuple[int, int]) -> Schema:
+def learn_categories(spill: Spill, columns: Columns, assigned: Assigned) -> Encoding:
+    """What the columns of texts become, by the rows of train. Raises DataError for one that is unlike a category."""
+    table = spill.table
+    texts = {
+        i: table.texts.texts(column)
+        for i, column in enumerate(columns.features)
+        if column in table.text_columns(columns)
+    }
+    if not texts:
+        return Encoding(spill.num_features, {})
+    counts = TextCounts({position: len(found) for position, found in texts.items()})
+    start = 0
+    for rows, _ in spill.blocks(spill.num_features):
+        counts.add(rows[assigned.splits[start : start + len(rows)] == 0])
+        start += len(rows)
+    names = columns.feature_names
+    given = {position: Texts(names[position], found, counts.of(position)) for position, found in texts.items()}
+    return Encoding.of(spill.num_features, {i: (column, texts[i]) for i, column in decided(table.path, given).items()})
+
+
+def schema_of(spill: Spill, columns: Columns, encoding: Encoding, layout: tuple[int, int]) -> Schema:
     """What the columns of the spilled rows mean."""
     table = spill.table
+    names: list[str] = []
+    for position, name in enumerate(columns.feature_names):
+        names += encoding.texts[position][0].feature_names if position in encoding.texts else (name,)
     return Schema(
-        feature_names=columns.feature_names,
+        feature_names=tuple(names),
         label_name=table.columns[spill.label_column],
         label_kind=spill.labels.kind,
         label_values=spill.labels.values,
         layout=layout,
         source_columns=table.columns,
         is_songs=spill.is_songs,
-        feature_kinds=table.feature_kinds(columns),
+        feature_kinds=encoding.spread(table.feature_kinds(columns)),
+        text_columns=tuple(column for column, _ in encoding.texts.values()),
     )
 
 
@@ -168,15 +197,17 @@ def assign(spill: Spill, split: SplitConfig) -> Assigned:
     return Assigned(chosen_method(split, given), splits, counts, num_shards)
 
 
-def write_dataset(directory: Path, spill: Spill, schema: Schema, split: SplitConfig) -> dict[str, Any]:
-    """Assign the spilled rows to the virtual shards; the metadata, without source and checksum."""
-    assigned = assign(spill, split)
+def write_dataset(
+    directory: Path, spill: Spill, schema: Schema, encoding: Encoding, assigned: Assigned, seed: int
+) -> dict[str, Any]:
+    """Write the spilled rows to their virtual shards; the metadata, without source and checksum."""
     splits = assigned.splits
-    shards = ShardFiles(directory, schema, assigned.counts, assigned.num_shards, split.seed)
+    shards = ShardFiles(directory, schema, assigned.counts, assigned.num_shards, seed)
     statistics = RunningStatistics(schema.num_features)
     lengths = RunningLengths(schema.layout) if _are_series(spill, schema) else None
     start = 0
-    for features, raw in spill.blocks():
+    for read, raw in spill.blocks(schema.num_features):
+        features = encoding.apply(read)
         block_splits = splits[start : start + len(features)]
         rows = spill.source_rows(start, start + len(features))
         shards.add(features, spill.labels.encode(raw), block_splits, rows)
@@ -208,6 +239,6 @@ def facts_of(spill: Spill, schema: Schema, assigned: Assigned, statistics: Runni
         "split": assigned.method,
         "num_unlabelled": len(spill.unlabelled),
         "num_ungrouped": int((spill.keys() == NO_KEY).sum()),
-        "row_numbers": [schema.feature_names[i] for i in spill.row_numbers],
+        "row_numbers": [schema.input_names[i] for i in spill.row_numbers if i not in text_positions(schema)],
         "statistics": statistics.result(values).to_json(),
     }

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from hvd_train.config import SPLITS
+from hvd_train.data.categories.learning import names_of
 from hvd_train.data.conversion.exactness import steps_of_float32
+from hvd_train.data.schema import TextColumn
 from hvd_train.data.series.lengths import series_in_words
 
 MIN_STEPS_PER_STD = 8
@@ -69,6 +71,9 @@ def notes(metadata: dict[str, Any]) -> list[str]:
     if missing:
         total = sum(statistics["num_missing"])
         lines.append(f"{total:,} cells are missing in train, in {len(missing)} columns: {_listed(missing)}")
+    texts = [TextColumn(**column) for column in schema.get("text_columns", ())]
+    if texts:
+        lines.append(f"{len(texts)} columns hold texts, as categories: {names_of(texts)}")
     for kind, meaning in _MEANINGS.items():
         named = [
             repr(name) for name, found in zip(names, schema.get("feature_kinds", ()), strict=False) if found == kind

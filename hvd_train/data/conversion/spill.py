@@ -33,7 +33,7 @@ NO_KEY = -1
 
 @dataclass(eq=False)
 class Spill:
-    """Features float32, labels float64, keys int32, row after row."""
+    """Features float32, labels float64, keys int32, row after row. A feature of texts holds their codes."""
 
     directory: Path
     num_rows: int
@@ -49,9 +49,9 @@ class Spill:
     row_numbers: tuple[int, ...]
     """Features that seem to number the rows."""
 
-    def blocks(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
-        """(features (n, F), raw labels (n,)) in order."""
-        rows = max(1, BLOCK_BYTES // (4 * self.num_features))
+    def blocks(self, width: int) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+        """(features (n, S) as they were read, raw labels (n,)) in order. `width`: the columns that a block may become."""
+        rows = max(1, BLOCK_BYTES // (4 * max(width, self.num_features)))
         with (self.directory / "features").open("rb") as features, (self.directory / "labels").open("rb") as labels:
             for start in range(0, self.num_rows, rows):
                 count = min(rows, self.num_rows - start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hvd_train.data.labels.cells import missing_cells, named, number_of_name, numbers, picked
+from hvd_train.data.labels.names import KnownNames
 from hvd_train.data.labels.reader import MISSING_LABEL
 from hvd_train.data.schema import Schema
 from hvd_train.data.sources import Table
-
-_BOOLEANS = ("true", "false")
 
 
 @dataclass(frozen=True)
@@ -55,30 +53,10 @@ class KnownLabels:
 
     def _classes(self, cells: Any, rows: NDArray[np.int64]) -> NDArray[np.int32]:
         codes, names = named(cells)
-        outputs = np.array([self._output(name) for name in names], np.int32)[codes]
+        known = KnownNames.of(tuple(map(str, self.schema.label_values)))
+        outputs = np.array([known.index(name) for name in names], np.int32)[codes]
         self._require(outputs >= 0, rows, cells, self._unknown)
         return outputs
-
-    def _output(self, name: str) -> int:
-        """The output of this name, or of the same number or boolean: pandas writes 1.0 for 1, and True for true."""
-        by_name, by_number = self._outputs
-        if name.lower() in _BOOLEANS:
-            same = [output for known, output in by_name.items() if known.lower() == name.lower()]
-            return by_name.get(name, same[0] if len(same) == 1 else -1)
-        number = number_of_name(name)
-        return by_name.get(name, -1 if number is None else by_number.get(number, -1))
-
-    @functools.cached_property
-    def _outputs(self) -> tuple[dict[str, int], dict[int | float, int]]:
-        by_name: dict[str, int] = {}
-        by_number: dict[int | float, list[int]] = {}
-        for output, value in enumerate(self.schema.label_values):
-            # Runs of version 0.1 kept the spaces around a name.
-            by_name.setdefault(str(value).strip(), output)
-            number = number_of_name(str(value).strip())
-            if number is not None:
-                by_number.setdefault(number, []).append(output)
-        return by_name, {number: outputs[0] for number, outputs in by_number.items() if len(outputs) == 1}
 
     def _require(self, right: NDArray[np.bool_], rows: NDArray[np.int64], cells: Any, problem: str) -> None:
         if right.all():

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hvd_train.config import SPLITS, SplitConfig, TableConfig
+from hvd_train.data.categories.encoding import Encoding
 from hvd_train.data.conversion.converter import Assigned, Tell, assign, facts_of, schema_of, source_of
 from hvd_train.data.conversion.exactness import joined, require_held
 from hvd_train.data.conversion.notes import notes
@@ -82,7 +83,7 @@ def convert_in_parts(
         _require_good(table, columns, parts)
         with tempfile.TemporaryDirectory(prefix="hvd_train-") as scratch:
             spill = _read_labels(table, columns, config, store, parts, Path(scratch))
-            schema = schema_of(spill, columns, layout)
+            schema = schema_of(spill, columns, Encoding(len(columns.features), {}), layout)
             assigned = assign(spill, split)
             plan = Layout(
                 root=root,

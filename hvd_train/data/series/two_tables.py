@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hvd_train.data.schema import Columns
 from hvd_train.data.sources.base import Chunk, Table
@@ -22,6 +23,8 @@ class TrainAndTest(Table):
         self.columns, self.is_named = train.columns, train.is_named
         self.layout, self.index_columns = train.layout, train.index_columns
         self.is_songs, self.is_series = train.is_songs, train.is_series
+        self.reads_texts = train.reads_texts and test.reads_texts
+        test.texts = self.texts = train.texts
         self.remarks = tuple(
             dict.fromkeys([*train.remarks, *test.remarks, f"the test rows are those of {test.path.name}"])
         )
@@ -40,8 +43,12 @@ class TrainAndTest(Table):
         for chunk in self.train.chunks(columns):
             self.num_train_rows += len(chunk.features)
             yield chunk
-        yield from self.test.chunks(columns)
+        # The first table alone tells which columns hold texts.
+        yield from self.test.chunks(replace(columns, texts=self.text_columns(columns), finds_texts=False))
         self._require_same_kinds(columns)
+
+    def text_columns(self, columns: Columns) -> tuple[int, ...]:
+        return self.train.text_columns(columns)
 
     @property
     def num_rows_before_test(self) -> int | None:

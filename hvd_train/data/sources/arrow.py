@@ -23,6 +23,7 @@ class ArrowTable(Table):
     """A table with the columns of an Arrow schema, which have names. How its rows are read is for subclasses."""
 
     is_named = True
+    reads_texts = True
 
     def __init__(self, path: Path, table_format: TableFormat, schema: Any) -> None:
         super().__init__(path, table_format)
@@ -37,8 +38,12 @@ class ArrowTable(Table):
     def convert(self, batch: Any, columns: Columns, start: int) -> Chunk:
         """The chunk of a record batch, whose columns have the table's names; `start` is the number of its first row."""
         matrix = np.empty((batch.num_rows, len(columns.features)), np.float64)
+        texts = self.text_columns(columns)
         for position, column in enumerate(columns.features):
             cells = batch.column(self.columns[column])
+            if column in texts:
+                matrix[:, position] = self.texts.encode(column, cells_of(cells))
+                continue
             matrix[:, position] = as_numbers(cells).to_numpy(zero_copy_only=False)
             if column not in self.kinds:
                 single = pa.types.is_float32(cells.type) or pa.types.is_float16(cells.type)
@@ -48,11 +53,24 @@ class ArrowTable(Table):
         key = None if columns.key is None else cells_of(batch.column(self.columns[columns.key]))
         return Chunk(features, label, key, extremes_of(matrix))
 
+    def text_columns(self, columns: Columns) -> tuple[int, ...]:
+        def is_text(column: int) -> bool:
+            return column in columns.texts or (
+                columns.finds_texts and kind_of_type(self.schema.field(column).type) == "text"
+            )
+
+        return tuple(filter(is_text, columns.features))
+
+    def feature_kinds(self, columns: Columns) -> tuple[str, ...]:
+        self.kinds = {**self.kinds, **dict.fromkeys(self.text_columns(columns), "text")}
+        return super().feature_kinds(columns)
+
     def check_types(self, columns: Columns) -> None:
-        """Raise DataError for a column whose type holds no numbers, or none that can be a label."""
+        """Raise DataError for a column whose type holds no numbers or texts, or none that can be a label."""
+        texts = self.text_columns(columns)
         for column in columns.features:
             kind = self.schema.field(column).type
-            if kind_of_type(kind) is None:
+            if kind_of_type(kind) is None or (kind_of_type(kind) == "text" and column not in texts):
                 way_out = "Leave it out by --drop, or choose --features."
                 if pa.types.is_nested(kind):
                     way_out = (
@@ -71,7 +89,7 @@ class ArrowTable(Table):
 
 
 def kind_of_type(kind: Any) -> Kind | None:
-    """What a feature column of this type holds; None where it is not numbers."""
+    """What a feature column of this type holds; None where it is neither numbers nor texts."""
     types = pa.types
     if types.is_dictionary(kind):
         return kind_of_type(kind.value_type)
@@ -79,6 +97,8 @@ def kind_of_type(kind: Any) -> Kind | None:
         return "boolean"
     if types.is_date(kind) or types.is_timestamp(kind):
         return "date"
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return "text"
     numeric = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind)
     return "number" if numeric else None
 

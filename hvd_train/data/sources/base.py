@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,16 @@ from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
+if TYPE_CHECKING:
+    from hvd_train.data.categories.codes import TextCodes
+
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
     """Some consecutive rows."""
 
     features: NDArray[np.float32]
-    """(n, F), C order; NaN is a missing cell, and there is no infinity."""
+    """(n, F), C order; NaN is a missing cell, and there is no infinity. A column of texts holds their codes (`Table.texts`)."""
     labels: Any
     """(n,) numbers of any numpy type, or a pyarrow array of texts; None where no label was asked for. A missing one is
     NaN, null, empty, or what `Table.missing` says."""
@@ -67,11 +70,13 @@ class Table(ABC):
     remarks: tuple[str, ...] = ()
     """What the user should know about how it is read."""
     kinds: Mapping[int, str] = MappingProxyType({})
-    """What the cells of columns are that hold no plain numbers: boolean, percent, date; certain only after `chunks`."""
+    """What the cells of columns are that hold no plain numbers: boolean, percent, date, text; certain only after `chunks`."""
     layout: tuple[int, int] | None = None
     """Positions and channels of a row, where the table knows."""
     index_columns: tuple[int, ...] = ()
     """Columns that number or name the rows, and are features only where they are asked for."""
+    reads_texts: bool = False
+    """Whether `chunks` reads columns of texts."""
     is_songs: bool = False
     """Whether its columns are those of YearPredictionMSD, as far as its beginning tells."""
     is_series: bool = False
@@ -89,6 +94,17 @@ class Table(ABC):
     def missing(self) -> MissingMarkers:
         """What stands for a missing value in it."""
         return MissingMarkers(self.table_format.missing)
+
+    @functools.cached_property
+    def texts(self) -> TextCodes:
+        """The codes of its texts, as `chunks` gives them."""
+        from hvd_train.data.categories.codes import TextCodes
+
+        return TextCodes(self)
+
+    def text_columns(self, columns: Columns) -> tuple[int, ...]:
+        """The features that are read as texts, by their number in the table; certain only after `chunks`."""
+        return tuple(column for column in columns.features if self.kinds.get(column) == "text")
 
     @property
     def is_label_first(self) -> bool:

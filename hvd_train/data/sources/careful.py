@@ -18,15 +18,17 @@ import numpy as np
 
 from hvd_train.data.schema import Columns
 from hvd_train.data.sources.base import describe_column
-from hvd_train.data.sources.cells import Kind, Notation, kind_of, value_of
+from hvd_train.data.sources.cells import PLURALS, Kind, Notation, kind_of, value_of
 from hvd_train.data.sources.hints import no_value, ragged, too_large
 from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.data.sources.opening import DAMAGE, damaged
 from hvd_train.data.sources.text_stream import TextForm, open_text
+from hvd_train.data.sources.words import is_word
 from hvd_train.errors import DataError
 
 MAX_LINE_CHARS = 32 << 20
 """A longer line is no row of a table. Python holds up to 4 bytes a character, a few times over."""
+_COULD_BE_TEXTS = ("should be.", f"stands in a column of {PLURALS['boolean']}.")
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -120,18 +122,30 @@ class _Lines:
 class CellReader:
     """The values of cells, row after row. The first filled cell of a column decides which kind of cells it holds."""
 
-    def __init__(self, num_columns: int, *, missing: MissingMarkers, notation: Notation) -> None:
+    def __init__(
+        self,
+        num_columns: int,
+        *,
+        missing: MissingMarkers,
+        notation: Notation,
+        may_be_texts: frozenset[int] = frozenset(),
+    ) -> None:
         self.kinds: list[Kind | None] = [None] * num_columns
-        self._missing, self._notation = missing, notation
+        self._missing, self._notation, self._may_be_texts = missing, notation, may_be_texts
 
-    def value(self, column: int, cell: str) -> float:
-        """The value of a cell, NaN where it is empty. Raises ValueError with the reason in the words of a message."""
+    def value(self, column: int, cell: str) -> float | str:
+        """The value of a cell, NaN where it is empty, or itself in a column of texts.
+
+        Raises ValueError with the reason in the words of a message.
+        """
         text = cell.strip(" \t")
         if self._is_missing(text):
             return math.nan
         kind = self.kinds[column]
         if kind is None:
-            kind = self.kinds[column] = kind_of(text, self._notation)
+            kind = self.kinds[column] = self._kind_of(column, text)
+        if kind == "text":
+            return cell
         value = None if kind is None else value_of(text, kind, self._notation)
         if value is None:
             raise ValueError(no_value(text, kind, self._notation))
@@ -143,7 +157,11 @@ class CellReader:
         """Look at a row that is not read, for the kinds of the columns alone."""
         for position, column in enumerate(columns):
             if self.kinds[position] is None and not self._is_missing(text := cells[column].strip(" \t")):
-                self.kinds[position] = kind_of(text, self._notation)
+                self.kinds[position] = self._kind_of(position, text)
+
+    def _kind_of(self, column: int, text: str) -> Kind | None:
+        kind = kind_of(text, self._notation)
+        return "text" if kind is None and column in self._may_be_texts and is_word(text, self._notation) else kind
 
     def _is_missing(self, text: str) -> bool:
         if text in self._missing.texts:
@@ -175,9 +193,26 @@ class CarefulReader:
         self.kinds: list[Kind | None] = []
         """Of the feature columns, once `rows` has been through."""
 
-    def rows(self, columns: Columns, *, skip: int) -> Iterator[tuple[list[float], str | None, str | None]]:
-        """(features, label, key) of each row after the first `skip` rows. Raises DataError at the first bad cell."""
-        reader = CellReader(len(columns.features), missing=self.missing, notation=self.notation)
+    def rows(
+        self,
+        columns: Columns,
+        *,
+        skip: int,
+        texts: frozenset[int] = frozenset(),
+        undecided: frozenset[int] = frozenset(),
+    ) -> Iterator[tuple[list[float | str], str | None, str | None]]:
+        """(features, label, key) of each row after the first `skip` rows. Raises DataError at the first bad cell.
+
+        `texts` are features that hold texts, whose cells are given as they are. Of the `undecided` ones the first filled
+        cell tells whether they do.
+        """
+        reader = CellReader(
+            len(columns.features),
+            missing=self.missing,
+            notation=self.notation,
+            may_be_texts=frozenset(i for i, column in enumerate(columns.features) if column in undecided),
+        )
+        reader.kinds[:] = ["text" if column in texts else None for column in columns.features]
         self.kinds = reader.kinds
         for index, record in enumerate(self._data()):
             cells = record.cells
@@ -187,15 +222,16 @@ class CarefulReader:
                 continue
             if len(cells) != len(self.names):
                 raise self._ragged(record)
-            features = []
+            features: list[float | str] = []
             for position, column in enumerate(columns.features):
                 try:
                     features.append(reader.value(position, cells[column]))
                 except ValueError as error:
                     where = describe_column(self.names, column, named=self.named)
-                    hint = self._role_hint(columns, column) if str(error).endswith("should be.") else ""
+                    hint = self._role_hint(columns, column) if str(error).endswith(_COULD_BE_TEXTS) else ""
                     raise DataError(f"{self.path}, line {record.line}, {where}: {error}{hint}") from None
-            for text_column in (columns.label, columns.key):
+            of_texts = [column for column, kind in zip(columns.features, reader.kinds, strict=True) if kind == "text"]
+            for text_column in (columns.label, columns.key, *of_texts):
                 if text_column is not None and ("\n" in cells[text_column] or "\r" in cells[text_column]):
                     where = describe_column(self.names, text_column, named=self.named)
                     raise DataError(
@@ -218,7 +254,8 @@ class CarefulReader:
             return " Is it the label? Give --label -1." if last else ""
         name = self.names[column] if self.names[column].isprintable() else repr(self.names[column])
         label = f" Is it the label? Give --label {name}." if columns.label == 0 else ""
-        return f"{label} Is it no feature? Give --drop {name}."
+        category = f" Is it a category? Give --categories {name}." if columns.finds_texts else ""
+        return f"{label}{category} Is it no feature? Give --drop {name}."
 
     def line_of(self, row: int) -> int:
         """The line on which row `row` (from 0) ends."""

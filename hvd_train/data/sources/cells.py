@@ -1,7 +1,7 @@
 """What a cell of a text table may hold besides a plain number, and what number that is.
 
 A column holds one kind of cell, which its first filled cell decides: numbers, booleans (true, false, yes, no),
-percentages (12.5%: 0.125) or dates (2026-01-31, days since 1970-01-01). Each rule stands here twice: for one cell, which
+percentages (12.5%: 0.125), dates (2026-01-31, days since 1970-01-01) or texts, which `categories` makes numbers of. Each rule stands here twice: for one cell, which
 `careful.py` asks for, and for a whole column of a block, which `csv.py` asks for. tests/fuzz/test_tables.py compares them.
 """
 
@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from hvd_train.data.sources.missing import MissingMarkers
 
-Kind = Literal["number", "boolean", "percent", "date"]
+Kind = Literal["number", "boolean", "percent", "date", "text"]
 PLURALS: dict[str, str] = {
     "number": "numbers",
     "boolean": "booleans (true, false, yes, no)",
     "percent": "percentages",
     "date": "dates",
+    "text": "texts",
 }
 BOOLEANS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 """In any case of letters."""

@@ -29,6 +29,7 @@ from hvd_train.data.sources.missing import MissingMarkers
 from hvd_train.data.sources.opening import DAMAGE
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.data.sources.text_stream import open_text
+from hvd_train.data.sources.words import columns_of_words
 from hvd_train.errors import DataError
 
 BLOCK_BYTES, MAX_BLOCK_BYTES = 4 << 20, 8 << 20
@@ -40,6 +41,8 @@ CAREFUL_ROWS = 1024
 
 class CsvTable(Table):
     """A text table."""
+
+    reads_texts = True
 
     @classmethod
     def open(cls, path: Path, table_format: TableFormat, expected: Expected | None) -> CsvTable:
@@ -68,7 +71,9 @@ class CsvTable(Table):
             self._header_names(first) if self.is_named else unnamed_columns(len(first), is_songs=self.is_songs)
         )
         self.index_columns = index_columns(first) if self.is_named else ()
-        self.kinds: dict[int, Kind] = _kinds(rows, len(first), self.missing, self._notation)
+        self._kinds_at_first = _kinds(rows, len(first), self.missing, self._notation)
+        self._words, self._undecided = columns_of_words(rows, len(first), self.missing, self._notation)
+        self.kinds: dict[int, Kind] = self._kinds_at_first
         self._careful = CarefulReader(
             path,
             self._form,
@@ -78,7 +83,14 @@ class CsvTable(Table):
             notation=self._notation,
         )
 
+    def text_columns(self, columns: Columns) -> tuple[int, ...]:
+        found = {*columns.texts, *(self._words if columns.finds_texts else ())}
+        found |= {column for column, kind in self.kinds.items() if kind == "text"}
+        return tuple(column for column in columns.features if column in found)
+
     def chunks(self, columns: Columns) -> Iterator[Chunk]:
+        self.kinds = {**self._kinds_at_first}
+        self.kinds |= dict.fromkeys(self.text_columns(columns), "text")
         num_rows = 0
         try:
             for batch in self._batches(columns):
@@ -147,8 +159,13 @@ class CsvTable(Table):
         num_features = len(columns.features)
         cells = batch.select(list(range(num_features)))
         for position, column in enumerate(columns.features):
-            if self._is_text(column):
-                kind: Kind = self.kinds.get(column, "number")
+            kind: Kind = self.kinds.get(column, "number")
+            if kind == "text":
+                if _breaks_lines(cells.column(position)):
+                    return None
+                codes = self.texts.encode(column, cells.column(position))
+                cells = cells.set_column(position, str(column), pa.array(codes, from_pandas=True))
+            elif self._is_text(column):
                 values = column_values(cells.column(position), kind, self._notation, self.missing)
                 if values is None:
                     return None
@@ -166,7 +183,7 @@ class CsvTable(Table):
         if np.count_nonzero(np.isfinite(features)) != features.size - num_missing:
             return None
         texts = batch.columns[num_features:]
-        if any(pc.any(pc.match_substring_regex(cells, "[\\x00\\n\\r]")).as_py() for cells in texts):
+        if any(map(_breaks_lines, texts)):
             return None
         label = self._notation.plain_labels(texts.pop(0)) if columns.label is not None else None
         if columns.label is not None and label is None:
@@ -174,12 +191,18 @@ class CsvTable(Table):
         return Chunk(features, label, texts[0] if columns.key is not None else None, extremes_of(matrix))
 
     def _careful_chunks(self, columns: Columns, skip: int) -> Iterator[Chunk]:
-        features: list[list[float]] = []
+        features: list[list[float | str]] = []
         labels: list[str | None] = []
         keys: list[str | None] = []
 
         def chunk() -> Chunk:
-            matrix = np.array(features, np.float64)
+            matrix = np.array(
+                [[0.0 if isinstance(cell, str) else cell for cell in row] for row in features], np.float64
+            )
+            for position, (column, kind) in enumerate(zip(columns.features, self._careful.kinds, strict=True)):
+                if kind == "text":  # cells before the first text are missing
+                    cells = [cell if isinstance(cell := row[position], str) else None for row in features]
+                    matrix[:, position] = self.texts.encode(column, pa.array(cells, pa.string()))
             return Chunk(
                 matrix.astype(np.float32),
                 self._notation.plain_labels(pa.array(labels, pa.string())) if columns.label is not None else None,
@@ -187,7 +210,9 @@ class CsvTable(Table):
                 extremes_of(matrix),
             )
 
-        for row_features, label, key in self._careful.rows(columns, skip=skip):
+        texts = frozenset(self.text_columns(columns))
+        undecided = self._undecided if columns.finds_texts else frozenset()
+        for row_features, label, key in self._careful.rows(columns, skip=skip, texts=texts, undecided=undecided):
             features.append(row_features)
             labels.append(label)
             keys.append(key)
@@ -247,6 +272,11 @@ def _kinds(rows: list[list[str]], num_columns: int, missing: MissingMarkers, not
         if kind not in (None, "number"):
             kinds[column] = kind
     return kinds
+
+
+def _breaks_lines(texts: Any) -> bool:
+    """Whether a cell of a column of texts holds what ends a line: for the careful reader."""
+    return bool(pc.any(pc.match_substring_regex(texts, "[\\x00\\n\\r]")).as_py())
 
 
 def _looks_like_songs(header: list[str] | None, rows: list[list[str]]) -> bool:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hvd_train.data.sources.missing import parsed_number
 from hvd_train.text import one_line
@@ -32,6 +32,8 @@ class Expected:
 
     feature_names: tuple[str, ...]
     source_columns: tuple[str, ...]
+    categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Of the features that are texts: what tells a row from a header where there are no numbers."""
     numbers_are_rows: bool = False
     """Whether the user said that its first line was a row, so that numbers in the first line of new rows are one."""
 
@@ -46,6 +48,11 @@ def find_header(rows: Sequence[Sequence[str]], is_value: IsValue, expected: Expe
     filled = [cell for cell in cells if cell]
     values = [cell for cell in filled if is_value(cell)]
     if expected is None and len(values) < len(filled) / 2:
+        if word := _repeated_below(cells, rows[1:], is_value):
+            return (
+                False,
+                f"the first line is taken for a row, since {word!r} stands below it, too: --header yes if it is none",
+            )
         return True, _told(cells, f"although {values[0]!r} is no name") if values else None
     if _counts_columns(cells, rows[1:]):
         return True, _told(cells, "since they count the columns")
@@ -74,8 +81,18 @@ def _names_what_is_expected(cells: list[str], is_value: IsValue, expected: Expec
         return True
     source = expected.source_columns
     places = [source.index(name) for name in names] if len(cells) == len(source) else range(len(cells))
+    named = dict(zip(names, places, strict=False))
+    if any(cells[named[name]] in known for name, known in expected.categories.items() if named[name] < len(cells)):
+        return False
     filled = [cells[i] for i in places if cells[i]]
     return bool(filled) and not any(map(is_value, filled))
+
+
+def _repeated_below(cells: list[str], rows: Sequence[Sequence[str]], is_value: IsValue) -> str | None:
+    """A text of the first line that stands below it again, in a line that is not the same: a category, and no name."""
+    words = {i: cell for i, cell in enumerate(cells) if cell and not is_value(cell)}
+    others = (below for row in rows if (below := [cell.strip() for cell in row]) != cells)
+    return next((word for row in others for i, word in words.items() if i < len(row) and row[i] == word), None)
 
 
 def _counts_columns(cells: list[str], rows: Sequence[Sequence[str]]) -> bool:

@@ -7,11 +7,12 @@ import re
 from collections.abc import Sequence
 
 from hvd_train.data.sources.cells import PLURALS, Kind, Notation, kind_of
+from hvd_train.data.sources.missing import parsed_number
 
 _DELIMITERS = (";", "\t", "|", ",", " ")
 _COMMENTS = "#%;|!*/"
-_MISSING = frozenset(("na", "n/a", "null", "none", "?", "-", "--", "nil", "#n/a", "missing", "."))
-_DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?:[ T].*)?")
+MISSING = frozenset(("na", "n/a", "null", "none", "?", "-", "--", "nil", "#n/a", "missing", "."))
+DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?:[ T].*)?")
 
 
 def no_value(text: str, kind: Kind | None, notation: Notation) -> str:
@@ -36,22 +37,30 @@ def too_large(text: str) -> str:
 
 
 def _meant(text: str, kind: Kind | None, notation: Notation) -> str:
-    if text.lower() in _MISSING:
+    if text.lower() in MISSING:
         return f" Does it stand for a missing value? Give --missing {text if text.isalnum() else repr(text)}."
     if len(text) > 1 and text[0] == text[-1] == "'":
         return " Single quotes do not quote a cell: remove them, or write double quotes."
     if kind == "number" and (found := kind_of(text, notation)) not in (None, "number"):
         return f" The cells before it are numbers, and this is one of {PLURALS[found]}: write a column alike."
-    for decimal, thousands in ((",", ""), (".", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'")):
-        other = Notation(decimal, thousands)
-        if other != notation and other.plain(text) is not None:
-            flags = f"--decimal {decimal}" if decimal != notation.decimal else ""
-            if thousands:
-                flags += f" --thousands {thousands if thousands in '.,' else repr(thousands)}"
-            return f" Is it a number in another notation? Give {flags.strip()}." if flags.strip() else ""
-    if _DATE.fullmatch(text):
+    if other := other_notation(text, notation):
+        flags = f"--decimal {other.decimal}" if other.decimal != notation.decimal else ""
+        if other.thousands:
+            flags += f" --thousands {other.thousands if other.thousands in '.,' else repr(other.thousands)}"
+        return f" Is it a number in another notation? Give {flags.strip()}." if flags.strip() else ""
+    if DATE.fullmatch(text):
         return " Is it a date? Dates are read when they are written YYYY-MM-DD."
     return ""
+
+
+def other_notation(text: str, notation: Notation) -> Notation | None:
+    """The notation in which a text that is no number here is one."""
+    for decimal, thousands in ((",", ""), (".", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'")):
+        other = Notation(decimal, thousands)
+        # Without the second question any text would be a plain number.
+        if other != notation and not math.isnan(parsed_number(other.plain(text))):
+            return other
+    return None
 
 
 def one_column(rows: Sequence[Sequence[str]], delimiter: str) -> str:

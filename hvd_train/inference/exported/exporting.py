@@ -124,6 +124,7 @@ def _metadata(
                 "dtype": "float32",
                 "shape": [None, schema.num_features],
                 "meaning": "plain cells of the table, one row for each prediction; NaN is a missing cell",
+                "text_columns": [column.to_json() for column in schema.text_columns],
                 "columns": [
                     {"name": name, "kind": kind} for name, kind in zip(schema.feature_names, kinds, strict=True)
                 ],

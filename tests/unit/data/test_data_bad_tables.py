@@ -149,8 +149,8 @@ def test_songs_outside_their_years(tmp_path: Path) -> None:
 def test_texts_where_numbers_are_point_to_what_to_do(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "t.csv", "id,species,a", *(f"{i},{'ab'[i % 2]},{i}.5" for i in range(40)))
     message = refused(path, tmp_path)
-    assert "line 2, column 2 ('species'): 'a' stands where a number should be" in message
-    assert message.endswith("Is it the label? Give --label species. Is it no feature? Give --drop species.")
+    assert "which column is the label? By default it is the first one, 'id', but 'species' holds texts" in message
+    assert message.endswith("Give --label species or --label id.")
     assert converted(path, tmp_path / "out", label="species", drop=("id",)).schema.label_values == ("a", "b")
 
 
