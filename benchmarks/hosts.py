@@ -41,17 +41,19 @@ RECIPES = ("reference", "default", "songs")
 RATES = (rates.UNLIMITED, "25000", "10000", "1000", "100")
 NUM_SONGS = 20_000
 FLOOR = "plain sockets"
-OURS, TWO_LEVELS, OVERLAP, BFLOAT16, FLAT = "ours", "two-levels", "overlap", "bfloat16", "flat"
-DISTRIBUTED: dict[str, dict[str, Any]] = {TWO_LEVELS: {"allreduce": "two-levels"}}
-DISTRIBUTED[OVERLAP] = DISTRIBUTED[TWO_LEVELS] | {"gradient_groups": 2}
-DISTRIBUTED[BFLOAT16] = DISTRIBUTED[OVERLAP] | {"wire_precision": "bfloat16"}
+OURS, ONE_GROUP, BFLOAT16, FLAT = "ours", "one-group", "bfloat16", "flat"
+# An allreduce of Open MPI's own choice over all ranks, after the backward pass.
+DISTRIBUTED: dict[str, dict[str, Any]] = {
+    OURS: {"allreduce": "two-levels"},
+    ONE_GROUP: {"allreduce": "two-levels", "gradient_groups": 1},
+    BFLOAT16: {"allreduce": "two-levels", "wire_precision": "bfloat16"},
+    FLAT: {"allreduce": "mpi", "gradient_groups": 1},
+}
 PEERS: dict[str, tuple[str, Callable[..., jobs.Rounds]]] = {
     "ddp": ("pytorch", jobs.ddp),
     "stock": ("tensorflow215", jobs.stock),
 }
 SYSTEMS = tuple(name for name in NAMES if name != BEFORE)
-# An allreduce of Open MPI's own choice over all ranks, after the backward pass.
-FLAT_ENV = {"HOROVOD_CPU_OPERATIONS": "MPI"}
 
 
 def main() -> None:
@@ -127,7 +129,7 @@ def rows_of(given: argparse.Namespace) -> list[tuple[str, str, str]]:
         for layout in given.layouts
         for name in given.recipes
         for system in given.systems
-        if name == "reference" or system in (OURS, TWO_LEVELS, BFLOAT16)
+        if name == "reference" or system in (OURS, BFLOAT16, FLAT)
     ]
 
 
@@ -163,9 +165,7 @@ def measure_row(
             found = jobs.peer(job, lab, plan, (given.venvs / venv).absolute())
         else:
             config = config_of(name, system)
-            found, result["about rows"][" ".join(row)] = jobs.ours(
-                lab, plan, config, FLAT_ENV if system == FLAT else {}
-            )
+            found, result["about rows"][" ".join(row)] = jobs.ours(lab, plan, config)
     except (jobs.JobFailed, AssertionError) as error:
         if system not in PEERS:
             raise

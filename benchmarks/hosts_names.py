@@ -3,9 +3,8 @@
 BEFORE = "before"
 NAMES = {
     "ours": "hvd_train",
-    "two-levels": "hvd_train, two levels",
-    "overlap": "hvd_train, two levels, 2 groups",
-    "bfloat16": "hvd_train, two levels, 2 groups, bfloat16 between hosts",
+    "one-group": "hvd_train, gradients in one group",
+    "bfloat16": "hvd_train, bfloat16 between hosts",
     "flat": "hvd_train, one flat MPI allreduce",
     BEFORE: "hvd_train before 2026-11-28",
     "ddp": "PyTorch DDP, gloo",

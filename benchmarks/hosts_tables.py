@@ -64,15 +64,14 @@ def step(one: dict[str, Any]) -> str:
 def hosts_targets(found: dict[str, Any]) -> str:
     """The targets between two hosts. Whether one is met is computed, not judged."""
     by_program = programs(found)
-    ours = by_program.get(NAMES["two-levels"], by_program[NAMES["ours"]])
+    ours = by_program[NAMES["ours"]]
     lines = [
         target(f"{RATES[rate]}: share of a step without exchange", least, ours[rate]["of_alone"])
         for rate, least in TARGETS.items()
         if rate in ours
     ]
-    early = by_program.get(NAMES["overlap"], ours)
-    if "1000" in early:
-        lines.append(target("1 Gbit/s, 2 groups: the limit as a share of a step", OF_LIMIT, early["1000"]["of_limit"]))
+    if "1000" in ours:
+        lines.append(target("1 Gbit/s: the limit as a share of a step", OF_LIMIT, ours["1000"]["of_limit"]))
     rounded = by_program.get(NAMES["bfloat16"], {})
     if "1000" in rounded:
         what = "1 Gbit/s, bfloat16 between hosts: share of a step without exchange"
@@ -104,7 +103,7 @@ def hosts_layouts(found: dict[str, Any]) -> str:
     lines = []
     for row, by_rate in result["rows"].items():
         *_, system = row.split()
-        if system not in ("ours", "two-levels"):
+        if system not in ("ours", "flat"):
             continue
         layout, recipe, _ = row.split()
         hosts, ranks = layout.split("x")
@@ -114,7 +113,7 @@ def hosts_layouts(found: dict[str, Any]) -> str:
         lines.append(
             (
                 f"{hosts} hosts x {ranks} rank{'s' if ranks != '1' else ''}{shared}, {recipe}"
-                f"{', two levels' if system == 'two-levels' else ''}",
+                f"{', flat MPI' if system == 'flat' else ''}",
                 f"{sent / 1e6:.2f} ({first['least_bytes'] / 1e6:.2f})",
                 *(step(by_rate[rate]) if rate in by_rate else "-" for rate in rates),
             )

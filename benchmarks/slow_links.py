@@ -104,7 +104,7 @@ def model(given: argparse.Namespace) -> dict[str, Any]:
         with laboratory(int(layout[0])) as lab:
             latency_s[layout] = measured_latency(lab)
             plan = jobs.Plan(rates=MODEL_RATES, seconds=1.0, rounds=given.repeats, ranks_per_host=1)
-            found, about = jobs.ours(lab, plan, config, {})
+            found, about = jobs.ours(lab, plan, config)
         num_bytes = float(about["gradient_bytes"])
         for rate, rounds in found.items():
             measured[layout, rate] = {

@@ -46,7 +46,7 @@ class JobFailed(Exception):
     """A job did not end well; the message has its output."""
 
 
-def ours(lab: Lab, plan: Plan, config: RunConfig, env: Mapping[str, str]) -> tuple[Rounds, dict[str, Any]]:
+def ours(lab: Lab, plan: Plan, config: RunConfig) -> tuple[Rounds, dict[str, Any]]:
     """hvd_train's own figures, and its bytes of gradients, its batch and its settings."""
     folder = rates_folder(lab)
     spec = rank.Spec(
@@ -58,7 +58,7 @@ def ours(lab: Lab, plan: Plan, config: RunConfig, env: Mapping[str, str]) -> tup
         rounds=plan.rounds,
     )
     program = [sys.executable, str(HERE / "rank.py"), spec.dumps()]
-    command = lab.mpirun(plan.ranks_per_host, *program, env=env)
+    command = lab.mpirun(plan.ranks_per_host, *program)
     with rates.kept(lab, folder), lab.running(0, *command, timeout_s=LIMIT_S) as job:
         finished = job.wait(LIMIT_S)
     return told(finished.output)

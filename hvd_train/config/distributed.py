@@ -11,6 +11,7 @@ Automatic = Literal[
     "affinity",
     "threads",
     "shared-memory",
+    "two-levels",
     "shared-update",
     "mpi-yield",
     "cycle-time",
@@ -40,14 +41,14 @@ class DistributedConfig(Section):
     """Milliseconds between two polls of Horovod for gradients to send (HOROVOD_CYCLE_TIME). By default it polls when there are some, then every 0.2."""
     fusion_threshold_mb: float | None = None
     """Largest block, in MB, that Horovod copies together and sends (HOROVOD_FUSION_THRESHOLD). By default 1 on one host, and 128 on several."""
-    allreduce: Literal["auto", "two-levels", "recursive-doubling", "ring", "segmented-ring", "rabenseifner"] = "auto"
-    """How gradients are summed between hosts. two-levels sums on each host first, then between hosts over connections of its own. The others are algorithms of Open MPI, and auto lets it choose by size."""
+    allreduce: Literal["auto", "two-levels", "mpi", "recursive-doubling", "ring", "segmented-ring", "rabenseifner"] = "auto"
+    """How gradients are summed between hosts. two-levels sums on each host first, then between hosts over TCP connections of its own. mpi lets Open MPI choose by size, and the others are its algorithms. auto takes two-levels where the hosts have no network device for RDMA."""
     wire_precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of gradients on the wire between hosts, with error feedback. 16 bits halve what is sent and change the results a little. It needs --allreduce two-levels."""
+    """Precision of gradients on the wire between hosts, with error feedback. 16 bits halve what is sent and change the results a little. It needs two-levels (--allreduce)."""
     autotune: bool = False
     """Let Horovod tune its cycle time and fusion threshold during training (HOROVOD_AUTOTUNE)."""
-    gradient_groups: int = 1
-    """Number of groups in which gradients are sent. With more groups, sending starts earlier in the backward pass."""
+    gradient_groups: int | None = None
+    """Number of groups in which gradients are sent. With more groups, sending starts earlier in the backward pass. By default 2 where hosts exchange in two levels, else 1."""
     compression: Literal["none", "fp16"] = "none"
     """fp16 rounds gradients to 16 bits, which halves what is sent."""
     backward_passes_per_step: int = 1
@@ -76,7 +77,7 @@ class DistributedConfig(Section):
             return
         rule = f"with local_steps = {steps} weights are averaged, and no gradients are sent"
         for key in ("gradient_groups", "backward_passes_per_step"):
-            require(getattr(self, key) == 1, key, getattr(self, key), rule)
+            require(getattr(self, key) in (None, 1), key, getattr(self, key), rule)
         require(self.compression == "none", "compression", self.compression, rule)
         require(self.wire_precision == "float32", "wire_precision", self.wire_precision, rule)
 
@@ -84,7 +85,8 @@ class DistributedConfig(Section):
         if self.wire_precision == "float32":
             return
         rule = f"with wire_precision = {self.wire_precision} "
-        require(self.allreduce == "two-levels", "allreduce", self.allreduce, rule + "it is two-levels, which rounds")
+        able = self.allreduce in ("auto", "two-levels")
+        require(able, "allreduce", self.allreduce, rule + "it is two-levels, which rounds, or auto")
         require(
             self.compression == "none",
             "compression",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from hvd_train.config import DistributedConfig
 from hvd_train.horovod_build import SHARED_MEMORY, TWO_LEVELS, WIRE_PRECISION
@@ -13,21 +14,57 @@ ALLREDUCE_ALGORITHMS = {"recursive-doubling": "3", "ring": "4", "segmented-ring"
 OF_MPI_S_ALLREDUCE = ("OMPI_MCA_coll_tuned_allreduce_algorithm", "HOROVOD_CPU_OPERATIONS")
 
 
-def why_not_two_levels(environment: Mapping[str, str]) -> str:
-    """Why `--allreduce two-levels` does nothing here."""
+def why_not_two_levels(
+    environment: Mapping[str, str], added: Collection[str], config: DistributedConfig, rdma: str
+) -> str:
+    """Why gradients do not go in two levels between hosts, or an empty string. Only for who wants them to.
+
+    `added` are the variables that this Horovod reads; `rdma` is a device of this host that MPI may use, and TCP not.
+    """
     found = next((key for key in OF_MPI_S_ALLREDUCE if key in environment), None)
-    reason = f"{found} is set and takes precedence" if found else "this Horovod has no two levels"
-    return f"gradients go through MPI, not in two levels: {reason}"
+    if found:
+        return f"{found} is set and takes precedence"
+    if TWO_LEVELS not in added:
+        return "this Horovod has no two levels"
+    if config.allreduce == "auto" and rdma:
+        return f"MPI may use {rdma}, which can be faster than TCP. --allreduce two-levels takes TCP"
+    return ""
+
+
+def within_reach(
+    automatic: set[str], config: DistributedConfig, environment: Mapping[str, str], added: Collection[str], rdma: str
+) -> tuple[DistributedConfig, str]:
+    """The config without an exchange in two levels where there can be none, and the reason where a user should know it.
+
+    Takes "two-levels" out of `automatic` then.
+    """
+    wanted = config.allreduce == "two-levels" or config.wire_precision != "float32"
+    if takes_two_levels(automatic, config):
+        reason = why_not_two_levels(environment, added, config, rdma)
+    else:
+        reason = "it is not among the automatic settings" if wanted else ""
+    if not reason:
+        return config, ""
+    automatic.discard("two-levels")
+    allreduce = "auto" if config.allreduce == "two-levels" else config.allreduce
+    return replace(config, allreduce=allreduce, wire_precision="float32"), reason if wanted or rdma else ""
 
 
 def allreduce_variables(automatic: set[str], config: DistributedConfig, *, one_host: bool) -> dict[str, str]:
     """By which algorithm gradients are summed: one of Open MPI's, in memory that the ranks of one host share, or in two levels."""
-    if config.allreduce == "two-levels" and not one_host:
+    if takes_two_levels(automatic, config) and not one_host:
         rounded = {} if config.wire_precision == "float32" else {WIRE_PRECISION: config.wire_precision}
         return {TWO_LEVELS: "1"} | rounded
+    if config.allreduce == "mpi":
+        return {}
     if config.allreduce not in ("auto", "two-levels"):
         return {
             "OMPI_MCA_coll_tuned_use_dynamic_rules": "1",
             "OMPI_MCA_coll_tuned_allreduce_algorithm": ALLREDUCE_ALGORITHMS[config.allreduce],
         }
     return {SHARED_MEMORY: "1"} if "shared-memory" in automatic and one_host else {}
+
+
+def takes_two_levels(automatic: Collection[str], config: DistributedConfig) -> bool:
+    """Whether gradients go in two levels between hosts, where they can."""
+    return config.allreduce == "two-levels" or (config.allreduce == "auto" and "two-levels" in automatic)

@@ -9,6 +9,7 @@ that share a host and are not confined to their CPUs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from pathlib import Path
 from hvd_train.processes import cpu_quota
 
 SYS_CPU = "sys/devices/system/cpu"
+RDMA_DEVICES = ("sys/class/infiniband", "sys/class/cxi")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Machine:
     """Those the launcher itself may run on: all that it can assign to its ranks."""
     granted: int | None = None
     """CPUs that a batch job was given on this host; None outside of one, and where its scheduler does not say."""
+    rdma: str = ""
+    """A network device of this host for RDMA (InfiniBand, RoCE, Omni-Path, EFA, Slingshot), by its name. Empty: there is none."""
 
     @property
     def is_shared(self) -> bool:
@@ -121,7 +125,16 @@ def read_machine(root: Path = Path("/"), *, pid: int = 0, granted: int | None = 
         launcher = None
     known = tuple(sorted({*cpus, *(launcher or ())}))
     cores = {cpu: core for cpu in known if (core := _core_of(root, cpu)) is not None}
-    return Machine(cpus, cores, _nodes_of(root, known), cpu_quota(root), launcher, granted)
+    return Machine(cpus, cores, _nodes_of(root, known), cpu_quota(root), launcher, granted, _rdma_device(root))
+
+
+def _rdma_device(root: Path) -> str:
+    """The first network device that MPI may use without TCP, by its name."""
+    for kind in RDMA_DEVICES:
+        with contextlib.suppress(OSError):
+            for device in sorted((root / kind).iterdir()):
+                return device.name
+    return ""
 
 
 def _core_of(root: Path, cpu: int) -> tuple[int, int] | None:

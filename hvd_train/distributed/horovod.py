@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 END_TIMEOUT_S = 60.0
+# The first of them leaves while the backward pass goes on (docs/reference/performance-log.md, Between hosts).
+GROUPS_BETWEEN_HOSTS = 2
 HOST = "/CPU:0"
 
 HOW_TO_GET_HOROVOD = (
@@ -107,13 +109,21 @@ class HorovodWorld(World):
             compression=getattr(hvd_keras.Compression, config.compression),
             backward_passes_per_step=config.backward_passes_per_step,
             average_aggregated_gradients=True,
-            groups=None if config.gradient_groups == 1 else config.gradient_groups,
+            groups=self._groups(config),
             # One rank with a GPU could not, and the others would wait for it.
             share_update="shared-update" in config.automatic and not (self.carrier and self.carrier.has_gpus),
             device_dense=HOST if staged else "",
             device_sparse=HOST if staged else "",
             may_round=config.wire_precision != "float32",
         )
+
+    def _groups(self, config: DistributedConfig) -> int | None:
+        """In how many groups gradients leave. None: together."""
+        from hvd_train.keras.optimizers.shared_update import has_two_levels
+
+        on_cpus = not (self.carrier and self.carrier.has_gpus)
+        number = config.gradient_groups or (GROUPS_BETWEEN_HOSTS if on_cpus and has_two_levels() else 1)
+        return None if number == 1 else number
 
     def gather_state(self, optimizer: Any) -> None:
         with self._on_host():

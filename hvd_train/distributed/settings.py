@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
 from hvd_train.config import DistributedConfig
-from hvd_train.distributed.allreduce import OF_MPI_S_ALLREDUCE, allreduce_variables, why_not_two_levels
+from hvd_train.distributed.allreduce import OF_MPI_S_ALLREDUCE, allreduce_variables, within_reach
 from hvd_train.distributed.cores import Machine, Share, assign_cores, bound_cores, shared_cores
 from hvd_train.distributed.launchers import launcher_of
 from hvd_train.distributed.placement import Placement
@@ -118,14 +118,11 @@ def choose(
     # `wake` would make the user's own cycle time count for little.
     if IDLE_CYCLE_TIME not in added or "HOROVOD_CYCLE_TIME" in environment or environment.get(IDLE_CYCLE_TIME) == "0":
         automatic.discard("wake")
-    has_allreduce = any(key in environment for key in OF_MPI_S_ALLREDUCE)
-    if SHARED_MEMORY not in added or has_allreduce:
+    if SHARED_MEMORY not in added or any(key in environment for key in OF_MPI_S_ALLREDUCE):
         automatic.discard("shared-memory")
-    notes: tuple[str, ...] = ()
-    if config.allreduce == "two-levels" and (TWO_LEVELS not in added or has_allreduce):
-        config = replace(config, allreduce="auto", wire_precision="float32")
-        if engine == "horovod" and placement.size > 1:
-            notes = (why_not_two_levels(environment),)
+    config, reason = within_reach(automatic, config, environment, added, machine.rdma)
+    is_told = engine == "horovod" and placement.local_size < placement.size
+    notes = (f"gradients go through MPI, not in two levels: {reason}",) if reason and is_told else ()
     bound = launcher_of(placement).has_bound_cores(environment)
     bound_to = machine.cpus
     if "affinity" in automatic and default_binding_is_wrong(placement, machine, environment):
@@ -275,7 +272,7 @@ def yield_variables(share: Share, automatic: set[str], config: DistributedConfig
     would only cost time.
     """
     own_core = share.exclusive and not share.oversubscribed
-    needless = own_core and sleeps and config.gradient_groups == 1
+    needless = own_core and sleeps and config.gradient_groups in (None, 1)
     return {YIELD: "1"} if "mpi-yield" in automatic and not needless else {}
 
 

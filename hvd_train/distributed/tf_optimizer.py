@@ -39,7 +39,7 @@ def distribute(optimizer: Any, config: DistributedConfig, collectives: Collectiv
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def apply_average(grads: Iterable[Any], trainable_variables: Any = None) -> Any:
-        averaged = average(list(grads), collectives, num_groups=config.gradient_groups, wire=wire)
+        averaged = average(list(grads), collectives, num_groups=config.gradient_groups or 1, wire=wire)
         return apply(averaged, trainable_variables)
 
     # Past Keras' own __setattr__, which would take it for state.

@@ -37,10 +37,10 @@ LAST = 1
 
 # Each exchange with each number of ranks a host; two of the four in every run of CI.
 LAYOUTS = [
-    (1, "auto"),
+    (1, "mpi"),
     (2, "two-levels"),
     pytest.param(1, "two-levels", marks=pytest.mark.slow),
-    pytest.param(2, "auto", marks=pytest.mark.slow),
+    pytest.param(2, "mpi", marks=pytest.mark.slow),
 ]
 
 

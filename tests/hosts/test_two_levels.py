@@ -1,4 +1,4 @@
-"""`--allreduce two-levels`: the same run on every layout of hosts, the same bits again, and MPI where a host cannot take part."""
+"""The exchange in two levels: the same run on every layout of hosts, the same bits again, and MPI where a host cannot take part."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def trained(lab: Lab) -> Trained:
         key = (layout, flags, turn)
         if key not in done:
             run_dir = done[key] = lab.local / f"run-{len(done)}"
-            command = [BIN / "hvd-train", *TRAIN, "--run-dir", run_dir, "--allreduce", "two-levels", *flags]
+            command = [BIN / "hvd-train", *TRAIN, "--run-dir", run_dir, *flags]
             output = run_on(lab, layout, *command)
             assert (USED in output) == (0 not in layout), output
             assert WITHOUT not in output
