@@ -42,6 +42,7 @@ RATES = (rates.UNLIMITED, "25000", "10000", "1000", "100")
 NUM_SONGS = 20_000
 FLOOR = "plain sockets"
 OURS, ONE_GROUP, BFLOAT16, FLAT = "ours", "one-group", "bfloat16", "flat"
+ALGORITHM = {"OMPI_MCA_coll_tuned_use_dynamic_rules": "1"}
 # An allreduce of Open MPI's own choice over all ranks, after the backward pass.
 DISTRIBUTED: dict[str, dict[str, Any]] = {
     OURS: {"allreduce": "two-levels"},
@@ -49,11 +50,22 @@ DISTRIBUTED: dict[str, dict[str, Any]] = {
     BFLOAT16: {"allreduce": "two-levels", "wire_precision": "bfloat16"},
     FLAT: {"allreduce": "mpi", "gradient_groups": 1},
 }
+# MPI's own settings for TCP between hosts, one change of FLAT at a time, by --mpi-settings.
+MPI_SETTINGS: dict[str, dict[str, str]] = {
+    "mpi-eager": {"OMPI_MCA_btl_tcp_eager_limit": str(1 << 20)},
+    "mpi-links": {"OMPI_MCA_btl_tcp_links": "2"},
+    "mpi-buffers": {"OMPI_MCA_btl_tcp_sndbuf": str(4 << 20), "OMPI_MCA_btl_tcp_rcvbuf": str(4 << 20)},
+    "mpi-ring": {**ALGORITHM, "OMPI_MCA_coll_tuned_allreduce_algorithm": "4"},
+    "mpi-rabenseifner": {**ALGORITHM, "OMPI_MCA_coll_tuned_allreduce_algorithm": "6"},
+    "mpi-han": {"OMPI_MCA_coll_han_priority": "100"},
+    "mpi-han-segments": {"OMPI_MCA_coll_han_priority": "100", "OMPI_MCA_coll_han_allreduce_segsize": str(1 << 20)},
+}
+DISTRIBUTED |= dict.fromkeys(MPI_SETTINGS, DISTRIBUTED[FLAT])
 PEERS: dict[str, tuple[str, Callable[..., jobs.Rounds]]] = {
     "ddp": ("pytorch", jobs.ddp),
     "stock": ("tensorflow215", jobs.stock),
 }
-SYSTEMS = tuple(name for name in NAMES if name != BEFORE)
+SYSTEMS = tuple(name for name in NAMES if name not in (BEFORE, *MPI_SETTINGS))
 
 
 def main() -> None:
@@ -61,6 +73,7 @@ def main() -> None:
     parser.add_argument("--layouts", nargs="+", default=LAYOUTS, help="HxR, up to 4 hosts")
     parser.add_argument("--recipes", nargs="+", default=RECIPES)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
+    parser.add_argument("--mpi-settings", action="store_true", help="instead: flat MPI with other settings of its own")
     parser.add_argument("--rates", nargs="+", default=RATES, help="of the links, in Mbit/s, or unlimited")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2, help="of the rates in each run")
@@ -74,6 +87,8 @@ def main() -> None:
     parser.add_argument("--add", action="store_true", help="to the day's file, instead of replacing its rows")
     parser.add_argument("--out", type=Path, help="directory for the dated results")
     given = parser.parse_args()
+    if given.mpi_settings:
+        given.systems, given.recipes = [FLAT, *MPI_SETTINGS], ["reference"]
     if given.smoke:
         given.layouts, given.recipes, given.systems, given.rates = ["2x1"], ["reference"], [OURS], ["1000"]
         given.repeats, given.rounds = 1, 1
@@ -165,7 +180,7 @@ def measure_row(
             found = jobs.peer(job, lab, plan, (given.venvs / venv).absolute())
         else:
             config = config_of(name, system)
-            found, result["about rows"][" ".join(row)] = jobs.ours(lab, plan, config)
+            found, result["about rows"][" ".join(row)] = jobs.ours(lab, plan, config, MPI_SETTINGS.get(system, {}))
     except (jobs.JobFailed, AssertionError) as error:
         if system not in PEERS:
             raise

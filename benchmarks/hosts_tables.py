@@ -96,6 +96,23 @@ def target(what: str, least: float, measured: dict[str, float]) -> tuple[str, st
     )
 
 
+def mpi_settings(found: dict[str, Any]) -> str:
+    """Milliseconds of a step by MPI's own settings, over those of its own choice."""
+    result = found["hosts-mpi"]
+    lines = []
+    for row, by_rate in result["rows"].items():
+        layout, _, system = row.split() if " " in row else ("", "", "")
+        if system:
+            flat = result["rows"][f"{layout} reference flat"]
+            cells = (
+                f"{one['step_ms']['median']:.2f} ({one['step_ms']['median'] / flat[rate]['step_ms']['median']:.2f})"
+                for rate, one in by_rate.items()
+            )
+            lines.append((f"{layout}, {NAMES[system]}", *cells))
+    rates = next(by_rate for row, by_rate in result["rows"].items() if row.endswith(" flat"))
+    return table(("ms a step (over MPI's own choice)", *(RATES[rate] for rate in rates)), lines) + source(result)
+
+
 def hosts_layouts(found: dict[str, Any]) -> str:
     """What each host sends, and the share of a step without exchange, by layout and recipe."""
     result = found["hosts"]

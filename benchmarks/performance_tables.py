@@ -16,7 +16,7 @@ from typing import Any
 
 from data_tables import data_convert, predict, spark_convert, synthetic_songs
 from engine_tables import kill_engine, spark_kills, strategies, tensorflow_engine
-from hosts_tables import between_hosts, draw, hosts_layouts, hosts_targets
+from hosts_tables import between_hosts, draw, hosts_layouts, hosts_targets, mpi_settings
 from link_tables import cost_model, local_steps, slow_links
 from pages import DOCS, NotMeasured, cpu_of, date_of, newest, results, source, table
 from recovery_tables import faults, kills, recovery
@@ -224,7 +224,7 @@ TABLES = {
         *(targets, scaling, allreduce),
         *(synthetic_songs, data_convert, predict, kills, faults, recovery, spark_convert),
         *(local_steps, slow_links, cost_model, tensorflow_engine, strategies, kill_engine, spark_kills),
-        *(between_hosts, hosts_targets, hosts_layouts),
+        *(between_hosts, hosts_targets, hosts_layouts, mpi_settings),
     )
 }
 

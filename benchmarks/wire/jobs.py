@@ -25,6 +25,7 @@ from wire import floor, rank, rates
 HERE = Path(__file__).resolve().parent
 PEERS = HERE.parent / "peers"
 LIMIT_S = 300.0
+NO_VARIABLES: Mapping[str, str] = {}
 PORT = 29_511
 # Threads and cores as ours gives them to itself, which is faster for peers too (benchmarks/peers/compare.py).
 PINNED = {"PEER_PINNED": "1", "OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
@@ -46,7 +47,9 @@ class JobFailed(Exception):
     """A job did not end well; the message has its output."""
 
 
-def ours(lab: Lab, plan: Plan, config: RunConfig) -> tuple[Rounds, dict[str, Any]]:
+def ours(
+    lab: Lab, plan: Plan, config: RunConfig, env: Mapping[str, str] = NO_VARIABLES
+) -> tuple[Rounds, dict[str, Any]]:
     """hvd_train's own figures, and its bytes of gradients, its batch and its settings."""
     folder = rates_folder(lab)
     spec = rank.Spec(
@@ -58,7 +61,7 @@ def ours(lab: Lab, plan: Plan, config: RunConfig) -> tuple[Rounds, dict[str, Any
         rounds=plan.rounds,
     )
     program = [sys.executable, str(HERE / "rank.py"), spec.dumps()]
-    command = lab.mpirun(plan.ranks_per_host, *program)
+    command = lab.mpirun(plan.ranks_per_host, *program, env=env)
     with rates.kept(lab, folder), lab.running(0, *command, timeout_s=LIMIT_S) as job:
         finished = job.wait(LIMIT_S)
     return told(finished.output)

@@ -41,7 +41,9 @@ class DistributedConfig(Section):
     """Milliseconds between two polls of Horovod for gradients to send (HOROVOD_CYCLE_TIME). By default it polls when there are some, then every 0.2."""
     fusion_threshold_mb: float | None = None
     """Largest block, in MB, that Horovod copies together and sends (HOROVOD_FUSION_THRESHOLD). By default 1 on one host, and 128 on several."""
-    allreduce: Literal["auto", "two-levels", "mpi", "recursive-doubling", "ring", "segmented-ring", "rabenseifner"] = "auto"
+    allreduce: Literal["auto", "two-levels", "mpi", "recursive-doubling", "ring", "segmented-ring", "rabenseifner"] = (
+        "auto"
+    )
     """How gradients are summed between hosts. two-levels sums on each host first, then between hosts over TCP connections of its own. mpi lets Open MPI choose by size, and the others are its algorithms. auto takes two-levels where the hosts have no network device for RDMA."""
     wire_precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of gradients on the wire between hosts, with error feedback. 16 bits halve what is sent and change the results a little. It needs two-levels (--allreduce)."""
