@@ -14,6 +14,11 @@ from .directory_lock import holder as holder
 from .directory_lock import in_use as in_use
 from .directory_lock import lock_directory as lock_directory
 from .directory_lock import not_writable as not_writable
+from .ensemble_report import EnsembleReport as EnsembleReport
+from .ensemble_report import read_ensemble_report as read_ensemble_report
+from .ensemble_report import times_of as times_of
+from .ensemble_report import write_ensemble_page as write_ensemble_page
+from .ensemble_report import write_ensemble_report as write_ensemble_report
 from .guard import guarded as guarded
 from .guard import how_stopped as how_stopped
 from .guard import last_checkpoint_line as last_checkpoint_line
@@ -47,6 +52,7 @@ __all__ = [
     "EVALUATED_SPLITS",
     "JOB_MARK",
     "Checkpoint",
+    "EnsembleReport",
     "JobDir",
     "Progress",
     "ProgressFile",
@@ -77,14 +83,18 @@ __all__ = [
     "named_after_job",
     "new_run_dir",
     "not_writable",
+    "read_ensemble_report",
     "read_progress",
     "read_report",
     "require_trackers",
     "stage_of",
     "summaries",
     "summary_of",
+    "times_of",
     "user_code",
     "versions",
+    "write_ensemble_page",
+    "write_ensemble_report",
     "write_history",
     "write_page",
     "write_report",

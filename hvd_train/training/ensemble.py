@@ -8,6 +8,7 @@ Lakshminarayanan et al. 2017, "Simple and scalable predictive uncertainty estima
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,9 +20,18 @@ from hvd_train.data import Dataset
 from hvd_train.distributed import World
 from hvd_train.errors import CheckpointError
 from hvd_train.events import Observer, Watch
-from hvd_train.files import strict, write_json, write_text
+from hvd_train.files import write_text
 from hvd_train.inference import Trained, decoded, directory_of, evaluate_split, load_trained, metrics_of_run, save_model
-from hvd_train.runs import EVALUATED_SPLITS, RunDir, lock_run_dir, user_code, versions
+from hvd_train.runs import (
+    EVALUATED_SPLITS,
+    EnsembleReport,
+    RunDir,
+    lock_run_dir,
+    times_of,
+    user_code,
+    versions,
+    write_ensemble_report,
+)
 from hvd_train.training.run import train_and_evaluate
 from hvd_train.training.run_report import use_of_rank
 
@@ -118,28 +128,30 @@ def _join_runs(runs: list[RunDir], world: World, run_dir: RunDir, started: float
     metrics = world.together(lambda: metrics_of_run(runs[0], joined))
     assert metrics is not None
     scores = {split: evaluate_split(joined, world, directory, split, metrics) for split in EVALUATED_SPLITS}
-    report = {
-        "members": [str(run.path) for run in runs],
-        **{
-            key: {split: getattr(scores[split], key) for split in EVALUATED_SPLITS}
-            for key in ("metrics", "baselines", "optimum", "details")
-        },
-        "verdict": scores["test"].verdict,
-        "data_checksum": dataset.checksum,
-        "versions": versions(),
-        "join_seconds": time.monotonic() - started,
-        "size": world.size,
-        "ranks": world.allgather(use_of_rank(world)),
+    by_split: dict[str, Any] = {
+        key: {split: getattr(scores[split], key) for split in EVALUATED_SPLITS}
+        for key in ("metrics", "baselines", "optimum", "details")
     }
-    world.together(lambda: write_json(run_dir.report, report | times_of(runs)), on="root")
+    seconds, ranks = time.monotonic() - started, world.allgather(use_of_rank(world))
+
+    def write_results() -> None:
+        report = EnsembleReport(
+            members=[str(run.path) for run in runs],
+            **by_split,
+            verdict=scores["test"].verdict,
+            data_checksum=dataset.checksum,
+            rows={split: dataset.num_rows(split) for split in ("train", *EVALUATED_SPLITS)},
+            versions=versions(),
+            join_seconds=seconds,
+            size=world.size,
+            ranks=ranks,
+            date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            **times_of(runs),
+        )
+        write_ensemble_report(report, run_dir)
+
+    world.together(write_results, on="root")
     return scores["test"].to_json()
-
-
-def times_of(runs: list[RunDir]) -> dict[str, Any]:
-    """How long the members took, as their reports have it. A run whose report is gone counts as 0."""
-    reports = [strict.loads(run.report.read_bytes()) if run.report.is_file() else {} for run in runs]
-    times = {key: [float(one.get(key) or 0.0) for one in reports] for key in ("train_seconds", "wall_seconds")}
-    return {"train_seconds": sum(times["train_seconds"]), "member_seconds": times["wall_seconds"]}
 
 
 def average(members: list[Trained], runs: list[RunDir]) -> Trained:

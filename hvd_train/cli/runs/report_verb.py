@@ -13,14 +13,22 @@ from hvd_train.cli.terminal import parse, tell
 from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
 from hvd_train.files import write_text
-from hvd_train.runs import Report, RunDir, comparison_page, read_report, write_page
+from hvd_train.runs import (
+    Report,
+    RunDir,
+    comparison_page,
+    read_ensemble_report,
+    read_report,
+    write_ensemble_page,
+    write_page,
+)
 
 COMPARISON = Path("comparison.html")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportArguments:
-    """Write report.html of a complete run again, or a page that compares several runs.
+    """Write report.html of a complete run or of an ensemble again, or a page that compares several runs.
 
     The page is one file. Any browser shows it, without a network.
 
@@ -44,6 +52,10 @@ def report(argv: Sequence[str], placement: Placement) -> int:
         return 0
     if not arguments.runs:
         raise UserError("hvd-train report: name the directory of a run, such as runs/default-20260101-120000.")
+    if len(arguments.runs) == 1 and (ensemble := read_ensemble_report(RunDir(arguments.runs[0]))):
+        run_dir = RunDir(arguments.runs[0])
+        write_ensemble_page(ensemble, run_dir, out=arguments.out)
+        return tell(placement, f"written: {arguments.out or run_dir.page}")
     reports = [(path, complete(path)) for path in arguments.runs]
     if len(reports) == 1 and arguments.out is None:
         run_dir = RunDir(reports[0][0])
@@ -65,6 +77,11 @@ def complete(path: Path) -> Report:
         what = "is not complete yet" if run_dir.config.is_file() else "is not the directory of a run"
         raise UserError(
             f"{path} {what}: it has no {run_dir.report.name}. hvd-train runs lists the runs in a directory."
+        )
+    if read_ensemble_report(run_dir):
+        raise UserError(
+            f"{path} is an ensemble, which has no learning curve to compare. Its own page has its members beside it: "
+            f"hvd-train report {path}"
         )
     return read_report(run_dir)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hvd_train.evaluation import TextTable, metric_named
 from hvd_train.runs.page import charts
+from hvd_train.runs.page.evaluated import Evaluated
 from hvd_train.runs.page.tables import cell, flattened, seconds
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 Runs = Sequence[tuple[str, "Report"]]
 
 
-def results(runs: Runs) -> list[TextTable]:
+def results(runs: Sequence[tuple[str, Evaluated]]) -> list[TextTable]:
     """A row for each metric, a column for each run; the best figure is marked."""
     names = dict.fromkeys(name for _, report in runs for name in report.metrics["test"])
     rows = []

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hvd_train.evaluation import TextTable, metric_named
 from hvd_train.runs.page import charts, comparison, tables
+from hvd_train.runs.page.evaluated import Evaluated
 
 if TYPE_CHECKING:
     import jinja2
@@ -29,13 +30,7 @@ class Section:
 
 def run_page(report: Report, name: str) -> str:
     """The page of a complete run, as HTML. `name` is that of its directory."""
-    return _template().render(
-        title=name,
-        lead=f"The model is {report.verdict}.",
-        facts=_headline(report),
-        sections=[section for section in _sections(report) if section.charts or section.tables or section.text],
-        footer=_footer(report),
-    )
+    return rendered(name, f"The model is {report.verdict}.", _headline(report), _sections(report), _footer(report))
 
 
 def comparison_page(runs: Sequence[tuple[str, Report]]) -> str:
@@ -46,26 +41,32 @@ def comparison_page(runs: Sequence[tuple[str, Report]]) -> str:
         Section("What differs in the settings", **comparison.differences(runs)),
         Section("Cost", tables=[comparison.cost(runs)]),
     ]
-    return _template().render(
-        title=f"{len(runs)} runs",
-        lead=", ".join(name for name, _ in runs),
-        facts=[],
-        sections=sections,
-        footer=f"Made by hvd_train {runs[0][1].versions.get('hvd_train', '')}.",
-    )
+    names = ", ".join(name for name, _ in runs)
+    footer = f"Made by hvd_train {runs[0][1].versions.get('hvd_train', '')}."
+    return rendered(f"{len(runs)} runs", names, [], sections, footer)
 
 
-def _headline(report: Report) -> list[tuple[str, str]]:
-    """Figures that are seen first: name and value."""
+def rendered(title: str, lead: str, facts: Sequence[tuple[str, str]], sections: Sequence[Section], footer: str) -> str:
+    """A page, as HTML, without sections that are empty. `facts`: figures that are seen first, by name."""
+    filled = [section for section in sections if section.charts or section.tables or section.text]
+    return _template().render(title=title, lead=lead, facts=facts, sections=filled, footer=footer)
+
+
+def figures(report: Evaluated) -> list[tuple[str, str]]:
+    """The main metric of the test split, and the validation loss: name and value."""
     main = next(iter(report.metrics["test"])) if "rmse" not in report.metrics["test"] else "rmse"
     shown = [(main, "test"), ("loss", "val")]
-    figures = [
+    return [
         (f"{metric_named(name).title}, {split}", metric_named(name).shown(report.metrics[split][name]))
         for name, split in shown
         if name in report.metrics[split]
     ]
+
+
+def _headline(report: Report) -> list[tuple[str, str]]:
+    """Figures that are seen first: name and value."""
     return [
-        *figures,
+        *figures(report),
         ("best epoch", f"{report.best_epoch} of {report.epochs}{_monitored(report)}"),
         ("ranks", f"{report.size} on {len(report.hosts)} host{'s' if len(report.hosts) > 1 else ''}"),
         ("trained in", tables.seconds(report.train_seconds)),
@@ -83,7 +84,7 @@ def _sections(report: Report) -> list[Section]:
     return [
         Section("Results", tables=[tables.results(report, split) for split in ("test", "val")]),
         Section("Learning curves", charts=_curves(report)),
-        Section("Where it errs, on the test split", charts=_errors(report), tables=tables.errors(report)),
+        Section("Where it errs, on the test split", charts=error_charts(report), tables=tables.errors(report)),
         Section("Published results", tables=tables.published(report)),
         Section("Ranks and time", charts=_throughput(report), tables=tables.course(report)),
         Section("Notes of the run", text="\n".join(report.notes)),
@@ -122,7 +123,8 @@ def _levels(report: Report, name: str) -> dict[str, float]:
     return {what: figures[name] for what, figures in known.items() if name in figures}
 
 
-def _errors(report: Report) -> list[str]:
+def error_charts(report: Evaluated) -> list[str]:
+    """Pictures of where the model errs on the test split."""
     details, pictures = report.details["test"], []
     if grid := details.get("predicted_against_true"):
         pictures.append(charts.predicted_against_true(grid["edges"], grid["rows"]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hvd_train.config import Split
 from hvd_train.evaluation import TextTable, metric_named, tables
+from hvd_train.runs.page.evaluated import Evaluated
 from hvd_train.text import clock, shown
 
 if TYPE_CHECKING:
@@ -24,14 +25,14 @@ def seconds(value: float | None) -> str:
     return f"{value:.1f} s" if value < 120 else clock(round(value))
 
 
-def results(report: Report, split: Split) -> TextTable:
+def results(report: Evaluated, split: Split) -> TextTable:
     """Each metric of a split beside its trivial baseline and, where it is known, the best that is possible."""
-    count = f"{report.rows[split]:,} rows"
-    title = {"test": f"Test split, {count}", "val": f"Validation split, {count}"}.get(split, split)
+    count = f", {report.rows[split]:,} rows" if split in report.rows else ""
+    title = {"test": f"Test split{count}", "val": f"Validation split{count}"}.get(split, split)
     return tables.results(report.metrics[split], report.baselines[split], report.optimum[split], title=title)
 
 
-def errors(report: Report) -> list[TextTable]:
+def errors(report: Evaluated) -> list[TextTable]:
     """By range of the label, by how often a label was seen, by class."""
     details, found = report.details["test"], []
     if "shots" in details:
@@ -64,12 +65,7 @@ def course(report: Report) -> list[TextTable]:
         ["from the start of the run to its end", seconds(report.wall_seconds)],
     ]
     found = [TextTable("Times", ["", "seconds"], [row for row in times if row[1]], [1])]
-    if report.ranks:
-        rows = [
-            [str(one["rank"]), one["host"], _mib(one["peak_memory_bytes"]), seconds(one["cpu_seconds"])]
-            for one in report.ranks
-        ]
-        found.append(TextTable("Ranks", ["rank", "host", "peak memory", "CPU time"], rows, [0, 2, 3]))
+    found += ranks(report.ranks)
     if report.gradient_bytes:
         total = report.gradient_bytes * report.steps
         rows = [["gradients of a step", _mib(report.gradient_bytes)], ["of all steps", _mib(total)]]
@@ -79,6 +75,14 @@ def course(report: Report) -> list[TextTable]:
         rows = [[cell(start.get(name)) for name in names] for start in report.starts]
         found.append(TextTable("Starts under hvd-train supervise", names, rows, folded=len(rows) > 8))
     return found
+
+
+def ranks(of_ranks: Sequence[Mapping[str, Any]]) -> list[TextTable]:
+    """Host, memory and CPU time of each rank; nothing where none is known."""
+    rows = [
+        [str(one["rank"]), one["host"], _mib(one["peak_memory_bytes"]), seconds(one["cpu_seconds"])] for one in of_ranks
+    ]
+    return [TextTable("Ranks", ["rank", "host", "peak memory", "CPU time"], rows, [0, 2, 3])] if rows else []
 
 
 def settings(report: Report) -> list[TextTable]:

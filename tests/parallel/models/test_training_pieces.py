@@ -200,6 +200,10 @@ def test_an_ensemble_is_the_mean_of_its_members(world: World, shared_dir: Path) 
     assert len(report["member_seconds"]) == 3
     assert [one["rank"] for one in report["ranks"]] == list(range(world.size))
     assert all(one["peak_memory_bytes"] > 0 for one in report["ranks"])
+    if world.is_root:
+        page = RunDir(shared_dir / "three").page.read_text()
+        assert "seed-2" in page
+        assert f"{result['rows']:,} rows" in page
     # Called again, it trains nothing that is there.
     train_members(small(world), world, RunDir(shared_dir / "three"), 3)
     assert finished == ([member.done.stat().st_mtime_ns for member in members] if world.is_root else [])

@@ -10,7 +10,8 @@ from importlib import resources
 import pytest
 from made_up_reports import report
 
-from hvd_train.runs.page import comparison_page, run_page
+from hvd_train.runs.ensemble_report import EnsembleReport
+from hvd_train.runs.page import comparison_page, ensemble_page, run_page
 from hvd_train.runs.page.theme import HEAT, SERIES
 
 KINDS = ("years", "classes", "values")
@@ -68,6 +69,38 @@ def test_a_page_is_one_well_formed_file(kind: str) -> None:
     assert not re.search(r"@import|url\((?!#)|<script|https?://(?!www\.w3\.org)", page)
     assert page.count("<h1>") == 1
     assert "wide-<&>" in found.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_of_an_ensemble_has_its_members_beside_it(kind: str) -> None:
+    one = report(kind)
+    names = (
+        "metrics",
+        "baselines",
+        "optimum",
+        "details",
+        "verdict",
+        "data_checksum",
+        "rows",
+        "versions",
+        "size",
+        "ranks",
+    )
+    ensemble = EnsembleReport(
+        **{name: getattr(one, name) for name in names},
+        **{"members": ["runs/<a>", "runs/b"], "member_seconds": [3.0, 4.0], "train_seconds": 6.0, "join_seconds": 1.5},
+        date="2026-11-29T01:00:00+00:00",
+    )
+    page = ensemble_page(ensemble, "three-<&>", [("<a>", one), ("b", one)])
+    found = Structure(page)
+    assert found.open == found.references == []
+    assert len(found.ids) == len(set(found.ids))
+    for text in ("three-<&>", "members", "Where it errs", "averaging and evaluation", "Learning curves of the members"):
+        assert text in found.text
+    # With no member left, the page does without them.
+    alone = Structure(ensemble_page(ensemble, "three", [])).text
+    assert "Where it errs" in alone
+    assert "Learning curves" not in alone
 
 
 @pytest.mark.parametrize("kind", KINDS)
