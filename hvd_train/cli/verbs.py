@@ -66,7 +66,7 @@ def ensemble(argv: Sequence[str], placement: Placement) -> int:
         return end_rank(placement, stopped.exit_code, f"{how_stopped(stopped, placement)}. {HOW_TO_GO_ON}")
     if world.is_root:
         print_evaluation(result)
-        tell(placement, f"Written to {run_dir.path}: model.keras, report.json")
+        tell(placement, f"Written to {run_dir.path}: report.html, report.json, model.keras")
     world.close()
     return 0
 
