@@ -14,6 +14,7 @@ from .networks import LinearConfig as LinearConfig
 from .networks import MlpConfig as MlpConfig
 from .networks import ResidualCnnConfig as ResidualCnnConfig
 from .networks import SeedCnnConfig as SeedCnnConfig
+from .networks import SeriesNetworkConfig as SeriesNetworkConfig
 from .networks import TabmConfig as TabmConfig
 from .objective import LOSSES as LOSSES
 from .objective import ObjectiveConfig as ObjectiveConfig
@@ -61,6 +62,7 @@ __all__ = [
     "RunConfig",
     "SamplingConfig",
     "SeedCnnConfig",
+    "SeriesNetworkConfig",
     "Split",
     "SplitConfig",
     "TableConfig",

@@ -21,7 +21,7 @@ class NetworkChoice(Section):
     """Which network. A base of its own, so that its flags come first."""
 
     name: NetworkName = "seed_cnn"
-    """seed_cnn: convolutions, then dense layers. deep_cnn and residual_cnn are deeper and can be normalised. expansive_cnn: the zero-padded, widening network of the theory of Zhou. mlp: dense layers. tabm: many such networks that share most of their weights. linear: the output layer only. For a network of your own, give path/to/file.py:function or package.module:function."""
+    """seed_cnn: convolutions, then dense layers. deep_cnn and residual_cnn are deeper and can be normalised. expansive_cnn: the zero-padded, widening network of the theory of Zhou. mlp: dense layers. tabm: many such networks that share most of their weights. linear: the output layer only. fcn, resnet1d, inception and lite: published networks for series. For a network of your own, give path/to/file.py:function or package.module:function."""
     options: Annotated[tuple[str, ...], tyro.conf.arg(name="model-options", metavar="NAME=VALUE ...")] = ()
     """Options of a network of your own, such as width=64. They are the fields of its config."""
 

@@ -136,6 +136,11 @@ class ExpansiveCnnConfig(ConvolutionsConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SeriesNetworkConfig(Section):
+    """fcn, resnet1d, inception, lite: networks for series, of the published size."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputConfig(Section):
     """What the columns go through before any network."""
 
@@ -182,5 +187,9 @@ NETWORKS: dict[str, type[Section]] = {
     "mlp": MlpConfig,
     "tabm": TabmConfig,
     "linear": LinearConfig,
+    "fcn": SeriesNetworkConfig,
+    "resnet1d": SeriesNetworkConfig,
+    "inception": SeriesNetworkConfig,
+    "lite": SeriesNetworkConfig,
 }
 """The built-in networks, by what --model calls them. `hvd_train.models` has their functions."""

@@ -122,6 +122,20 @@ TABLE = DEFAULT.replace(
     training={"num_epochs": 400, "early_stopping_patience": 16},
 )
 
+# Series. The batch follows their number, as by default, and the epochs too: at least 1,500 steps, and 50 epochs. The published
+# training of LITE and InceptionTime has 1,500 epochs of batches of 64, and halves the rate where the loss stays.
+SERIES = DEFAULT.replace(
+    model={"name": "lite", "transform": "series"},
+    optimizer={"base_learning_rate": 1e-3, "rate_scaling": "none", "warmup_epochs": 0.0},
+    training={
+        "num_epochs": 50,
+        "min_steps": 1500,
+        "early_stopping_patience": 0,
+        "plateau_patience": 100,
+        "plateau_factor": 0.5,
+    },
+)
+
 # name: (what it is, the config)
 RECIPES: dict[str, tuple[str, RunConfig]] = {
     "default": ("the seed CNN, on the given table or on the embedded synthetic songs", DEFAULT),
@@ -131,6 +145,7 @@ RECIPES: dict[str, tuple[str, RunConfig]] = {
     "songs": ("YearPredictionMSD, or as many synthetic songs (--num-songs 515345)", SONGS),
     "songs-cnn": ("the same, with convolutions along the twelve timbres", SONGS_CNN),
     "table": ("any table whose columns have no order, classes or values: an ensemble in one network", TABLE),
+    "series": ("series of one or more channels, classes or values: .ts files, or arrays of three axes", SERIES),
     "few-songs": ("a few thousand songs, or any table whose label is a year", FEW_SONGS),
     "seed-leaves": ("leaves, by exactly the network of the earlier project", SEED_LEAVES),
 }

@@ -21,6 +21,8 @@ class TrainingConfig(Section):
     """Rows in one step on each rank, instead of the global batch size. The number of ranks then changes the experiment."""
     num_epochs: int = 30
     """Largest number of passes over the train split."""
+    min_steps: int = 0
+    """Smallest number of steps: a small table gets as many more passes than num_epochs. 0 means num_epochs decides."""
     seed: int = 0
     """Seed of the weights, the order of the rows and dropout."""
     monitor: str = "val_loss"
@@ -76,5 +78,12 @@ class TrainingConfig(Section):
         require(0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "it is between 0 and 1")
         require(0 < self.ema_momentum < 1, "ema_momentum", self.ema_momentum, "it is between 0 and 1")
         require(0 <= self.swa_from < 1, "swa_from", self.swa_from, "it is at least 0 and below 1")
-        for key in ("early_stopping_patience", "plateau_patience", "checkpoint_every_steps", "watchdog_s", "stall_s"):
+        for key in (
+            "early_stopping_patience",
+            "plateau_patience",
+            "checkpoint_every_steps",
+            "watchdog_s",
+            "stall_s",
+            "min_steps",
+        ):
             require(getattr(self, key) >= 0, key, getattr(self, key), "it is not negative; 0 turns it off")

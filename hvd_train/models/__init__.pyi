@@ -22,6 +22,7 @@ from .objectives import objective_for as objective_for
 from .objectives import point_objective as point_objective
 from .seeds import generator_states as generator_states
 from .seeds import part_from_root as part_from_root
+from .series.networks import SERIES_BODIES as SERIES_BODIES
 from .transforms import Fit as Fit
 from .transforms import is_fitted as is_fitted
 
@@ -31,6 +32,7 @@ __all__ = [
     "DEFAULT_OF_VALUES",
     "FORWARD_BATCH",
     "OBJECTIVES",
+    "SERIES_BODIES",
     "Fit",
     "Head",
     "HeadSpec",

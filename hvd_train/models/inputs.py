@@ -17,7 +17,7 @@ from hvd_train.data import NUM_SONG_TIMBRES as NUM_TIMBRES
 from hvd_train.models.layers import dropped, vector
 from hvd_train.models.piecewise import piecewise_linear
 from hvd_train.models.seeds import Seeds
-from hvd_train.models.series.input import prepared_series
+from hvd_train.models.series.input import mask_of, prepared_series
 from hvd_train.models.transforms import (
     Fit,
     covariance_columns,
@@ -50,13 +50,23 @@ class InputSpec:
 
 def positions_and_channels(x_NF: Any, config: InputConfig, spec: InputSpec, seeds: Seeds) -> Any:
     """(N, F) plain rows -> (N, L, C) transformed and arranged. Raises ConfigError where that is not possible."""
-    is_series = config.transform == "series"
+    return positions_and_mask(x_NF, config, spec, seeds)[0]
+
+
+def positions_and_mask(x_NF: Any, config: InputConfig, spec: InputSpec, seeds: Seeds) -> tuple[Any, Any]:
+    """What `positions_and_channels` gives, and for series which positions are no padding (N, L, 1); None for other rows."""
+    is_series, mask = config.transform == "series", None
     x_NF = prepared_series(x_NF, spec.layout) if is_series else prepared(x_NF, config, spec.mean, spec.std, spec.fit)
     layout = (spec.num_features + 1, 1) if config.whiten else spec.layout
     x_NF = keras.layers.Identity(name=PREPARED, dtype="float32")(x_NF)
     if is_series:
-        x_NF = x_NF[:, :-1]
+        x_NF, mask = x_NF[:, :-1], mask_of(x_NF, spec.layout[0])
     x_NF = dropped(x_NF, config.input_dropout, seeds, "input_dropout")
+    return _arranged(x_NF, layout, config, spec, seeds), mask
+
+
+def _arranged(x_NF: Any, layout: tuple[int, int], config: InputConfig, spec: InputSpec, seeds: Seeds) -> Any:
+    """(N, F) prepared rows -> (N, L, C)."""
     if config.arrangement == "covariance":
         return _covariance(x_NF, spec)
     if config.arrangement == "projection":

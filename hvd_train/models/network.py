@@ -11,11 +11,12 @@ from hvd_train.config import ModelConfig, is_reference
 from hvd_train.models.deep_cnn import deep_cnn, residual_cnn
 from hvd_train.models.expansive_cnn import expansive_cnn
 from hvd_train.models.heads import HeadSpec, head
-from hvd_train.models.inputs import PREPARED, InputSpec, positions_and_channels
+from hvd_train.models.inputs import PREPARED, InputSpec, positions_and_channels, positions_and_mask
 from hvd_train.models.mlp import linear, mlp
 from hvd_train.models.own_network import built, failure, own_network, reset_layer_names
 from hvd_train.models.seed_cnn import seed_cnn
 from hvd_train.models.seeds import Seeds
+from hvd_train.models.series.networks import SERIES_BODIES
 from hvd_train.models.tabm import tabm
 
 # (N, L, C) -> (N, U), from the config of the network in hvd_train.config.NETWORKS. A network of M members gives (N, M, U).
@@ -48,8 +49,11 @@ def build(
     if is_reference(config.name):
         return _build_own(config, spec, head_spec, seeds, num_ranks=num_ranks)
     x_NF = keras.Input((spec.num_features,), name="rows")
-    x_NLC = positions_and_channels(x_NF, config.inputs, spec, seeds)
-    x_NU = BODIES[config.name](x_NLC, config.network, seeds)
+    x_NLC, mask = positions_and_mask(x_NF, config.inputs, spec, seeds)
+    if config.name in SERIES_BODIES:
+        x_NU = SERIES_BODIES[config.name](x_NLC, mask, config.network, seeds)  # type: ignore[arg-type]
+    else:
+        x_NU = BODIES[config.name](x_NLC, config.network, seeds)
     return keras.Model(x_NF, head(x_NU, head_spec, seeds), name=config.name)
 
 

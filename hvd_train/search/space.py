@@ -96,6 +96,7 @@ SPACES: dict[str, Space] = {
         "model.piecewise_channels": Range(low=8, high=32),
     },
     "linear": {"optimizer.base_learning_rate": RATE},
+    **{name: {"optimizer.base_learning_rate": RATE} for name in ("fcn", "resnet1d", "inception", "lite")},
 }
 """The built-in spaces, by the name of the network. The batch follows the number of rows, so it is in none."""
 OF_PIECEWISE = ("model.piecewise_bins", "model.piecewise_channels")

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hvd_train.config import RunConfig, absolute
+from hvd_train.config import RunConfig, TrainingConfig, absolute
 from hvd_train.data import Dataset
 from hvd_train.distributed import World
 from hvd_train.training.batch_sizes import BatchSizes, resolve_batch_sizes
 from hvd_train.training.local_steps.plan import resolve_workers
+
+
+def epochs_for(training: TrainingConfig, steps_per_epoch: int) -> int:
+    """The number of epochs in which at least `min_steps` steps are taken. Pure.
+
+    >>> [epochs_for(TrainingConfig(num_epochs=100, min_steps=1000), steps) for steps in (1, 7, 50)]
+    [1000, 143, 100]
+    """
+    return max(training.num_epochs, -(-training.min_steps // steps_per_epoch))
 
 
 def resolve_defaults(config: RunConfig, dataset: Dataset, world: World) -> tuple[RunConfig, BatchSizes]:
@@ -19,7 +28,8 @@ def resolve_defaults(config: RunConfig, dataset: Dataset, world: World) -> tuple
         num_virtual_shards=dataset.num_virtual_shards,
         num_train_rows=dataset.num_rows("train"),
     )
-    training = config.training
+    steps = max(1, dataset.num_rows("train") // batch_sizes.global_batch_size)
+    training = replace(config.training, num_epochs=epochs_for(config.training, steps))
     if not batch_sizes.follows_size:
         training = replace(training, global_batch_size=batch_sizes.global_batch_size)
     table, test = config.table, config.table.test_path

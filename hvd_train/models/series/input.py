@@ -47,4 +47,4 @@ def mask_of(prepared_NF: Any, positions: int) -> Any:
     """(N, L, 1) one where a prepared series has a position, and zero where its row is padding."""
     length_N1 = prepared_NF[:, -1:]
     before_1L = keras.ops.convert_to_tensor([[float(i) for i in range(positions)]], "float32")
-    return keras.ops.expand_dims(keras.ops.cast(before_1L < length_N1, "float32"), axis=2)
+    return keras.ops.expand_dims(keras.ops.cast(length_N1 > before_1L, "float32"), axis=2)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from hvd_train import models
+from hvd_train import config, models
 from hvd_train.config import ModelConfig, RunConfig, recipes
 from hvd_train.distributed.world import World
 from hvd_train.errors import ConfigError
@@ -55,6 +55,7 @@ for path in sys.argv[2:]:
 
 def test_each_built_in_network_is_among_these() -> None:
     assert {changes.get("name", "seed_cnn") for changes in NETWORKS.values()} == set(models.BODIES)
+    assert set(models.BODIES) | set(models.SERIES_BODIES) == set(config.NETWORKS)
 
 
 def skip_unless_shared(world: World) -> None:
