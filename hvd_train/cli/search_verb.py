@@ -6,6 +6,7 @@ import os
 
 from hvd_train.cli.arguments import SearchArguments
 from hvd_train.cli.terminal import tell
+from hvd_train.config import TRAIN_LOSS
 from hvd_train.distributed import Placement, end_rank
 from hvd_train.errors import ConfigError, UserError
 from hvd_train.processes import time_limit
@@ -20,6 +21,11 @@ def search(arguments: SearchArguments, placement: Placement) -> int:
         raise ConfigError(f"--trials {arguments.trials} is not possible: there is at least one trial.")
     limit_s = None if arguments.stop_after is None else time_limit(arguments.stop_after, "--stop-after")
     config = arguments.run
+    if config.training.monitor == TRAIN_LOSS:
+        raise ConfigError(
+            "--monitor train_loss is not possible: settings are compared by what they have not been trained on. "
+            "Give a metric of the validation split, such as --monitor val_loss."
+        )
     space = load_space(arguments.space, config) if arguments.space else space_for(config)
     require_optuna()
 

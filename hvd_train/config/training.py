@@ -10,6 +10,9 @@ import tyro.conf
 from hvd_train.config.reference import absolute, is_reference, require_form
 from hvd_train.config.section import Section, require
 
+TRAIN_LOSS = "train_loss"
+"""The one --monitor that is no metric of the validation split."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Section):
@@ -26,7 +29,7 @@ class TrainingConfig(Section):
     seed: int = 0
     """Seed of the weights, the order of the rows and dropout."""
     monitor: str = "val_loss"
-    """The validation metric that chooses the best epoch and by which patience counts. It is a column of metrics.csv, such as val_rmse, val_mae or val_accuracy, also of a metric of your own. val_balanced_mae, val_balanced_accuracy, val_balanced_loss and for classes val_macro_f1 and val_auc let rare labels count as much as common ones."""
+    """The validation metric that chooses the best epoch and by which patience counts. It is a column of metrics.csv, such as val_rmse, val_mae or val_accuracy, also of a metric of your own. val_balanced_mae, val_balanced_accuracy, val_balanced_loss and for classes val_macro_f1 and val_auc let rare labels count as much as common ones. train_loss is the loss of training, where too few rows are left for validation."""
     early_stopping_patience: int = 5
     """Training stops after this many epochs without a better --monitor, which is the validation loss by default. 0 means never."""
     plateau_patience: int = 0
@@ -64,7 +67,7 @@ class TrainingConfig(Section):
             require_form(name, key="trackers")
         # Which metrics there are depends on the labels and the loss; see MetricSet.of.
         require(self.monitor.isidentifier(), "monitor", self.monitor, "it is the name of a metric, such as val_rmse")
-        if not self.monitor.startswith("val_"):
+        if self.monitor != TRAIN_LOSS and not self.monitor.startswith("val_"):
             object.__setattr__(self, "monitor", f"val_{self.monitor}")
         names = tuple(absolute(name) if is_reference(name) else name for name in self.trackers)
         object.__setattr__(self, "trackers", names)

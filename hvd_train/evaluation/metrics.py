@@ -174,7 +174,7 @@ class MetricSet:
         if monitor not in columns:
             model = "probabilities" if spec.predicts_distribution else "one value"
             raise ConfigError(
-                f"monitor = {monitor!r} is not possible: it is a metric of the validation split. With labels of the kind "
+                f"monitor = {monitor!r} is not possible: it is train_loss, or a metric of the validation split. With labels of the kind "
                 f"{spec.kind} and a model that predicts {model} these are {', '.join(columns)}."
             )
         monitored = columns[monitor]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hvd_train.config import RunConfig, toml
+from hvd_train.config import TRAIN_LOSS, RunConfig, toml
 from hvd_train.evaluation import is_known, metric_named
 from hvd_train.files import strict
 from hvd_train.runs.directory import RunDir
@@ -94,10 +94,12 @@ def summary_of(path: Path) -> RunSummary:
 
 def _best(rows: Sequence[dict[str, float]], monitor: str, best_epoch: int | None) -> float | None:
     """The best value of the monitored metric. `best_epoch` tells it for a metric of the user's own, of which no table knows."""
-    column = f"val_{monitor}"
+    column = "loss" if monitor == TRAIN_LOSS else f"val_{monitor}"
     values = {
         int(row["epoch"]): row[column] for row in rows if math.isfinite(row.get(column, math.nan)) and "epoch" in row
     }
+    if monitor == TRAIN_LOSS:
+        return min(values.values(), default=None)
     if not is_known(monitor):
         return values.get(best_epoch or 0)
     better = max if metric_named(monitor).higher_is_better else min

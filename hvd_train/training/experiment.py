@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from hvd_train.config import RunConfig, Split
+from hvd_train.config import TRAIN_LOSS, RunConfig, Split
 from hvd_train.data import Dataset, EpochPlan, Rows, own_shards
 from hvd_train.distributed import World
 from hvd_train.evaluation import (
@@ -75,6 +75,8 @@ class Experiment:
     @property
     def monitor(self) -> Monitor:
         """What chooses the best epoch."""
+        if self.config.training.monitor == TRAIN_LOSS:
+            return Monitor("loss", offset=self.loss.offset)
         if (metric := self.metrics.monitored) is None:
             return VALIDATION_LOSS
         is_loss = metric.name in ("loss", "balanced_loss")

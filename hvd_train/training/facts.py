@@ -141,7 +141,7 @@ def rate_line(experiment: Experiment) -> str:
 def monitor_line(experiment: Experiment) -> str:
     """What chooses the best epoch, where that is not the validation loss."""
     best = "highest" if experiment.monitor.higher_is_better else "lowest"
-    return f"{experiment.monitor.column}; the epoch in which it is {best} is kept"
+    return f"{experiment.config.training.monitor}; the epoch in which it is {best} is kept"
 
 
 def columns_line(dataset: Dataset) -> str:

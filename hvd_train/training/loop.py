@@ -207,15 +207,15 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
                 f"The loss is not a number after epoch {epoch + 1} (train {train_loss}, validation {validation['loss']}). "
                 f"Lower --base-learning-rate, or limit the gradient with --clip-norm 1."
             )
-        if not math.isfinite(chooses := validation[self.monitor.column.removeprefix("val_")]):
+        figures = {"loss": train_loss, **{f"val_{name}": value for name, value in validation.items()}}
+        if not math.isfinite(chooses := figures[self.monitor.column]):
             raise HvdTrainError(
                 f"{self.monitor.column} is {chooses} after epoch {epoch + 1}, so it cannot choose the best epoch. "
                 f"Choose another --monitor, such as val_loss."
             )
         row = {
             "epoch": epoch + 1,
-            "loss": train_loss,
-            **{f"val_{name}": value for name, value in validation.items()},
+            **figures,
             "learning_rate": self._learning_rate(),
             "samples_per_s": self.samples_per_s,
             "seconds": time.monotonic() - self._started,

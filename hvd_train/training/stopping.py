@@ -51,7 +51,7 @@ class Monitor:
     @property
     def title(self) -> str:
         """In sentences."""
-        return "validation loss" if self.column == "val_loss" else self.column
+        return {"val_loss": "validation loss", "loss": "training loss"}.get(self.column, self.column)
 
     def is_improvement(self, value: float, best: float | None) -> bool:
         """Whether `value` is better than `best` by more than rounding."""

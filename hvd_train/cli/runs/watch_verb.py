@@ -18,6 +18,7 @@ from rich.text import Text
 from hvd_train.cli.live_terminal import plain_or_live
 from hvd_train.cli.runs.runs_verb import figure_shown
 from hvd_train.cli.terminal import parse
+from hvd_train.config import TRAIN_LOSS
 from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
 from hvd_train.runs import Progress, RunDir, RunSummary, read_progress, summary_of
@@ -133,7 +134,8 @@ def line(progress: Progress | None, summary: RunSummary, now: float) -> str:
 def best_validation(summary: RunSummary) -> str:
     """By the metric that chooses the best epoch."""
     assert summary.best is not None
-    return f"best validation {summary.monitor} {figure_shown(summary.monitor, summary.best)}"
+    what = summary.monitor if summary.monitor == TRAIN_LOSS else f"validation {summary.monitor}"
+    return f"best {what} {figure_shown(summary.monitor, summary.best)}"
 
 
 def picture(run_dir: RunDir, summary: RunSummary, now: float) -> RenderableType:

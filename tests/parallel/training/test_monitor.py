@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from resuming import common_run_dir, skip_unless_shared, stopped
 
@@ -10,7 +12,7 @@ from hvd_train.distributed.world import World
 from hvd_train.errors import CheckpointError, ConfigError
 from hvd_train.events import Observer
 from hvd_train.inference.evaluate import evaluate_run
-from hvd_train.runs import RunDir, checkpoint
+from hvd_train.runs import RunDir, checkpoint, summary_of
 from hvd_train.runs.report import Report
 from hvd_train.training.run import train_and_evaluate
 
@@ -95,3 +97,17 @@ def test_a_wrong_name_is_refused_alike_on_every_rank_before_training(
     assert len(set(world.allgather(str(raised.value)))) == 1
     assert "val_balanced_mae" in str(raised.value)
     assert not run_dir.config.exists()
+
+
+def test_the_training_loss_may_choose_the_epoch(world: World, shared_dir: Path) -> None:
+    skip_unless_shared(world, 60, "virtual shards")
+    run_dir = RunDir(shared_dir / "run")
+    config = RARE.replace(
+        training={"monitor": "train_loss", "num_epochs": 4, "plateau_patience": 1}, optimizer={"schedule": "constant"}
+    )
+    report = train_and_evaluate(config, world, run_dir)
+    losses = [row["loss"] for row in report.history]
+    assert report.best_epoch == 1 + losses.index(min(losses))
+    if world.is_root:
+        summary = summary_of(run_dir.path)
+        assert (summary.monitor, summary.best) == ("train_loss", pytest.approx(min(losses)))

@@ -23,7 +23,11 @@ def test_the_message_says_how_to_install_it(
 
 @pytest.mark.parametrize(
     ("flags", "told"),
-    [(["--trials", "0"], "--trials 0 is not possible"), (["--space", "none.toml"], "none.toml: there is no such file")],
+    [
+        (["--trials", "0"], "--trials 0 is not possible"),
+        (["--monitor", "train_loss"], "--monitor train_loss is not possible"),
+        (["--space", "none.toml"], "none.toml: there is no such file"),
+    ],
 )
 def test_a_mistake_in_the_flags_is_one_message(
     flags: list[str], told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
