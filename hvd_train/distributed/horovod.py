@@ -119,7 +119,7 @@ class HorovodWorld(World):
 
     def _groups(self, config: DistributedConfig) -> int | None:
         """In how many groups gradients leave. None: together."""
-        from hvd_train.keras.optimizers.shared_update import has_two_levels
+        from hvd_train.keras import has_two_levels
 
         on_cpus = not (self.carrier and self.carrier.has_gpus)
         number = config.gradient_groups or (GROUPS_BETWEEN_HOSTS if on_cpus and has_two_levels() else 1)
