@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 END_TIMEOUT_S = 60.0
-# The first of them leaves while the backward pass goes on (docs/reference/performance-log.md, Between hosts).
-GROUPS_BETWEEN_HOSTS = 2
 HOST = "/CPU:0"
 
 HOW_TO_GET_HOROVOD = (
@@ -103,27 +101,20 @@ class HorovodWorld(World):
         from hvd_train import keras as hvd_keras
 
         config = config or DistributedConfig()
+        has_gpus = self.carrier is not None and self.carrier.has_gpus
         staged = self.gpu is not None and self.carrier is not None and self.carrier.on_host
         return hvd_keras.DistributedOptimizer(
             optimizer,
             compression=getattr(hvd_keras.Compression, config.compression),
             backward_passes_per_step=config.backward_passes_per_step,
             average_aggregated_gradients=True,
-            groups=self._groups(config),
+            groups=config.gradient_groups or (1 if has_gpus else None),
             # One rank with a GPU could not, and the others would wait for it.
-            share_update="shared-update" in config.automatic and not (self.carrier and self.carrier.has_gpus),
+            share_update="shared-update" in config.automatic and not has_gpus,
             device_dense=HOST if staged else "",
             device_sparse=HOST if staged else "",
             may_round=config.wire_precision != "float32",
         )
-
-    def _groups(self, config: DistributedConfig) -> int | None:
-        """In how many groups gradients leave. None: together."""
-        from hvd_train.keras import has_two_levels
-
-        on_cpus = not (self.carrier and self.carrier.has_gpus)
-        number = config.gradient_groups or (GROUPS_BETWEEN_HOSTS if on_cpus and has_two_levels() else 1)
-        return None if number == 1 else number
 
     def gather_state(self, optimizer: Any) -> None:
         with self._on_host():

@@ -59,7 +59,6 @@ from hvd_train.keras.ended import CollectiveEndedError
 from hvd_train.keras.environment import OtherKerasError
 from hvd_train.keras.ops import allgather, allreduce, broadcast, join, reducescatter
 from hvd_train.keras.optimizers.distributed import DistributedOptimizer, PartialDistributedOptimizer
-from hvd_train.keras.optimizers.shared_update import has_two_levels
 from hvd_train.keras.optimizers.tape import DistributedGradientTape, PartialDistributedGradientTape
 from hvd_train.keras.saving import load_model
 from hvd_train.keras.sync_batch_norm import SyncBatchNormalization
@@ -108,7 +107,6 @@ __all__ = [
     "grouped_allgather",
     "grouped_allreduce",
     "grouped_reducescatter",
-    "has_two_levels",
     "init",
     "is_homogeneous",
     "is_initialized",

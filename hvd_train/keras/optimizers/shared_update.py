@@ -59,7 +59,7 @@ def can_share(optimizer: Any, reduction: Reduction, gradients: Sequence[Any], va
         reduction.op == _horovod.Average
         and reduction.compression is _horovod.Compression.none
         and reduction.gradient_predivide_factor == 1.0
-        and (reduction.groups is None or (isinstance(reduction.groups, int) and has_two_levels()))
+        and (reduction.groups in (None, 1) or (isinstance(reduction.groups, int) and has_two_levels()))
         and not reduction.may_round
         and reduction.process_set is _horovod.global_process_set
         and not reduction.device_dense
