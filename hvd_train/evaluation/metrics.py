@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hvd_train.config import TRAIN_LOSS
 from hvd_train.errors import ConfigError
 from hvd_train.evaluation import class_metrics
 from hvd_train.evaluation.label_means import means_over_labels
@@ -166,7 +167,7 @@ class MetricSet:
             ConfigError: no metric of these labels and outputs has that column.
         """
         chosen = [metric for metric in (*BUILT_IN, *own) if metric.applies_to(spec)]
-        if monitor is None:
+        if monitor is None or monitor == TRAIN_LOSS:
             return cls.made_of(spec, chosen)
         names = {metric.name for metric in chosen}
         offered = chosen + [m for m in BY_LABEL if m.applies_to(spec) and m.name not in names]

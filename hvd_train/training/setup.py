@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hvd_train.config import TRAIN_LOSS, RunConfig
+from hvd_train.config import RunConfig
 from hvd_train.distributed import World
 from hvd_train.evaluation import (
     TrainLabels,
@@ -33,7 +33,6 @@ def set_up(config: RunConfig, world: World, observer: Observer, watch: Watch) ->
     config = resolve_precision(config, dataset, batches, world, observer, spec)
     experiment = compile_experiment(config, dataset, batches, world, spec)
     own, monitor = config.evaluation.metrics, config.training.monitor
-    monitor = "val_loss" if monitor == TRAIN_LOSS else monitor
     metrics = world.together(lambda: metric_set(own, experiment.metrics.spec, TrainLabels.of(dataset), monitor=monitor))
     assert metrics is not None
     return replace(experiment, metrics=metrics)

@@ -108,6 +108,8 @@ def test_the_training_loss_may_choose_the_epoch(world: World, shared_dir: Path) 
     report = train_and_evaluate(config, world, run_dir)
     losses = [row["loss"] for row in report.history]
     assert report.best_epoch == 1 + losses.index(min(losses))
+    again = evaluate_run(run_dir, world, None, split="test")
+    assert again["metrics"] == pytest.approx(report.metrics["test"], rel=1e-9)
     if world.is_root:
         summary = summary_of(run_dir.path)
         assert (summary.monitor, summary.best) == ("train_loss", pytest.approx(min(losses)))

@@ -58,11 +58,13 @@ def test_a_wrong_name_is_refused_with_those_that_there_are(kind: LabelKind, loss
         MetricSet.of(spec, monitor="val_cohen")
     assert str(raised.value).startswith("monitor = 'val_cohen' is not possible: ")
     assert str(raised.value).endswith(f"these are {', '.join(columns)}.")
+    assert MetricSet.of(spec, monitor="train_loss").monitored is None
 
 
 def test_the_name_may_leave_the_split_out() -> None:
     assert TrainingConfig().monitor == "val_loss"
     assert TrainingConfig(monitor="balanced_mae").monitor == "val_balanced_mae"
+    assert TrainingConfig(monitor="train_loss").monitor == "train_loss"
     with pytest.raises(ConfigError, match="it is the name of a metric"):
         TrainingConfig(monitor="val loss")
 
