@@ -1,10 +1,11 @@
 """What hosts.py calls the programs that it measures. By itself, so that tables need no more than this."""
 
-BEFORE = "before"
+BEFORE, CHOSEN = "before", "chosen"
 NAMES = {
-    "ours": "hvd_train",
-    "one-group": "hvd_train, gradients in one group",
-    "bfloat16": "hvd_train, bfloat16 between hosts",
+    "chosen": "hvd_train",
+    "one-group": "hvd_train, one group",
+    "ours": "hvd_train, 2 groups",
+    "bfloat16": "hvd_train, 2 groups, bfloat16 between hosts",
     "flat": "hvd_train, one flat MPI allreduce",
     "mpi-eager": "eager messages up to 1 MiB",
     "mpi-links": "two TCP connections for each pair of ranks",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 from typing import Any
 
-from hosts_names import BEFORE, NAMES
+from hosts_names import BEFORE, CHOSEN, NAMES
 from pages import DOCS, NotMeasured, newest, source, table
+
+from hvd_train.distributed.allreduce import groups_for
 
 PICTURE = DOCS / "images" / "between-hosts.png"
 REFERENCE = "2x1 reference"
@@ -30,7 +33,14 @@ def rows_of(found: dict[str, Any]) -> dict[str, Any]:
     rows = dict(found["hosts"]["rows"])
     with contextlib.suppress(NotMeasured, KeyError):
         rows[f"{REFERENCE} {BEFORE}"] = newest("hosts-before")["rows"][f"{REFERENCE} ours"]
-    return rows
+    return rows | {f"{REFERENCE} {CHOSEN}": as_chosen(rows, REFERENCE)}
+
+
+def as_chosen(rows: dict[str, Any], what: str) -> dict[str, Any]:
+    """By rate the row with as many groups as hvd_train chooses at that rate, where both were measured."""
+    two, one = rows[f"{what} ours"], rows.get(f"{what} one-group", {})
+    gbit_per_s = {rate: math.inf if rate == "unlimited" else float(rate) / 1000 for rate in two}
+    return {rate: one[rate] if groups_for(gbit_per_s[rate]) == 1 and rate in one else two[rate] for rate in two}
 
 
 def programs(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -42,7 +52,7 @@ def programs(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def between_hosts(found: dict[str, Any]) -> str:
     """Milliseconds of a step by rate of the link, and what share of it a step without exchange takes."""
     by_program = programs(found)
-    ours = by_program[NAMES["ours"]]
+    ours = by_program[NAMES[CHOSEN]]
     heads = ["ms a step (share of its own step without exchange)", *(RATES[rate] for rate in ours)]
     lines = [
         (name, *(step(rates[rate]) if rate in rates else "-" for rate in ours)) for name, rates in by_program.items()
@@ -64,7 +74,7 @@ def step(one: dict[str, Any]) -> str:
 def hosts_targets(found: dict[str, Any]) -> str:
     """The targets between two hosts. Whether one is met is computed, not judged."""
     by_program = programs(found)
-    ours = by_program[NAMES["ours"]]
+    ours = by_program[NAMES[CHOSEN]]
     lines = [
         target(f"{RATES[rate]}: share of a step without exchange", least, ours[rate]["of_alone"])
         for rate, least in TARGETS.items()
@@ -123,6 +133,8 @@ def hosts_layouts(found: dict[str, Any]) -> str:
         if system not in ("ours", "flat"):
             continue
         layout, recipe, _ = row.split()
+        if system == "ours":
+            by_rate = as_chosen(result["rows"], f"{layout} {recipe}")
         hosts, ranks = layout.split("x")
         shared = ", sharing cores" if result["oversubscribed"].get(layout) else ""
         first = next(iter(by_rate.values()))
@@ -151,6 +163,8 @@ def draw(found: dict[str, Any], path: Path = PICTURE) -> None:
     figure, axes = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
     by_program = programs(found)
     for name, rates in by_program.items():
+        if name == NAMES[CHOSEN]:
+            continue  # its figures are those of one group and of 2
         of = [
             (x, rates[rate]["of_alone"]) for x, rate in zip(ends, [*numbers, "unlimited"], strict=True) if rate in rates
         ]
@@ -158,7 +172,7 @@ def draw(found: dict[str, Any], path: Path = PICTURE) -> None:
         errors = [[y - one["min"] for (_, one), y in zip(of, ys, strict=True)],
                   [one["max"] - y for (_, one), y in zip(of, ys, strict=True)]]  # fmt: skip
         axes.errorbar(xs, ys, errors, marker="o", markersize=4, capsize=2, linewidth=1.5, label=name)
-    ours = by_program[NAMES["ours"]]
+    ours = by_program[NAMES[CHOSEN]]
     limit = [(x, ours[rate]) for x, rate in zip(ends, [*numbers, "unlimited"], strict=True) if rate in ours]
     ys = [one["alone_ms"]["median"] / one["limit_ms"]["median"] for _, one in limit]
     axes.plot([x for x, _ in limit], ys, color="grey", linestyle="--", label="limit: computation or wire")

@@ -50,7 +50,7 @@ class DistributedConfig(Section):
     autotune: bool = False
     """Let Horovod tune its cycle time and fusion threshold during training (HOROVOD_AUTOTUNE)."""
     gradient_groups: int | None = None
-    """Number of groups in which gradients are sent. With more groups, sending starts earlier in the backward pass. By default 2 where hosts exchange in two levels, else 1."""
+    """Number of groups in which gradients are sent. With more groups, sending starts earlier in the backward pass. By default 2 where the links between hosts carry less than 4 Gbit/s, else 1."""
     compression: Literal["none", "fp16"] = "none"
     """fp16 rounds gradients to 16 bits, which halves what is sent."""
     backward_passes_per_step: int = 1

@@ -13,6 +13,9 @@ ALLREDUCE_ALGORITHMS = {"recursive-doubling": "3", "ring": "4", "segmented-ring"
 # Who sets one of them has chosen how gradients are added, and does not want it done in shared memory.
 OF_MPI_S_ALLREDUCE = ("OMPI_MCA_coll_tuned_allreduce_algorithm", "HOROVOD_CPU_OPERATIONS")
 
+# docs/reference/performance-log.md, Between hosts: at 1 Gbit/s two groups are faster, from 10 on they are slower.
+SLOW_GBIT_PER_S = 4.0
+
 
 def why_not_two_levels(
     environment: Mapping[str, str], added: Collection[str], config: DistributedConfig, rdma: str
@@ -63,6 +66,15 @@ def allreduce_variables(automatic: set[str], config: DistributedConfig, *, one_h
             "OMPI_MCA_coll_tuned_allreduce_algorithm": ALLREDUCE_ALGORITHMS[config.allreduce],
         }
     return {SHARED_MEMORY: "1"} if "shared-memory" in automatic and one_host else {}
+
+
+def groups_for(gbit_per_s: float) -> int:
+    """In how many groups gradients leave on links that carry so much: 2 where hiding a part of it gains more than a second exchange costs.
+
+    >>> groups_for(10), groups_for(1)
+    (1, 2)
+    """
+    return 2 if gbit_per_s < SLOW_GBIT_PER_S else 1
 
 
 def takes_two_levels(automatic: Collection[str], config: DistributedConfig) -> bool:

@@ -16,11 +16,7 @@ from hvd_train.keras import hooks
 from hvd_train.keras.basics import require_initialized
 from hvd_train.keras.optimizers.gradients import Reduction
 from hvd_train.keras.optimizers.mixin import DistributedMixin, OptimizerState
-from hvd_train.keras.optimizers.shared_update import has_two_levels
 from hvd_train.keras.plain import become, plain_subclass
-
-# docs/reference/performance-log.md, Between hosts.
-GROUPS_BETWEEN_HOSTS = 2
 
 
 def DistributedOptimizer(  # Horovod's name
@@ -54,8 +50,7 @@ def DistributedOptimizer(  # Horovod's name
         backward_passes_per_step: sum the gradients of so many passes on each rank, then reduce and update once.
         average_aggregated_gradients: divide that sum by the number of passes.
         num_groups: Horovod's old name for a number in `groups`.
-        groups: a number of groups to send the gradients in, or lists of variables to send together. Default: one group, and two
-            where hosts exchange in two levels (HOROVOD_TWO_LEVELS). Then the first leaves while the backward pass goes on.
+        groups: a number of groups to send the gradients in, or lists of variables to send together. Default: one group.
         process_set: average among these ranks alone.
         scale_local_gradients: divide gradients of local variables by the number of ranks.
         share_update: where the ranks of one host share memory, let each update a part of the weights. For optimizers
@@ -81,8 +76,6 @@ def DistributedOptimizer(  # Horovod's name
     if num_groups:
         warnings.warn("`num_groups` has been replaced by `groups`.", DeprecationWarning, stacklevel=2)
         groups = groups if groups is not None else num_groups
-    if groups is None and has_two_levels():
-        groups = GROUPS_BETWEEN_HOSTS
     reduction = Reduction(
         op=op,
         compression=compression,

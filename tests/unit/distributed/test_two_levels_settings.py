@@ -9,7 +9,7 @@ import pytest
 
 from hvd_train.config.distributed import DistributedConfig
 from hvd_train.distributed import settings
-from hvd_train.distributed.allreduce import OF_MPI_S_ALLREDUCE
+from hvd_train.distributed.allreduce import OF_MPI_S_ALLREDUCE, groups_for
 from hvd_train.distributed.cores import Machine, read_machine
 from hvd_train.distributed.placement import Placement
 from hvd_train.errors import ConfigError
@@ -92,3 +92,8 @@ def test_nothing_is_told_where_nobody_asked_and_nothing_is_lost() -> None:
     """Another Horovod, or an allreduce that the user has chosen: as before."""
     assert settings.choose(TWO_HOSTS, MACHINE, {}, added=(SHARED_MEMORY,)).notes == ()
     assert settings.choose(TWO_HOSTS, MACHINE, {"HOROVOD_CPU_OPERATIONS": "MPI"}).notes == ()
+
+
+@pytest.mark.parametrize(("gbit_per_s", "groups"), [(0.1, 2), (1.0, 2), (3.9, 2), (4.0, 1), (25.0, 1)])
+def test_gradients_leave_in_groups_on_slow_links(gbit_per_s: float, groups: int) -> None:
+    assert groups_for(gbit_per_s) == groups
