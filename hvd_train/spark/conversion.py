@@ -38,10 +38,11 @@ def to_dataset(
 
         hvd_train.spark.to_dataset(frame, "/nfs/songs", spark=spark, order_by="row")
 
-    The rows stay on the executors. The driver reads the labels, and the cells of the column that decides the split.
+    The rows stay on the executors. The driver reads the labels, the cells of the column that decides the split, and each
+    different text of a column of texts.
 
     Args:
-        frame: columns of numbers, vectors of `pyspark.ml` or arrays of one length, and the label.
+        frame: columns of numbers or texts, vectors of `pyspark.ml` or arrays of one length, and the label.
         out: a directory that the driver and all executors reach, or a URL that pyarrow or fsspec opens.
         config: its `table` and `split` sections say what the columns mean and how the rows are split.
         spark: the session; by default the active one.

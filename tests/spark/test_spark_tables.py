@@ -13,7 +13,8 @@ from hvd_train.data import Dataset
 SAYS = {
     "null label": ("the DataFrame, row 251 in the order of id, column 1 ('year')", "the label is missing"),
     "infinite": ("row 251 in the order of id, column 3 ('x2')", "infinite"),
-    "text": ("column 3 ('x2')", "its type is string, not a number", "--drop"),
+    "text": ("the column 'x2' is unlike a category", "--drop x2"),
+    "texts may be the label": ("which column is the label?", "--label x2"),
     "nested": ("column 3 ('x2')", "Nested columns are not read"),
     "array of another length": ("row 251", "the array in 'a' holds 1 values, but that of another row 2"),
     "array of arrays": ("Nested columns are not read",),

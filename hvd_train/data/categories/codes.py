@@ -23,7 +23,6 @@ MAX_TEXTS = 100_000
 """Different texts of a column. They are kept in memory until all rows have been read."""
 MAX_CHARACTERS = 64 << 20
 """Of the different texts of all columns together."""
-WAY_OUT = "Leave it out by --drop"
 
 
 class TextCodes:
@@ -59,9 +58,22 @@ class TextCodes:
         if text not in codes:
             codes[text] = len(codes)
             self._num_characters += len(text)
-            if len(codes) > MAX_TEXTS or self._num_characters > MAX_CHARACTERS:
-                raise DataError(
-                    f"{self._table.path}: column {column + 1} ({self._table.columns[column]!r}) has {len(codes):,} different "
-                    f"texts so far, which is too much for categories. {WAY_OUT} {self._table.columns[column]}."
-                )
+            if error := too_many(self._table, column, len(codes), self._num_characters):
+                raise error
         return codes[text]
+
+
+def too_many(table: Table, column: int, num_texts: int, num_characters: int) -> DataError | None:
+    """The error for a column with so many different texts; None where they can be kept in memory."""
+    if num_texts <= MAX_TEXTS and num_characters <= MAX_CHARACTERS:
+        return None
+    name = table.columns[column]
+    return DataError(
+        f"{table.path}: column {column + 1} ({name!r}) has {num_texts:,} different texts so far, which are too many for "
+        f"categories. Leave it out: --drop {as_argument(name)}."
+    )
+
+
+def as_argument(name: str) -> str:
+    """The name of a column as a shell takes it."""
+    return name if name.isprintable() and not set(name) & set(" '\"$`\\*?;&|<>()") else repr(name)

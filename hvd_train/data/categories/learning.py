@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hvd_train.data.categories.codes import as_argument
 from hvd_train.data.schema import TextColumn
 from hvd_train.errors import DataError
 
@@ -38,6 +39,11 @@ class TextCounts:
             codes = np.where(np.isnan(codes), len(counts) - 1, codes).astype(np.int64)
             counts += np.bincount(codes, minlength=len(counts))
 
+    def merge(self, other: TextCounts) -> None:
+        """Add what `other` has counted, of the same columns."""
+        for position, counts in self._counts.items():
+            counts += other._counts[position]
+
     def of(self, position: int) -> NDArray[np.int64]:
         """(number of texts + 1,) rows of each text, then the rows where the cell is missing."""
         return self._counts[position]
@@ -63,7 +69,7 @@ def decided(path: object, columns: Mapping[int, Texts]) -> dict[int, TextColumn]
         raise DataError(
             f"{path}: {'the column ' if len(refused) == 1 else 'the columns '}{names} {'is' if len(refused) == 1 else 'are'} "
             f"unlike a category: {counts}. Most of the texts stand in one row, as names and identifiers do, so that nothing "
-            f"can be learnt from them. Leave out what is none: --drop {' '.join(map(_as_argument, (c.name for c in refused)))}."
+            f"can be learnt from them. Leave out what is none: --drop {' '.join(map(as_argument, (c.name for c in refused)))}."
         )
     found, extra = {}, 0
     for position in sorted(columns):
@@ -111,10 +117,6 @@ def _categories(column: Texts) -> TextColumn:
 def _told(column: Texts) -> str:
     counts = column.counts[:-1]
     return f"{column.name!r} has {np.count_nonzero(counts):,} different texts in {int(counts.sum()):,} rows of train"
-
-
-def _as_argument(name: str) -> str:
-    return name if name.isprintable() and not set(name) & set(" '\"$`\\*?;&|<>()") else repr(name)
 
 
 def names_of(columns: Sequence[TextColumn]) -> str:

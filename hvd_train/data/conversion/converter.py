@@ -8,7 +8,7 @@ split, and the names of groups; not the rows.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,22 +102,20 @@ def convert_table(
 
 def learn_categories(spill: Spill, columns: Columns, assigned: Assigned) -> Encoding:
     """What the columns of texts become, by the rows of train. Raises DataError for one that is unlike a category."""
-    table = spill.table
-    texts = {
-        i: table.texts.texts(column)
-        for i, column in enumerate(columns.features)
-        if column in table.text_columns(columns)
-    }
-    if not texts:
-        return Encoding(spill.num_features, {})
-    counts = TextCounts({position: len(found) for position, found in texts.items()})
+    found = spill.table.text_columns(columns)
+    texts = {i: spill.table.texts.texts(column) for i, column in enumerate(columns.features) if column in found}
+    counts = TextCounts({position: len(some) for position, some in texts.items()})
     start = 0
-    for rows, _ in spill.blocks(spill.num_features):
+    for rows, _ in spill.blocks(spill.num_features) if texts else ():
         counts.add(rows[assigned.splits[start : start + len(rows)] == 0])
         start += len(rows)
-    names = columns.feature_names
-    given = {position: Texts(names[position], found, counts.of(position)) for position, found in texts.items()}
-    return Encoding.of(spill.num_features, {i: (column, texts[i]) for i, column in decided(table.path, given).items()})
+    return encoding_of(spill.table.path, columns, texts, counts)
+
+
+def encoding_of(path: object, columns: Columns, texts: Mapping[int, tuple[str, ...]], counts: TextCounts) -> Encoding:
+    """By position among the features: the texts of a column in the order of their codes, and their rows of train."""
+    given = {i: Texts(columns.feature_names[i], some, counts.of(i)) for i, some in texts.items()}
+    return Encoding.of(len(columns.features), {i: (column, texts[i]) for i, column in decided(path, given).items()})
 
 
 def schema_of(spill: Spill, columns: Columns, encoding: Encoding, layout: tuple[int, int]) -> Schema:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hvd_train.config import SPLITS
+from hvd_train.data.categories.encoding import Encoding
+from hvd_train.data.categories.learning import TextCounts
 from hvd_train.data.conversion.row_numbers import RowNumbers
 from hvd_train.data.conversion.writing import as_bytes, npy_header
 from hvd_train.data.dataset import record_dtype, shard_file
@@ -30,13 +32,19 @@ class Layout:
     """Where the rows lie and what becomes of them. It travels by pickle."""
 
     root: str
-    num_features: int
+    encoding: Encoding
     label_kind: str
     num_shards: int
     num_outputs: int
     """0 for values."""
     parts: tuple[tuple[str, int], ...]
     """The stem and the number of rows of each part, in order."""
+    codes: tuple[Mapping[int, NDArray[np.int64]], ...]
+    """For each part, by position of a feature of texts: the code among all texts of each of the part's own codes."""
+
+    @property
+    def num_features(self) -> int:
+        return self.encoding.num_features
 
     def file_of(self, target: int) -> str:
         """The file of a shard that is counted over all splits."""
@@ -59,11 +67,8 @@ class Block:
 def write_block(layout: Layout, index: int, start: int, stop: int) -> Block:
     """Sort the rows start .. stop - 1 of the table by their shard, and add them up."""
     store = Store(layout.root)
-    features = _features(store, layout, start, stop)
-    rows = np.frombuffer(store.read(ROWS, start * ROW.itemsize, (stop - start) * ROW.itemsize), ROW)
-    keep = np.flatnonzero(rows["target"] != LEFT_OUT)
-    if len(keep) < len(rows):
-        features, rows = features[keep], rows[keep]
+    read, rows, keep = _labelled(store, layout, start, stop)
+    features = layout.encoding.apply(read)
     dtype = record_dtype(layout.num_features, layout.label_kind)
     target = rows["target"]
     order = np.argsort(target, kind="stable")
@@ -74,24 +79,51 @@ def write_block(layout: Layout, index: int, start: int, stop: int) -> Block:
     name = f"{SPILL}/block-{index:06d}-{attempt()}"
     with store.write(name) as file:
         file.write(as_bytes(records))
-    statistics, numbers = RunningStatistics(layout.num_features), RowNumbers(layout.num_features)
+    statistics, numbers = RunningStatistics(layout.num_features), RowNumbers(layout.encoding.num_inputs)
     statistics.add(features[target < layout.num_shards])
-    numbers.add(features)
+    numbers.add(read)
     counts = np.bincount(target, minlength=len(SPLITS) * layout.num_shards)
     return Block(index, name, counts, statistics, numbers)
 
 
-def _features(store: Store, layout: Layout, start: int, stop: int) -> NDArray[np.float32]:
-    width = 4 * layout.num_features
+def count_texts(layout: Layout, num_texts: Mapping[int, int], start: int, stop: int) -> TextCounts:
+    """How often each text stands in the train rows among the rows start .. stop - 1 of the table."""
+    read, rows, _ = _labelled(Store(layout.root), layout, start, stop)
+    counts = TextCounts(num_texts)
+    counts.add(read[rows["target"] < layout.num_shards])
+    return counts
+
+
+def _labelled(
+    store: Store, layout: Layout, start: int, stop: int
+) -> tuple[NDArray[np.float32], NDArray[Any], NDArray[np.int64]]:
+    """Of the rows start .. stop - 1 those with a label: as they were read, what is decided about them, and which they are."""
+    read = _read(store, layout, start, stop)
+    rows = np.frombuffer(store.read(ROWS, start * ROW.itemsize, (stop - start) * ROW.itemsize), ROW)
+    keep = np.flatnonzero(rows["target"] != LEFT_OUT)
+    return (read, rows, keep) if len(keep) == len(rows) else (read[keep], rows[keep], keep)
+
+
+def _read(store: Store, layout: Layout, start: int, stop: int) -> NDArray[np.float32]:
+    """(n, S) rows as they were read, with the codes of all texts of the table."""
+    width = 4 * layout.encoding.num_inputs
     found, begin = [], 0
-    for stem, num_rows in layout.parts:
+    for (stem, num_rows), codes in zip(layout.parts, layout.codes, strict=True):
         first, last = max(start, begin), min(stop, begin + num_rows)
         if first < last:
             data = store.read(f"{stem}.features", (first - begin) * width, (last - first) * width)
-            found.append(np.frombuffer(data, np.float32))
+            rows = np.frombuffer(data, np.float32).reshape(last - first, -1)
+            found.append(_recoded(rows, codes) if codes else rows)
         begin += num_rows
-    whole = found[0] if len(found) == 1 else np.concatenate(found)
-    return whole.reshape(stop - start, layout.num_features)
+    return found[0] if len(found) == 1 else np.concatenate(found)
+
+
+def _recoded(rows: NDArray[np.float32], codes: Mapping[int, NDArray[np.int64]]) -> NDArray[np.float32]:
+    rows = rows.copy()
+    for position, table in codes.items():
+        present = ~np.isnan(rows[:, position])
+        rows[present, position] = table[rows[present, position].astype(np.int64)]
+    return rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,9 @@ import json
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,17 @@ from numpy.typing import NDArray
 
 from hvd_train.config import SPLITS, SplitConfig, TableConfig
 from hvd_train.data.categories.encoding import Encoding
-from hvd_train.data.conversion.converter import Assigned, Tell, assign, facts_of, schema_of, source_of
+from hvd_train.data.categories.learning import TextCounts
+from hvd_train.data.categories.roles import choose_table_columns, layout_of_features
+from hvd_train.data.conversion.converter import (
+    Assigned,
+    Tell,
+    assign,
+    encoding_of,
+    facts_of,
+    schema_of,
+    source_of,
+)
 from hvd_train.data.conversion.exactness import joined, require_held
 from hvd_train.data.conversion.notes import notes
 from hvd_train.data.conversion.shard_files import ShardAssignment
@@ -29,10 +40,11 @@ from hvd_train.data.conversion.spill import BLOCK_BYTES, LabelFiles, Spill
 from hvd_train.data.conversion.writing import OTHER_PLACE, new_directory, npy_bytes, write_metadata
 from hvd_train.data.dataset import METADATA
 from hvd_train.data.metadata import LABEL_COUNTS
-from hvd_train.data.parts.blocks import LEFT_OUT, ROW, ROWS, Block, Layout, Shard, join_shards, write_block
+from hvd_train.data.parts.blocks import LEFT_OUT, ROW, ROWS, Block, Layout, Shard, count_texts, join_shards, write_block
 from hvd_train.data.parts.rows import SPILL, Part, PartSpec, read_cells
 from hvd_train.data.parts.store import Store, is_url
-from hvd_train.data.schema import Columns, choose_columns, choose_layout
+from hvd_train.data.parts.texts import all_texts, codes_among
+from hvd_train.data.schema import Columns
 from hvd_train.data.sources.arrow import ArrowTable
 from hvd_train.data.statistics import RunningStatistics
 from hvd_train.errors import DataError
@@ -70,8 +82,7 @@ def convert_in_parts(
     `widths` are the columns as they come, see `PartSpec`; `num_tasks` is among how many tasks the work is divided.
     Raises DataError as `convert` does; then nothing is left in `out`.
     """
-    columns = choose_columns(table.columns, config, split, path=table.path, index=table.index_columns)
-    layout = choose_layout(len(columns.features), config, path=table.path, known=table.layout)
+    columns = choose_table_columns(table, config, split)
     table.check_types(columns)
     started = time.perf_counter()
     with _new_place(out, force=force) as root:
@@ -83,17 +94,23 @@ def convert_in_parts(
         _require_good(table, columns, parts)
         with tempfile.TemporaryDirectory(prefix="hvd_train-") as scratch:
             spill = _read_labels(table, columns, config, store, parts, Path(scratch))
-            schema = schema_of(spill, columns, Encoding(len(columns.features), {}), layout)
             assigned = assign(spill, split)
+            texts = all_texts(table, columns, parts)
             plan = Layout(
                 root=root,
-                num_features=schema.num_features,
-                label_kind=schema.label_kind,
+                encoding=Encoding(len(columns.features), {}),
+                label_kind=spill.labels.kind,
                 num_shards=assigned.num_shards,
-                num_outputs=len(schema.label_values),
+                num_outputs=len(spill.labels.values),
                 parts=tuple((part.stem, part.num_rows) for part in parts),
+                codes=tuple(codes_among(texts, part) for part in parts),
             )
-            cuts = _write_rows(store, spill, assigned, split.seed)
+            if texts:
+                plan = replace(
+                    plan, encoding=_learned(store, plan, spill, columns, assigned, texts, workers, split.seed)
+                )
+            schema = schema_of(spill, columns, plan.encoding, layout_of_features(table, plan.num_features, config))
+            cuts = _write_rows(store, spill, assigned, split.seed, width=plan.num_features)
             blocks = workers.map(partial(_block, plan), list(enumerate(pairwise(cuts))), what="sorts the rows by shard")
             statistics = RunningStatistics(schema.num_features)
             numbers = blocks[0].row_numbers
@@ -138,6 +155,8 @@ def _require_good(table: ArrowTable, columns: Columns, parts: list[Part]) -> Non
         raise DataError(f"{table.path}: it holds no rows.")
     start = 0
     for part in parts:
+        if part.refused is not None:
+            raise DataError(part.refused)
         if part.problem is not None:
             row, column, problem = part.problem
             raise table.row_error(start + row, column, problem)
@@ -160,10 +179,36 @@ def _read_labels(
     return files.spill(row_numbers=())
 
 
-def _write_rows(store: Store, spill: Spill, assigned: Assigned, seed: int) -> list[int]:
-    """Write what is decided about each row; where the blocks begin and end that a conversion on one machine has."""
+def _learned(
+    store: Store,
+    plan: Layout,
+    spill: Spill,
+    columns: Columns,
+    assigned: Assigned,
+    texts: Mapping[int, tuple[str, ...]],
+    workers: Workers,
+    seed: int,
+) -> Encoding:
+    """What the columns of texts become, by the rows of train that the workers count."""
+    sizes = {position: len(some) for position, some in texts.items()}
+    cuts = _write_rows(store, spill, assigned, seed, width=spill.num_features)
+    counts = TextCounts(sizes)
+    for found in workers.map(partial(_count, plan, sizes), list(pairwise(cuts)), what="counts the texts of train"):
+        counts.merge(found)
+    return encoding_of(spill.table.path, columns, texts, counts)
+
+
+def _count(plan: Layout, sizes: Mapping[int, int], ends: tuple[int, int]) -> TextCounts:
+    return count_texts(plan, sizes, *ends)
+
+
+def _write_rows(store: Store, spill: Spill, assigned: Assigned, seed: int, *, width: int) -> list[int]:
+    """Write what is decided about each row; where the blocks begin and end that a conversion on one machine has.
+
+    `width`: the columns that a row becomes.
+    """
     assignments = [ShardAssignment(seed, i, int(count), assigned.num_shards) for i, count in enumerate(assigned.counts)]
-    size = max(1, BLOCK_BYTES // (4 * spill.num_features))
+    size = max(1, BLOCK_BYTES // (4 * max(width, spill.num_features)))
     cuts = [0]
     with store.write(ROWS) as file, (spill.directory / "labels").open("rb") as labels:
         for start in range(0, spill.num_rows, size):

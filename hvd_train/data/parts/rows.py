@@ -51,6 +51,10 @@ class Part:
     num_bytes: int
     problem: tuple[int, int | None, str] | None
     """What is wrong with one of its rows: its number in the part, its column, and the problem."""
+    texts: dict[int, tuple[str, ...]]
+    """Of the features that are texts, by position: those of this part, in the order of their codes."""
+    refused: str | None = None
+    """What is wrong with the part, and with none of its rows."""
 
 
 class RowProblem(DataError):
@@ -77,19 +81,21 @@ def write_part(spec: PartSpec, index: int, batches: Iterable[Any]) -> Part:
     store = Store(spec.root)
     stem = f"{SPILL}/{index:05d}-{attempt()}"
     num_rows = num_bytes = 0
-    problem = None
+    problem = refused = None
     extremes = np.full((2, len(spec.columns.features)), np.nan)
     with ExitStack() as stack:
         features, labels, keys = (
             stack.enter_context(store.write(f"{stem}.{kind}")) for kind in ("features", "labels", "keys")
         )
         for batch in batches:
-            if batch.num_rows and problem is None:
+            if batch.num_rows and problem is None and refused is None:
                 try:
                     flat = flattened(table, batch, spec.widths, num_rows)
                     chunk = table.convert(flat, spec.columns, num_rows)
                 except RowProblem as error:
                     problem = error.found  # the other rows are counted, since a message numbers them
+                except DataError as error:
+                    refused = str(error)
                 else:
                     features.write(as_bytes(np.ascontiguousarray(chunk.features)))
                     _write_cells(labels, chunk.labels)
@@ -99,7 +105,9 @@ def write_part(spec: PartSpec, index: int, batches: Iterable[Any]) -> Part:
                         extremes = joined(extremes, chunk.extremes)
             num_rows += batch.num_rows
             num_bytes += batch.nbytes
-    return Part(index, stem, num_rows, extremes, num_bytes, problem)
+    found = table.text_columns(spec.columns)
+    texts = {i: table.texts.texts(column) for i, column in enumerate(spec.columns.features) if column in found}
+    return Part(index, stem, num_rows, extremes, num_bytes, problem, texts, refused)
 
 
 def flattened(table: ArrowTable, batch: Any, widths: tuple[tuple[str, int | None], ...], start: int) -> Any:

@@ -33,6 +33,7 @@ def told(name: str, frame: object, order_by: object = "id", **more: object) -> N
 
 told("null label", plain.withColumn("year", F.when(~where, F.col("year"))))
 told("infinite", plain.withColumn("x2", F.when(where, F.lit(float("inf"))).otherwise(F.col("x2"))))
+told("texts may be the label", plain.select("x1", "id", F.concat(F.lit("loud"), "x2").alias("x2")))
 told("text", plain.withColumn("x2", F.concat(F.lit("loud"), "x2")))
 told("nested", plain.withColumn("x2", F.struct("x1", "x3")))
 told("array of another length", plain.withColumn("a", F.when(where, F.array("x1")).otherwise(F.array("x1", "x2"))))

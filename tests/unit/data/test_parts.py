@@ -25,6 +25,7 @@ from hvd_train.data import (
     convert_in_parts,
     write_part,
 )
+from hvd_train.data.categories import codes
 from hvd_train.data.conversion import spill
 from hvd_train.data.parts import converter as parted
 from hvd_train.data.parts.store import open_file_system
@@ -113,6 +114,40 @@ def test_rows_in_parts_become_what_a_file_of_them_becomes(
     assert one.checksum == other.checksum
     assert one.metadata["row_numbers"] == ["row"]
     assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["metadata.json", "test", "train", "val"]
+
+
+def test_texts_in_parts_become_the_categories_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (spill, parted):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 3200)
+    rows = rows_of(1234, "missing").drop_columns(["row"])
+    rng = np.random.default_rng(5)
+    towns = pa.array([f"t{i}" for i in rng.poisson(6, rows.num_rows)], mask=rng.random(rows.num_rows) < 0.1)
+    rows = rows.append_column("town", towns).append_column(
+        "colour", pa.array(rng.choice(["red", "blue"], rows.num_rows))
+    )
+    pyarrow.parquet.write_table(rows, tmp_path / "rows.parquet")
+    config = TableConfig(label="label", missing_labels="drop")
+    convert(tmp_path / "rows.parquet", tmp_path / "file", config, SplitConfig())
+    in_parts(rows, tmp_path / "parts", [1, 1, 400, 900], config)
+    one, other = Dataset.open(tmp_path / "file"), Dataset.open(tmp_path / "parts")
+    assert one.schema.text_columns[1].has_missing
+    assert one.schema.text_columns[1].has_other
+    assert one.checksum == other.checksum
+
+
+def test_texts_that_are_too_many_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = (
+        rows_of(300, "years")
+        .drop_columns(["row", "group"])
+        .append_column("name", pa.array([f"n{i}" for i in range(300)]))
+    )
+    with pytest.raises(DataError, match="the column 'name' is unlike a category"):
+        in_parts(rows, tmp_path / "out", [100], TableConfig(label="label"))
+    for limit in (80, 200):  # in one part, and in all together
+        monkeypatch.setattr(codes, "MAX_TEXTS", limit)
+        with pytest.raises(DataError, match=r"column 5 \('name'\) has \d+ different texts so far.*--drop name"):
+            in_parts(rows, tmp_path / "out", [100, 200], TableConfig(label="label"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_array_is_a_column_for_each_value(tmp_path: Path) -> None:
