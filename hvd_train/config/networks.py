@@ -148,6 +148,8 @@ class InputConfig(Section):
     """Dropout rate of the normalised inputs."""
     transform: Literal["standard", "signed-log", "quantile", "log-covariance", "series"] = "standard"
     """The first layer, fitted on the train split. standard: mean 0 and standard deviation 1. signed-log: then log(1 + |x|) with the sign of x. quantile: a normal distribution. log-covariance: the matrix logarithm of the covariances, for the 90 columns of songs. series: each channel of each series by its own mean and standard deviation."""
+    missing_values: Literal["mean", "indicator"] = "mean"
+    """What a missing value is: the mean of its column, or that and a 1 in a column of its own. The latter is there for each column where at least 2 train rows, and one in 500, lack a value."""
     whiten: bool = False
     """Remove the correlations between columns, and add a column with the distance of the row from the mean. Not with --arrangement covariance."""
     arrangement: Literal["columns", "covariance", "projection", "permutation", "piecewise"] = "columns"
@@ -163,6 +165,12 @@ class InputConfig(Section):
         super().check()
         require_share(self, "input_dropout")
         if self.transform == "series":
+            require(
+                self.missing_values == "mean",
+                "missing_values",
+                self.missing_values,
+                "--transform series masks what is missing",
+            )
             rule = "--transform series leaves positions and channels as --layout or the file says"
             require(self.arrangement == "columns", "arrangement", self.arrangement, rule)
             require(not self.whiten, "whiten", self.whiten, rule)

@@ -109,6 +109,7 @@ TABLE = DEFAULT.replace(
         "dense_dropout": 0.1,
         "transform": "quantile",
         "arrangement": "piecewise",
+        "missing_values": "indicator",
     },
     optimizer={
         "optimizer": "adamw",

@@ -159,6 +159,9 @@ def _features(dataset: Dataset, max_features: int) -> str:
     constant = [name for name, is_constant in zip(names, statistics.constant, strict=True) if is_constant]
     lines.append(f"  constant: {len(constant)}" + (f" ({', '.join(constant[:10])})" if constant else ""))
     lines.append(f"  missing cells: {int(statistics.num_missing.sum()):,}")
+    num_rows = dataset.num_rows("train")
+    empty = [name for name, count in zip(names, statistics.num_missing, strict=True) if count == num_rows]
+    lines += [f"  without any value: {len(empty)} ({', '.join(empty[:10])})"] if empty else []
     return "\n".join(lines)
 
 

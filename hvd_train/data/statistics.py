@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 from hvd_train.files import strict, strict_arrays
 
+MIN_MISSING_ROWS = 2
+MAX_RARITY = 500
+"""A value that fewer than one in so many rows lack says nothing of other rows. The same limits hold for categories."""
+
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
@@ -55,6 +59,11 @@ class Statistics:
         if given.keys() - fields.keys():
             raise strict.Damaged(f"statistics has unknown entries: {', '.join(sorted(given.keys() - fields.keys()))}")
         return cls(**fields)
+
+    def often_missing(self, num_rows: int) -> tuple[int, ...]:
+        """The columns where so many of the `num_rows` rows lack a value that it can mean something, but not all do."""
+        least = max(MIN_MISSING_ROWS, num_rows / MAX_RARITY)
+        return tuple(np.flatnonzero((self.num_missing >= least) & (self.num_missing < num_rows)).tolist())
 
 
 class RunningStatistics:

@@ -14,6 +14,7 @@ import numpy as np
 
 from hvd_train.config import InputConfig, parse_layout
 from hvd_train.data import NUM_SONG_TIMBRES as NUM_TIMBRES
+from hvd_train.errors import ConfigError
 from hvd_train.models.layers import dropped, vector
 from hvd_train.models.piecewise import piecewise_linear
 from hvd_train.models.seeds import Seeds
@@ -57,7 +58,7 @@ def positions_and_mask(x_NF: Any, config: InputConfig, spec: InputSpec, seeds: S
     """What `positions_and_channels` gives, and for series which positions are no padding (N, L, 1); None for other rows."""
     is_series, mask = config.transform == "series", None
     x_NF = prepared_series(x_NF, spec.layout) if is_series else prepared(x_NF, config, spec.mean, spec.std, spec.fit)
-    layout = (spec.num_features + 1, 1) if config.whiten else spec.layout
+    layout = (x_NF.shape[1], 1) if config.whiten or spec.fit.indicators else spec.layout
     x_NF = keras.layers.Identity(name=PREPARED, dtype="float32")(x_NF)
     if is_series:
         x_NF, mask = x_NF[:, :-1], mask_of(x_NF, spec.layout[0])
@@ -67,6 +68,11 @@ def positions_and_mask(x_NF: Any, config: InputConfig, spec: InputSpec, seeds: S
 
 def _arranged(x_NF: Any, layout: tuple[int, int], config: InputConfig, spec: InputSpec, seeds: Seeds) -> Any:
     """(N, F) prepared rows -> (N, L, C)."""
+    if spec.fit.indicators and spec.layout[1] > 1 and config.arrangement in ("columns", "permutation"):
+        raise ConfigError(
+            f"missing_values = 'indicator' is not possible: a row of {spec.layout[0]} positions x {spec.layout[1]} channels has no "
+            "room for more columns. Leave it out, or choose another --arrangement."
+        )
     if config.arrangement == "covariance":
         return _covariance(x_NF, spec)
     if config.arrangement == "projection":

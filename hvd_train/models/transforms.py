@@ -43,14 +43,23 @@ class Fit:
     std: np.ndarray | None = None
     whitening: np.ndarray | None = None
     """(F, F), which takes the transformed columns to covariance 1."""
+    indicators: tuple[int, ...] = ()
+    """The columns with an indicator of missing values, for --missing-values indicator."""
     edges: np.ndarray | None = None
     """(F, B + 1) of the intervals of each prepared column, for --arrangement piecewise."""
 
     @classmethod
-    def of(cls, config: InputConfig, rows_NF: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Fit:
+    def of(
+        cls,
+        config: InputConfig,
+        rows_NF: np.ndarray,
+        mean: np.ndarray,
+        std: np.ndarray,
+        indicators: tuple[int, ...] = (),
+    ) -> Fit:
         """From rows (n, F) with missing values, and all rows' mean and standard deviation (F,). Pure.
 
-        Raises ConfigError where the transform is not for these columns.
+        `indicators` are the columns with an indicator. Raises ConfigError where the transform is not for these columns.
         """
         fit = cls()
         if config.transform == "quantile":
@@ -67,6 +76,7 @@ class Fit:
             covariance = np.cov(x_NF.astype(np.float64).T) + RIDGE * np.eye(x_NF.shape[1])
             values, vectors = np.linalg.eigh(covariance)
             fit = replace(fit, whitening=vectors @ np.diag(values**-0.5) @ vectors.T)
+        fit = replace(fit, indicators=indicators)
         if config.arrangement == "piecewise":
             x_NF = _in_parts(lambda part: prepared(part, config, mean, std, fit), rows_NF)
             fit = replace(fit, edges=np.quantile(x_NF, np.linspace(0, 1, config.piecewise_bins + 1), axis=0).T)
@@ -76,6 +86,8 @@ class Fit:
 def _quantiles(rows_NF: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
     """(Q, F) float64 at QUANTILE_LEVELS, found in units in which float32 holds differences of any two cells."""
     to_unit = Standard.of(mean, std).to_unit
+    # numpy warns of a column without any value, and there is none to map.
+    rows_NF = np.where(np.isnan(rows_NF).all(axis=0), 0, rows_NF).astype(rows_NF.dtype)
     in_unit = np.nan_to_num(np.nanquantile(rows_NF * to_unit, QUANTILE_LEVELS, axis=0)).astype(np.float64)
     return np.asarray(in_unit / np.where(to_unit > 0, to_unit, 1.0).astype(np.float64))
 
@@ -127,9 +139,24 @@ def is_fitted(config: InputConfig) -> bool:
 
 
 def prepared(x_NF: Any, config: InputConfig, mean: np.ndarray, std: np.ndarray, fit: Fit) -> Any:
-    """(N, F) plain rows -> (N, F) transformed, or (N, F + 1) whitened: all that is not trained. See `transformed`."""
+    """(N, F) plain rows -> (N, F) transformed, or (N, F + 1) whitened: all that is not trained. See `transformed`.
+
+    Then comes a column for each indicator.
+    """
+    x_given_NF = x_NF
     x_NF = transformed(x_NF, config.transform, mean, std, fit)
-    return whitened(x_NF, fit) if config.whiten else x_NF
+    if config.missing_values == "indicator" and config.transform == "quantile":
+        # A mean that a few large values decide is no usual value. The median is 0 here.
+        x_NF = keras.ops.where(keras.ops.isnan(x_given_NF), 0.0, x_NF)
+    x_NF = whitened(x_NF, fit) if config.whiten else x_NF
+    if not fit.indicators:
+        return x_NF
+    return keras.ops.concatenate([x_NF, indicators(x_given_NF, fit.indicators)], axis=1)
+
+
+def indicators(x_NF: Any, columns: tuple[int, ...]) -> Any:
+    """(N, F) plain rows -> (N, I): 1 where a cell of these columns is missing, else 0."""
+    return keras.ops.cast(keras.ops.isnan(keras.ops.take(x_NF, list(columns), axis=1)), "float32")
 
 
 def transformed(x_NF: Any, kind: str, mean: np.ndarray, std: np.ndarray, fit: Fit) -> Any:

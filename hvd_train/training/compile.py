@@ -97,9 +97,11 @@ def steps_per_execution(given: int | None, num_steps: int, workers: WorkerPlan |
 
 def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
     """The statistics of the train split that the first layers are built from. Reads rows of every shard."""
-    statistics, fit = dataset.statistics, Fit()
-    if models.is_fitted(config.model.inputs):
-        fit = Fit.of(config.model.inputs, dataset.sample("train", FITTED_ROWS), statistics.mean, statistics.std)
+    statistics, inputs = dataset.statistics, config.model.inputs
+    indicators = statistics.often_missing(dataset.num_rows("train")) if inputs.missing_values == "indicator" else ()
+    fit = Fit(indicators=indicators)
+    if models.is_fitted(inputs):
+        fit = Fit.of(inputs, dataset.sample("train", FITTED_ROWS), statistics.mean, statistics.std, indicators)
     return InputSpec(statistics.mean, statistics.std, dataset.schema.layout, fit)
 
 

@@ -20,7 +20,7 @@ def describe_run(experiment: Experiment, world: World, placements: list[Placemen
     hosts = Counter(placement.host for placement in placements)
     config, soft = experiment.config, experiment.config.objective.targets
     targets = f", {soft} targets" if soft != "one-hot" else ""
-    columns = columns_line(experiment.dataset)
+    columns = columns_line(experiment.dataset, has_indicators=config.model.missing_values == "indicator")
     return {
         "ranks": ranks_line(world.size, hosts, world.engine),
         "cores": cores_line(world.settings),
@@ -144,7 +144,7 @@ def monitor_line(experiment: Experiment) -> str:
     return f"{experiment.config.training.monitor}; the epoch in which it is {best} is kept"
 
 
-def columns_line(dataset: Dataset) -> str:
+def columns_line(dataset: Dataset, *, has_indicators: bool) -> str:
     """What is unusual about the columns; empty where nothing is. Of series the lengths."""
     if dataset.series is not None:
         return series_in_words(dataset.series)
@@ -153,5 +153,8 @@ def columns_line(dataset: Dataset) -> str:
         unusual.append(f"{int(statistics.constant.sum())} constant columns count for nothing")
     if statistics.num_missing.any():
         cells = int(statistics.num_missing.sum())
-        unusual.append(f"{cells:,} missing cells of the train split are taken as their column's mean")
+        line = f"{cells:,} missing cells of the train split are taken as their column's mean"
+        if has_indicators and (count := len(statistics.often_missing(dataset.num_rows("train")))):
+            line += f", and {count} columns of 0 and 1 tell where a cell is missing"
+        unusual.append(line)
     return "; ".join(unusual)

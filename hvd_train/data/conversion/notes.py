@@ -71,6 +71,10 @@ def notes(metadata: dict[str, Any]) -> list[str]:
     if missing:
         total = sum(statistics["num_missing"])
         lines.append(f"{total:,} cells are missing in train, in {len(missing)} columns: {_listed(missing)}")
+    num_train = metadata["splits"]["train"]["num_rows"]
+    empty = [name for name, count in zip(names, statistics["num_missing"], strict=True) if count == num_train]
+    if empty:
+        lines.append(f"{len(empty)} columns have no value in train, and count for nothing: {_listed(empty)}")
     texts = [TextColumn(**column) for column in schema.get("text_columns", ())]
     if texts:
         lines.append(f"{len(texts)} columns hold texts, as categories: {names_of(texts)}")

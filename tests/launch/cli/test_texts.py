@@ -82,6 +82,38 @@ def test_predict_and_evaluate_read_texts_as_train_did(finished: Path, capfd: pyt
     assert json.loads(output[output.index("{") :])["metrics"]["accuracy"] > 0.95
 
 
+def test_that_a_value_is_missing_can_tell_all(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The recipe for tables on a table whose sweet fruits were never weighed, with a column without any value."""
+    rows = fruit().drop(columns=["colour"]).assign(nothing=np.nan, same=1)
+    rows.loc[rows["taste"] == "sweet", "weight"] = np.nan
+    rows["taste"] = rows["taste"].where(rows["taste"] == "sweet", "other")
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    flags = [
+        "--data",
+        str(tmp_path / "t.csv"),
+        "--label",
+        "taste",
+        "--run-dir",
+        str(tmp_path / "run"),
+        "--num-epochs",
+        "8",
+    ]
+    small = ["--cache-dir", str(tmp_path), "--dense-units", "32", "--parallel-members", "4"]
+    assert main(["train", "--recipe", "table", *flags, *small]) == 0
+    out = capfd.readouterr().out
+    assert "1 columns have no value in train, and count for nothing: nothing" in out
+    assert "and 1 columns of 0 and 1 tell where a cell is missing" in out
+    # `same` lacks values in new rows alone.
+    pd.DataFrame({"weight": [0.3, None], "origin": ["Chile"] * 2, "nothing": [None, 3.0], "same": [None, None]}).to_csv(
+        tmp_path / "new.csv", index=False
+    )
+    files = ["--data", str(tmp_path / "new.csv"), "--out", str(tmp_path / "out.csv")]
+    assert main(["predict", str(tmp_path / "run"), *files]) == 0
+    found = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
+    assert [row["most_likely"] for row in found] == ["other", "sweet"]
+    assert min(float(row["probability"]) for row in found) > 0.8
+
+
 def test_an_export_has_the_mapping(finished: Path) -> None:
     folder = finished / "export"
     flags = ["--format", "savedmodel", "--out", str(folder), "--data", str(finished / "new.csv")]

@@ -13,6 +13,7 @@ from hvd_train.config import ModelConfig, recipes
 from hvd_train.data import Dataset, prepare
 from hvd_train.data.statistics import RunningStatistics
 from hvd_train.distributed.world import World
+from hvd_train.errors import ConfigError
 from hvd_train.models.inputs import InputSpec, arranged_columns, positions_and_channels
 from hvd_train.models.seeds import Seeds
 from hvd_train.models.transforms import Fit, log_covariance, transformed
@@ -50,6 +51,38 @@ def test_quantiles_make_any_column_normal() -> None:
         assert abs(y).max() < 3.1
     assert len(np.unique(np.round(found[:, 2], 4))) == 3
     assert (found[:, 3] == found[0, 3]).all()
+
+
+def whole(rows: np.ndarray, config: ModelConfig, spec: InputSpec) -> np.ndarray:
+    """(N, L, C) what the network reads."""
+    x = keras.Input((rows.shape[1],))
+    model = keras.Model(x, positions_and_channels(x, config.inputs, spec, Seeds(0, 0)))
+    return np.asarray(model(rows.astype(np.float32)))
+
+
+@pytest.mark.parametrize("transform", ["standard", "quantile"])
+def test_an_indicator_tells_where_a_value_is_missing(transform: str) -> None:
+    rows, _ = some_columns()
+    rows[::4, 1] = np.nan
+    config = ModelConfig(transform=transform, missing_values="indicator")  # type: ignore[arg-type]
+    statistics = RunningStatistics(4)
+    statistics.add(rows.astype(np.float32))
+    found = statistics.result()
+    indicators = found.often_missing(len(rows))
+    assert indicators == (1,)
+    fit = Fit.of(config.inputs, rows, found.mean, found.std, indicators)
+    # A value that is missing in new rows alone, as in the first column, has no indicator.
+    new = np.array([[1.0, 2.0, 1.0, 7.0], [np.nan, np.nan, np.nan, np.nan]])
+    x_NL = whole(new, config, InputSpec(found.mean, found.std, (4, 1), fit))[:, :, 0]
+    assert x_NL.shape == (2, 5)
+    assert x_NL[:, 4].tolist() == [0, 1]
+    # The middle of each column: its mean, or its median.
+    assert x_NL[1, :3] == pytest.approx(0, abs=1e-6)
+    piecewise = ModelConfig(transform=transform, arrangement="piecewise", missing_values="indicator")  # type: ignore[arg-type]
+    spec = InputSpec(found.mean, found.std, (4, 1), Fit.of(piecewise.inputs, rows, found.mean, found.std, indicators))
+    assert whole(new, piecewise, spec).shape == (2, 5, 16)
+    with pytest.raises(ConfigError, match="a row of 2 positions x 2 channels has no room for more columns"):
+        whole(new, config, InputSpec(found.mean, found.std, (2, 2), fit))
 
 
 def test_wild_and_missing_values_come_out_finite() -> None:
