@@ -22,6 +22,8 @@ class TableFlags:
     """Whether the first line holds names. By default it does where it names the features of the run."""
     missing: tuple[str, ...] = ()
     """Texts that stand for a missing value, besides an empty cell."""
+    missing_in_features: Literal["listed", "common"] | None = None
+    """What stands for a missing value in features beside an empty cell: what --missing lists, or also NA, ?, null and their like."""
     decimal: Literal[".", ","] | None = None
     """The decimal mark in a text table."""
     thousands: str | None = None

@@ -23,7 +23,7 @@ SPLIT_KEYS = {
 }
 TARGET_KEYS = ("targets", "target_sigma", "target_step")
 
-LATER_KEYS = ("test_path", "categories")
+LATER_KEYS = ("test_path", "categories", "missing_in_features")
 """Of [table], which [data] never had."""
 
 # The key that stood in [data]: (its section, its key) of today.

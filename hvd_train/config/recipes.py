@@ -103,6 +103,7 @@ FEW_SONGS = DEFAULT.replace(
 # columns were better than a third layer, and on concrete quantiles better than standardised columns. The batch follows the number of rows
 # as by default: docs/how-to/choose-a-network.md has the table.
 TABLE = DEFAULT.replace(
+    table={"missing_in_features": "common"},
     model={
         "name": "tabm",
         "dense_units": (256, 256),

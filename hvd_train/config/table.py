@@ -57,6 +57,8 @@ class TableConfig(Section):
     """File format of the table. auto decides by the content and the name. csv may be compressed (gz, bz2, xz, zip). A Table class of your own is path/to/file.py:Class or package.module:Class."""
     missing: tuple[str, ...] = ()
     """Texts that stand for a missing value, such as NA, ? or -999. An empty cell is always a missing value."""
+    missing_in_features: Literal["listed", "common"] = "listed"
+    """What stands for a missing value in features beside an empty cell. listed: what --missing lists. common: also NA, N/A, NaN, null, none, nil, missing, ?, -, -- and a dot."""
     decimal: Literal[".", ","] = "."
     """The decimal mark in a text table."""
     thousands: str = ""

@@ -165,7 +165,9 @@ def _conversion_options(table: TableConfig, split: SplitConfig) -> dict[str, Any
 def _idle_flags(table: TableConfig, split: SplitConfig) -> list[str]:
     """The flags that were given and that have no effect on a dataset directory."""
     given, default = _conversion_options(table, split), _conversion_options(TableConfig(), SplitConfig())
-    names = [name for name in given if name != "num_virtual_shards" and given[name] != default[name]]
+    # A recipe sets the second for tables that are read.
+    silent = ("num_virtual_shards", "missing_in_features")
+    names = [name for name in given if name not in silent and given[name] != default[name]]
     return [f"--{name.replace('_', '-')}" for name in names]
 
 

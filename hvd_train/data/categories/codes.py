@@ -44,7 +44,7 @@ class TextCodes:
 
     def encode(self, column: int, cells: Any) -> NDArray[np.float64]:
         """(n,) codes of the next cells: numbers (n,) or a pyarrow array of texts; NaN where one is missing. Raises DataError."""
-        missing = missing_cells(cells, self._table.missing)
+        missing = missing_cells(cells, self._table.missing_in_features)
         found = np.full(len(missing), np.nan)
         if not missing.all():
             of_present, texts = named(picked(cells, ~missing))

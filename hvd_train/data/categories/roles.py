@@ -38,5 +38,5 @@ def require_label_named(table: Table, columns: Columns) -> None:
     other = texts[-1] if table.is_named else str(table.columns.index(texts[-1]) + 1)
     raise DataError(
         f"{table.path}: which column is the label? By default it is the first one, {table.columns[columns.label]!r}, but "
-        f"{texts[-1]!r} holds texts and may be it. Give --label {other} or --label {label}."
+        f"{texts[-1]!r} holds texts and may be it. Give --label {other} or --label {label}, or another column."
     )

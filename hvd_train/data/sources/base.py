@@ -96,6 +96,12 @@ class Table(ABC):
         return MissingMarkers(self.table_format.missing)
 
     @functools.cached_property
+    def missing_in_features(self) -> MissingMarkers:
+        """What stands for a missing value in its features."""
+        texts = self.table_format.missing
+        return MissingMarkers.with_common(texts) if self.table_format.missing_in_features == "common" else self.missing
+
+    @functools.cached_property
     def texts(self) -> TextCodes:
         """The codes of its texts, as `chunks` gives them."""
         from hvd_train.data.categories.codes import TextCodes

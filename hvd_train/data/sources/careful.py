@@ -139,9 +139,11 @@ class CellReader:
         Raises ValueError with the reason in the words of a message.
         """
         text = cell.strip(" \t")
+        kind = self.kinds[column]
+        if kind == "text":
+            return cell
         if self._is_missing(text):
             return math.nan
-        kind = self.kinds[column]
         if kind is None:
             kind = self.kinds[column] = self._kind_of(column, text)
         if kind == "text":

@@ -71,15 +71,15 @@ class CsvTable(Table):
             self._header_names(first) if self.is_named else unnamed_columns(len(first), is_songs=self.is_songs)
         )
         self.index_columns = index_columns(first) if self.is_named else ()
-        self._kinds_at_first = _kinds(rows, len(first), self.missing, self._notation)
-        self._words, self._undecided = columns_of_words(rows, len(first), self.missing, self._notation)
+        self._kinds_at_first = _kinds(rows, len(first), self.missing_in_features, self._notation)
+        self._words, self._undecided = columns_of_words(rows, len(first), self.missing_in_features, self._notation)
         self.kinds: dict[int, Kind] = self._kinds_at_first
         self._careful = CarefulReader(
             path,
             self._form,
             names=self.columns,
             named=self.is_named,
-            missing=self.missing,
+            missing=self.missing_in_features,
             notation=self._notation,
         )
 
@@ -138,7 +138,7 @@ class CsvTable(Table):
                 convert_options=pyarrow.csv.ConvertOptions(
                     column_types=types,
                     include_columns=list(types),
-                    null_values=["", " ", *self.table_format.missing],
+                    null_values=["", " ", *self.missing_in_features.texts],
                     strings_can_be_null=False,
                     decimal_point=self._notation.decimal,
                 ),
@@ -166,7 +166,7 @@ class CsvTable(Table):
                 codes = self.texts.encode(column, cells.column(position))
                 cells = cells.set_column(position, str(column), pa.array(codes, from_pandas=True))
             elif self._is_text(column):
-                values = column_values(cells.column(position), kind, self._notation, self.missing)
+                values = column_values(cells.column(position), kind, self._notation, self.missing_in_features)
                 if values is None:
                     return None
                 cells = cells.set_column(position, str(column), pa.array(values, from_pandas=True))

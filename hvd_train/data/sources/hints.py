@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 
 from hvd_train.data.sources.cells import PLURALS, Kind, Notation, kind_of
-from hvd_train.data.sources.missing import parsed_number
+from hvd_train.data.sources.missing import COMMON, parsed_number
 
 _DELIMITERS = (";", "\t", "|", ",", " ")
 _COMMENTS = "#%;|!*/"
-MISSING = frozenset(("na", "n/a", "null", "none", "?", "-", "--", "nil", "#n/a", "missing", "."))
+MISSING = frozenset(COMMON)
 DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(?:[ T].*)?")
 
 

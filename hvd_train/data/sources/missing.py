@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+COMMON = ("na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "?", "-", "--", ".")
+"""Texts that often stand for a missing value, in small letters."""
+
 
 class MissingMarkers:
     """The texts and numbers that are missing values; an empty text always is one."""
@@ -24,6 +27,12 @@ class MissingMarkers:
         with np.errstate(over="ignore"):
             self._singles = np.unique(self._doubles.astype(np.float32).astype(np.float64))
         self._integers = sorted({int(text) for text in texts if _is_integer(text)} | set(map(int, _whole(numbers))))
+
+    @classmethod
+    def with_common(cls, texts: tuple[str, ...]) -> MissingMarkers:
+        """These and the common ones, in small and capital letters, and as pandas writes them."""
+        common = (form for text in COMMON for form in (text, text.upper(), text.capitalize()))
+        return cls((*texts, *common, "NaN", "N/a"))
 
     @property
     def has_numbers(self) -> bool:

@@ -27,6 +27,7 @@ class TableFormat:
     delimiter: str = ","
     header: str = "auto"
     missing: tuple[str, ...] = ()
+    missing_in_features: str = "listed"
     decimal: str = "."
     thousands: str = ""
     encoding: str = "auto"
@@ -58,7 +59,7 @@ class TableFormat:
         """What to tell where some of these fields say nothing about a file of this format."""
         if is_reference(self.format):  # a user's class reads the file as it likes
             return None
-        heeded = {"format", "missing", "missing_labels", *_HEEDED.get(self.format, ())}
+        heeded = {"format", "missing", "missing_in_features", "missing_labels", *_HEEDED.get(self.format, ())}
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in FIELDS if name in names and name not in heeded)
         return f"without effect on a table in the format {self.format}: {flags}" if flags else None
 

@@ -150,7 +150,7 @@ def test_texts_where_numbers_are_point_to_what_to_do(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "t.csv", "id,species,a", *(f"{i},{'ab'[i % 2]},{i}.5" for i in range(40)))
     message = refused(path, tmp_path)
     assert "which column is the label? By default it is the first one, 'id', but 'species' holds texts" in message
-    assert message.endswith("Give --label species or --label id.")
+    assert message.endswith("Give --label species or --label id, or another column.")
     assert converted(path, tmp_path / "out", label="species", drop=("id",)).schema.label_values == ("a", "b")
 
 

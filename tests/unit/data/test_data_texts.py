@@ -235,6 +235,31 @@ def test_a_row_of_texts_is_no_header(tmp_path: Path) -> None:
     assert "the first line is taken for a row, since 'a' stands below it, too: --header yes if it is none" in told
 
 
+def test_common_markers_are_missing_values_where_the_user_says_so(tmp_path: Path) -> None:
+    """In features of every kind, by the fast reader and the careful one, in new rows too; never in the label."""
+    marks = ("NA", "?", "nan", "null", "None", "-", "n/a")
+    lines = [
+        f"{('NA', 'b')[i % 2]},{marks[i % 7] if i % 5 == 0 else i},{marks[i % 7] if i % 4 == 0 else COLOURS[i % 3]},"
+        f"{'?' if i % 6 == 0 else ('yes', 'no')[i % 2]}"
+        for i in range(140)
+    ]
+    path = write_lines(tmp_path / "t.csv", "y,number,colour,asked", *lines)
+    with pytest.raises(DataError, match="'NA' stands where a number should be.*Give --missing NA"):
+        converted(path, tmp_path / "out", label="y")
+    dataset = converted(path, tmp_path / "out", label="y", missing_in_features="common")
+    assert dataset.schema.label_values == ("NA", "b")
+    assert dataset.schema.text_columns[0].categories == COLOURS
+    expected = [[i % 5 == 0, i % 4 == 0, i % 6 == 0] for i in range(140)]
+    features, _ = all_rows(dataset)
+    assert (np.isnan(features[:, 0]) == [row[0] for row in expected]).all()
+    assert (features[:, 4] == [row[1] for row in expected]).all()
+    assert (np.isnan(features[:, 5]) == [row[2] for row in expected]).all()
+    careful = write_lines(
+        tmp_path / "careful.csv", "y,number,colour,asked", lines[0].replace("yes", "no"), "b,+1,red,no", *lines
+    )
+    assert np.array_equal(new_rows(careful, dataset, with_labels=False)[0][2:], features, equal_nan=True)
+
+
 def test_booleans_with_a_third_answer_are_texts(tmp_path: Path) -> None:
     lines = [f"{i},{('yes', 'no', 'not asked')[i % 3]}" for i in range(60)]
     dataset = converted(write_lines(tmp_path / "t.csv", "y,x", *lines), tmp_path / "out", label="y")
