@@ -44,6 +44,7 @@ def test_settings_change_no_bit_and_the_user_s_own_win(tmp_path: Path) -> None:
         "affinity",
         "shared-memory",
         "shared-update",
+        "two-levels",
         "mpi-yield",
         "cycle-time",
         "wake",
