@@ -10,7 +10,7 @@ from hvd_train.errors import UserError
 from hvd_train.files import strict, write_json, write_text
 from hvd_train.runs.directory import RunDir
 from hvd_train.runs.page import ensemble_page
-from hvd_train.runs.report import Report, read_report
+from hvd_train.runs.report import WAY_OUT, Report, read_document, read_report
 
 MOST_MEMBERS = 8
 """On the page each member has a column and a line. It shows so many, the first ones."""
@@ -63,16 +63,16 @@ def write_ensemble_page(report: EnsembleReport, run_dir: RunDir, *, out: Path | 
 
 
 def read_ensemble_report(run_dir: RunDir) -> EnsembleReport | None:
-    """The report of an ensemble; None where report.json is that of a run, or cannot be read. Root only."""
+    """The report of an ensemble; None where report.json is that of a run. UserError where it cannot be read. Root only."""
+    document = read_document(run_dir)
+    if "members" not in document:
+        return None
     try:
-        document = strict.loads(run_dir.report.read_bytes())
-        if "members" not in document:
-            return None
         return EnsembleReport(
             **{one.name: document[one.name] for one in fields(EnsembleReport) if one.name in document}
         )
-    except Exception:
-        return None
+    except TypeError as error:
+        raise UserError(strict.damage(run_dir.report, error, WAY_OUT)) from None
 
 
 def members_of(report: EnsembleReport) -> list[tuple[str, Report]]:

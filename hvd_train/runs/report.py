@@ -16,6 +16,7 @@ from hvd_train.runs.directory import RunDir
 from hvd_train.runs.page import run_page
 from hvd_train.runs.plots import errors_by_decade, learning_curve
 
+WAY_OUT = "Start the run again in another directory."
 EVALUATED_SPLITS: tuple[Split, ...] = ("val", "test")
 
 
@@ -97,19 +98,31 @@ def write_page(report: Report, run_dir: RunDir, *, out: Path | None = None) -> N
     write_text(out or run_dir.page, run_page(report, run_dir.path.resolve().name))
 
 
-def read_report(run_dir: RunDir) -> Report:
-    """The report of a complete run, from its report.json; UserError where that cannot be read. Root only."""
-    way_out = "Start the run again in another directory."
+def read_document(run_dir: RunDir) -> dict[str, Any]:
+    """The content of report.json; UserError where it cannot be read. Root only."""
     try:
-        document = strict.loads(run_dir.report.read_bytes())
+        return dict(strict.loads(run_dir.report.read_bytes()))
+    except OSError as error:
+        raise UserError(f"{run_dir.report} cannot be read: {error.strerror or error}. {WAY_OUT}") from None
+    except Exception as error:
+        raise UserError(strict.damage(run_dir.report, error, WAY_OUT)) from None
+
+
+def read_report(run_dir: RunDir) -> Report:
+    """The report of a complete run, from its report.json; UserError where that is none. Root only."""
+    document = read_document(run_dir)
+    if "members" in document:
+        raise UserError(
+            f"{run_dir.path} is an ensemble, which has no learning curve to compare. Its own page has its members beside it: "
+            f"hvd-train report {run_dir.path}"
+        )
+    try:
         document["facts"] = document.pop("found")
         # A number that was none is null in the file.
         rates = {"samples_per_s": float("nan")} if document.get("samples_per_s") is None else {}
         return Report(**{one.name: document[one.name] for one in fields(Report) if one.name in document} | rates)
-    except OSError as error:
-        raise UserError(f"{run_dir.report} cannot be read: {error.strerror or error}. {way_out}") from None
     except Exception as error:
-        raise UserError(strict.damage(run_dir.report, error, way_out)) from None
+        raise UserError(strict.damage(run_dir.report, error, WAY_OUT)) from None
 
 
 def write_history(history: list[dict[str, float]], run_dir: RunDir) -> None:

@@ -14,7 +14,6 @@ from hvd_train.distributed import Placement
 from hvd_train.errors import UserError
 from hvd_train.files import write_text
 from hvd_train.runs import (
-    Report,
     RunDir,
     comparison_page,
     read_ensemble_report,
@@ -52,38 +51,34 @@ def report(argv: Sequence[str], placement: Placement) -> int:
         return 0
     if not arguments.runs:
         raise UserError("hvd-train report: name the directory of a run, such as runs/default-20260101-120000.")
-    if len(arguments.runs) == 1 and (ensemble := read_ensemble_report(RunDir(arguments.runs[0]))):
-        run_dir = RunDir(arguments.runs[0])
-        write_ensemble_page(ensemble, run_dir, out=arguments.out)
-        return tell(placement, f"written: {arguments.out or run_dir.page}")
-    reports = [(path, complete(path)) for path in arguments.runs]
-    if len(reports) == 1 and arguments.out is None:
-        run_dir = RunDir(reports[0][0])
-        write_page(reports[0][1], run_dir)
-        return tell(placement, f"written: {run_dir.page}")
-    out = arguments.out or COMPARISON
-    if len(reports) == 1:
-        write_page(reports[0][1], RunDir(reports[0][0]), out=out)
+    runs = [complete(path) for path in arguments.runs]
+    if len(runs) == 1:
+        out = write_again(runs[0], arguments.out)
     else:
-        names = short_names([path for path, _ in reports])
-        write_text(out, comparison_page([(name, one) for name, (_, one) in zip(names, reports, strict=True)]))
+        out = arguments.out or COMPARISON
+        reports = [read_report(run_dir) for run_dir in runs]
+        write_text(out, comparison_page(list(zip(short_names(arguments.runs), reports, strict=True))))
     return tell(placement, f"written: {out}")
 
 
-def complete(path: Path) -> Report:
-    """The report of a complete run, or UserError."""
+def write_again(run_dir: RunDir, out: Path | None) -> Path:
+    """The page of one run or ensemble, into its directory or to `out`; returns where it is."""
+    if ensemble := read_ensemble_report(run_dir):
+        write_ensemble_page(ensemble, run_dir, out=out)
+    else:
+        write_page(read_report(run_dir), run_dir, out=out)
+    return out or run_dir.page
+
+
+def complete(path: Path) -> RunDir:
+    """The directory of a complete run or ensemble, or UserError."""
     run_dir = RunDir(path)
     if not run_dir.report.is_file():
         what = "is not complete yet" if run_dir.config.is_file() else "is not the directory of a run"
         raise UserError(
             f"{path} {what}: it has no {run_dir.report.name}. hvd-train runs lists the runs in a directory."
         )
-    if read_ensemble_report(run_dir):
-        raise UserError(
-            f"{path} is an ensemble, which has no learning curve to compare. Its own page has its members beside it: "
-            f"hvd-train report {path}"
-        )
-    return read_report(run_dir)
+    return run_dir
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

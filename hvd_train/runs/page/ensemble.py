@@ -24,7 +24,8 @@ def ensemble_page(report: EnsembleReport, name: str, members: Sequence[tuple[str
         ("members", str(len(report.members))),
         ("trained in", tables.seconds(report.train_seconds)),
     ]
-    footer = f"Ensemble of {report.date}, hvd_train {report.versions.get('hvd_train', '')}."
+    when = f" of {report.date}" if report.date else ""
+    footer = f"Ensemble{when}, hvd_train {report.versions.get('hvd_train', '')}."
     return rendered(name, f"The model is {report.verdict}.", facts, _sections(report, members), footer)
 
 
