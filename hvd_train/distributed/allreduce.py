@@ -17,6 +17,11 @@ OF_MPI_S_ALLREDUCE = ("OMPI_MCA_coll_tuned_allreduce_algorithm", "HOROVOD_CPU_OP
 SLOW_GBIT_PER_S = 4.0
 
 
+def user_s_allreduce(environment: Mapping[str, str]) -> str | None:
+    """The variable by which the user has chosen an allreduce; None without one."""
+    return next((key for key in OF_MPI_S_ALLREDUCE if key in environment), None)
+
+
 def why_not_two_levels(
     environment: Mapping[str, str], added: Collection[str], config: DistributedConfig, rdma: str
 ) -> str:
@@ -24,8 +29,7 @@ def why_not_two_levels(
 
     `added` are the variables that this Horovod reads; `rdma` is a device of this host that MPI may use, and TCP not.
     """
-    found = next((key for key in OF_MPI_S_ALLREDUCE if key in environment), None)
-    if found:
+    if found := user_s_allreduce(environment):
         return f"{found} is set and takes precedence"
     if TWO_LEVELS not in added:
         return "this Horovod has no two levels"

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
 from hvd_train.config import DistributedConfig
-from hvd_train.distributed.allreduce import OF_MPI_S_ALLREDUCE, allreduce_variables, within_reach
+from hvd_train.distributed.allreduce import allreduce_variables, user_s_allreduce, within_reach
 from hvd_train.distributed.cores import Machine, Share, assign_cores, bound_cores, shared_cores
 from hvd_train.distributed.launchers import launcher_of
 from hvd_train.distributed.placement import Placement
@@ -118,7 +118,7 @@ def choose(
     # `wake` would make the user's own cycle time count for little.
     if IDLE_CYCLE_TIME not in added or "HOROVOD_CYCLE_TIME" in environment or environment.get(IDLE_CYCLE_TIME) == "0":
         automatic.discard("wake")
-    if SHARED_MEMORY not in added or any(key in environment for key in OF_MPI_S_ALLREDUCE):
+    if SHARED_MEMORY not in added or user_s_allreduce(environment):
         automatic.discard("shared-memory")
     config, reason = within_reach(automatic, config, environment, added, machine.rdma)
     is_told = engine == "horovod" and placement.local_size < placement.size

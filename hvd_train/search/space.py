@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hvd_train.config import RunConfig, toml
+from hvd_train.config import NETWORKS, RunConfig, SeriesNetworkConfig, toml
 from hvd_train.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -96,7 +96,7 @@ SPACES: dict[str, Space] = {
         "model.piecewise_channels": Range(low=8, high=32),
     },
     "linear": {"optimizer.base_learning_rate": RATE},
-    **{name: {"optimizer.base_learning_rate": RATE} for name in ("fcn", "resnet1d", "inception", "lite")},
+    **{name: {"optimizer.base_learning_rate": RATE} for name, kind in NETWORKS.items() if kind is SeriesNetworkConfig},
 }
 """The built-in spaces, by the name of the network. The batch follows the number of rows, so it is in none."""
 OF_PIECEWISE = ("model.piecewise_bins", "model.piecewise_channels")
