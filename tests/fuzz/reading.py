@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing import require_clear
+from fuzzing import damaged, require_clear
 
 from hvd_train.data.schema import Columns
 from hvd_train.data.sources import TableFormat, open_table, text_stream
@@ -20,6 +22,22 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_source, "BLOCK_BYTES", 600)
     monkeypatch.setattr(csv_source, "MIN_BLOCK_ROWS", 1)
     monkeypatch.setattr(text_stream, "_BLOCK_BYTES", 64)
+
+
+def with_note(rng: random.Random, expected: Any, text: bytes) -> bytes:
+    """A file after a line of JSON with what it holds; damaged in half of the cases, where the line is null."""
+    if rng.random() < 0.5:
+        return json.dumps(expected).encode() + b"\n" + text
+    return b"null\n" + damaged(text)(rng)
+
+
+def read_noted(
+    path: Path, data: bytes, options: dict[str, Any]
+) -> tuple[tuple[np.ndarray, list[Any]] | None, Any, bytes]:
+    """What `read` gives for the file of `with_note`, what is expected of it, and the file."""
+    note, _, text = data.partition(b"\n")
+    path.write_bytes(text)
+    return read(path, options), json.loads(note), text
 
 
 def read(path: Path, options: dict[str, Any], label: int | None = 0) -> tuple[np.ndarray, list[Any]] | None:

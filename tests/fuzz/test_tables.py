@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzzing import BYTES, damaged, fuzz
-from reading import read, same, small_blocks  # noqa: F401  # a fixture of every test here
+from fuzzing import BYTES, fuzz
+from reading import read, read_noted, same, small_blocks, with_note  # noqa: F401  # a fixture of every test here
 from tables import Case, has_special_beginning, make_case, reference
 
 PIECES = ("", ",", ";", "\n", "\r\n", '"', '""', " ", "\t", "-", "+", ".", "e", "1e999", "nan", "x", "0", "1_0", "#", "%",
@@ -105,14 +104,10 @@ def test_libsvm_tables(tmp_path: Path) -> None:
 
     def make(rng: random.Random) -> bytes:
         text, values, labels = make_libsvm(rng)
-        if rng.random() < 0.5:
-            return json.dumps([values, labels]).encode() + b"\n" + text
-        return b"null\n" + damaged(text)(rng)
+        return with_note(rng, [values, labels], text)
 
     def check(data: bytes) -> str:
-        note, _, text = data.partition(b"\n")
-        path.write_bytes(text)
-        found, expected = read(path, {"format": "libsvm"}), json.loads(note)
+        found, expected, text = read_noted(path, data, {"format": "libsvm"})
         if expected is not None:
             assert found is not None
             same(found, *expected)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from pathlib import Path
 
 import numpy as np
-from fuzzing import damaged, fuzz
-from reading import read, same, small_blocks  # noqa: F401  # a fixture of every test here
+from fuzzing import fuzz
+from reading import read_noted, same, small_blocks, with_note  # noqa: F401  # a fixture of every test here
 from series_files import Series, dense, ts_text
 
 
@@ -40,14 +39,10 @@ def test_ts_files(tmp_path: Path) -> None:
 
     def make(rng: random.Random) -> bytes:
         text, rows, labels = make_series(rng)
-        if rng.random() < 0.5:
-            return json.dumps([rows, labels]).encode() + b"\n" + text.encode()
-        return b"null\n" + damaged(text.encode())(rng)
+        return with_note(rng, [rows, labels], text.encode())
 
     def check(data: bytes) -> str:
-        note, _, text = data.partition(b"\n")
-        path.write_bytes(text)
-        found, expected = read(path, {"format": "ts"}), json.loads(note)
+        found, expected, _ = read_noted(path, data, {"format": "ts"})
         if expected is not None:
             assert found is not None
             rows = [[math.nan if value is None else value for value in row] for row in expected[0]]
