@@ -51,7 +51,8 @@ def main(argv: list[str]) -> None:
     check(config, world)
     answers = world.allgather(measure(spec, config, world))
     if world.is_root:
-        print(ANSWER + json.dumps({"ranks": answers, "settings": world.settings.describe()}), flush=True)
+        settings = world.settings.describe().replace(sys.prefix, "$VIRTUAL_ENV")  # results are for other machines, too
+        print(ANSWER + json.dumps({"ranks": answers, "settings": settings}), flush=True)
     world.close()
 
 
