@@ -19,6 +19,7 @@ from .dataset import read_metadata as read_metadata
 from .description import describe as describe
 from .description import save_histogram as save_histogram
 from .download import fetch as fetch
+from .matching import missing_columns as missing_columns
 from .new_rows import NewRows as NewRows
 from .new_rows import know_categories as know_categories
 from .new_rows import read_table_for_prediction as read_table_for_prediction
@@ -91,6 +92,7 @@ __all__ = [
     "loss_weights",
     "make_plan",
     "make_target_table",
+    "missing_columns",
     "nearest_divisors",
     "nearest_multiples",
     "own_shards",

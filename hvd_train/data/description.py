@@ -199,11 +199,7 @@ def _categories(dataset: Dataset) -> list[str]:
     paragraphs = []
     for column in dataset.schema.text_columns:
         rows = counts[column.first : column.first + column.num_features]
-        names = [
-            *column.categories,
-            *(["(missing)"] if column.has_missing else []),
-            *(["(other)"] if column.has_other else []),
-        ]
+        names = [*column.categories, *column.rest]
         shown = np.argsort(-rows, kind="stable")[:MAX_LISTED_LABELS]
         unseen = "counts as other" if column.has_other else "is 0 in all of its columns"
         lines = [

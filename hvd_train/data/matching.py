@@ -8,7 +8,7 @@ it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +58,21 @@ def _matched(table: Table, schema: Schema, trained: TableFormat) -> Columns:
     if by_position and len(names) == len(source):
         features = tuple(source.index(name) for name in schema.input_names)
         return Columns(names, features, source.index(schema.label_name), remarks=remarks)
-    if by_position and len(names) == len(schema.input_names):
-        return Columns(names, tuple(range(len(schema.input_names))), None, remarks=remarks)
+    if by_position and len(names) == schema.num_inputs:
+        return Columns(names, tuple(range(schema.num_inputs)), None, remarks=remarks)
     if not table.is_named:
         raise DataError(
             f"{table.path}: {len(names)} columns without a header, but the model was trained on {len(source)} "
-            f"columns, {len(schema.input_names)} of them features."
+            f"columns, {schema.num_inputs} of them features."
         )
+    raise missing_columns(table.path, names, schema)
+
+
+def missing_columns(path: object, names: Sequence[str], schema: Schema) -> DataError:
+    """The error for a table with these columns, where some that the model needs are not among them."""
     absent = [name for name in schema.input_names if name not in names]
-    raise DataError(
-        f"{table.path}: {len(absent)} of the model's {len(schema.input_names)} columns are missing: "
+    return DataError(
+        f"{path}: {len(absent)} of the model's {schema.num_inputs} columns are missing: "
         f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}."
     )
 
@@ -80,23 +85,21 @@ def _places_beside_label(table: Table, schema: Schema, trained: TableFormat) -> 
         # What is zero is not listed, so the last columns may seem to be missing.
         num_columns = len(table.columns) - 1
         same_kind = trained.format in _LABEL_APART or (trained.format == "auto" and _has_made_up_names(schema))
-        if not same_kind and num_columns <= len(schema.input_names) < len(others):
+        if not same_kind and num_columns <= schema.num_inputs < len(others):
             raise DataError(
-                f"{table.path}: the model was trained on {len(schema.input_names)} of {len(others)} columns, and a LIBSVM "
+                f"{table.path}: the model was trained on {schema.num_inputs} of {len(others)} columns, and a LIBSVM "
                 "file does not tell which of them it holds. Write the rows as CSV with a header."
             )
-        table.widen(
-            1 + (len(others) if same_kind or num_columns > len(schema.input_names) else len(schema.input_names))
-        )
+        table.widen(1 + (len(others) if same_kind or num_columns > schema.num_inputs else schema.num_inputs))
     first = 1 if table.is_label_first else 0
     num_columns = len(table.columns) - first
     if num_columns == len(others):
         return tuple(others.index(name) + first for name in schema.input_names)
-    if num_columns == len(schema.input_names):
+    if num_columns == schema.num_inputs:
         return tuple(range(first, num_columns + first))
     raise DataError(
         f"{table.path}: {num_columns} columns beside the label, but the model was trained on {len(others)}, "
-        f"{len(schema.input_names)} of them features."
+        f"{schema.num_inputs} of them features."
     )
 
 

@@ -6,6 +6,7 @@ timbre averages, then 78 timbre covariances in the order of `np.diag(covariance,
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -46,8 +47,13 @@ class TextColumn:
     """Whether all other texts share a column. Without it a text that is none of the categories is 0 in every column."""
 
     @property
+    def rest(self) -> tuple[str, ...]:
+        """What has a column after the categories."""
+        return ("(missing)",) * self.has_missing + ("(other)",) * self.has_other
+
+    @property
     def num_features(self) -> int:
-        return len(self.categories) + self.has_missing + self.has_other
+        return len(self.categories) + len(self.rest)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -55,9 +61,10 @@ class TextColumn:
         >>> TextColumn(name="hue", first=0, categories=("red",), has_missing=True, has_other=True).feature_names
         ('hue=red', 'hue (missing)', 'hue (other)')
         """
-        names = [f"{self.name}={category}" for category in self.categories]
-        names += [f"{self.name} (missing)"] * self.has_missing + [f"{self.name} (other)"] * self.has_other
-        return tuple(names)
+        return (
+            *(f"{self.name}={category}" for category in self.categories),
+            *(f"{self.name} {what}" for what in self.rest),
+        )
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"categories": list(self.categories)}
@@ -84,7 +91,7 @@ class Schema:
     text_columns: tuple[TextColumn, ...] = ()
     """The columns of texts, in order. Their features are columns of 0 and 1."""
 
-    @property
+    @functools.cached_property
     def input_names(self) -> tuple[str, ...]:
         """(S,) the columns of a table that the features are made of, in order. Without texts they are the features."""
         names: list[str] = []
@@ -93,6 +100,10 @@ class Schema:
             names += [*self.feature_names[begin : column.first], column.name]
             begin = column.first + column.num_features
         return (*names, *self.feature_names[begin:])
+
+    @property
+    def num_inputs(self) -> int:
+        return len(self.input_names)
 
     @property
     def num_features(self) -> int:

@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 
 from hvd_train.files import strict, strict_arrays
 
-MIN_MISSING_ROWS = 2
+MIN_ROWS = 2
 MAX_RARITY = 500
-"""A value that fewer than one in so many rows lack says nothing of other rows. The same limits hold for categories."""
+"""What fewer than one in so many rows have says nothing of other rows."""
+
+
+def least_rows(num_rows: int) -> float:
+    """Of so many train rows at least these must have a text, or lack a value, for it to have a column of its own."""
+    return max(MIN_ROWS, num_rows / MAX_RARITY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +67,7 @@ class Statistics:
 
     def often_missing(self, num_rows: int) -> tuple[int, ...]:
         """The columns where so many of the `num_rows` rows lack a value that it can mean something, but not all do."""
-        least = max(MIN_MISSING_ROWS, num_rows / MAX_RARITY)
+        least = least_rows(num_rows)
         return tuple(np.flatnonzero((self.num_missing >= least) & (self.num_missing < num_rows)).tolist())
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from hvd_train.data import ArrowTable, Chunk, Columns, Encoding, Schema, flat_batch, know_categories
-from hvd_train.errors import CheckpointError, DataError
+from hvd_train.data import ArrowTable, Chunk, Columns, Encoding, Schema, flat_batch, know_categories, missing_columns
+from hvd_train.errors import CheckpointError
 from hvd_train.evaluation import OutputSpec
 from hvd_train.files import strict
 from hvd_train.inference.data_json import read_note
@@ -54,15 +54,11 @@ def batch_predictor(trained: Trained) -> Callable[[Any], dict[str, Sequence[Any]
 
     def predict(batch: Any) -> dict[str, Sequence[Any]]:
         flat = flat_batch(batch, NAME)
-        absent = [name for name in schema.input_names if name not in flat.schema.names]
-        if absent:
-            raise DataError(
-                f"{NAME}: {len(absent)} of the model's {len(schema.input_names)} columns are missing: "
-                f"{', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}."
-            )
+        if not set(schema.input_names) <= set(flat.schema.names):
+            raise missing_columns(NAME, flat.schema.names, schema)
         wanted = flat.select(list(schema.input_names))
         table = _Rows(Path(NAME), trained.table_format, wanted.schema)
-        found = Columns(schema.input_names, tuple(range(len(schema.input_names))), None, texts=texts)
+        found = Columns(schema.input_names, tuple(range(schema.num_inputs)), None, texts=texts)
         table.check_types(found)
         know_categories(table, found, schema)
         features = encoding.apply(table.convert(wanted, found, 0).features)

@@ -31,9 +31,7 @@ class Encoding:
     def of_schema(cls, schema: Schema) -> Encoding:
         """For rows whose codes are those of the model's categories."""
         positions = text_positions(schema).items()
-        return cls.of(
-            len(schema.input_names), {position: (column, column.categories) for position, column in positions}
-        )
+        return cls.of(schema.num_inputs, {position: (column, column.categories) for position, column in positions})
 
     @property
     def num_features(self) -> int:

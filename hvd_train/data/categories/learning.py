@@ -1,7 +1,8 @@
 """Which texts of a column are categories: decided by the rows of the train split alone, and in the order of the texts.
 
-A text has a column of its own if it is among the MAX_CATEGORIES most frequent ones of train, and at least MIN_ROWS rows and
-one in MAX_RARITY have it. All others share a column. A column where most texts stand in a single row is refused.
+A text has a column of its own if it is among the MAX_CATEGORIES most frequent ones of train, and at least `least_rows` have
+it: a rarer one would be a column of zeros to the quantiles of a network's inputs, and an outlier to others. All others share
+a column. A column where most texts stand in a single row is refused.
 """
 
 from __future__ import annotations
@@ -14,12 +15,10 @@ from numpy.typing import NDArray
 
 from hvd_train.data.categories.codes import as_argument
 from hvd_train.data.schema import TextColumn
+from hvd_train.data.statistics import least_rows
 from hvd_train.errors import DataError
 
 MAX_CATEGORIES = 64
-MIN_ROWS = 2
-MAX_RARITY = 500
-"""A rarer text would be a column of zeros to the quantiles of a network's inputs, and an outlier to others."""
 MIN_ROWS_OF_IDENTIFIERS = 20
 """In fewer rows, texts of one row each prove nothing."""
 
@@ -96,7 +95,7 @@ def _frequent(column: Texts) -> list[int]:
 
 
 def _least(column: Texts) -> float:
-    return max(MIN_ROWS, int(column.counts.sum()) / MAX_RARITY)
+    return least_rows(int(column.counts.sum()))
 
 
 def _categories(column: Texts) -> TextColumn:

@@ -102,8 +102,7 @@ def convert_table(
 
 def learn_categories(spill: Spill, columns: Columns, assigned: Assigned) -> Encoding:
     """What the columns of texts become, by the rows of train. Raises DataError for one that is unlike a category."""
-    found = spill.table.text_columns(columns)
-    texts = {i: spill.table.texts.texts(column) for i, column in enumerate(columns.features) if column in found}
+    texts = spill.table.texts_by_position(columns)
     counts = TextCounts({position: len(some) for position, some in texts.items()})
     start = 0
     for rows, _ in spill.blocks(spill.num_features) if texts else ():
@@ -229,6 +228,7 @@ def facts_of(spill: Spill, schema: Schema, assigned: Assigned, statistics: Runni
         raw_labels = spill.raw_labels()
         require_held(spill.table.path, (schema.label_name,), extremes_of(raw_labels[:, None]), what="label")
         values = raw_labels[assigned.splits == 0].astype(np.float32).astype(np.float64)
+    of_texts = text_positions(schema)
     return {
         "format": FORMAT,
         "conversion_version": CONVERSION_VERSION,
@@ -237,6 +237,6 @@ def facts_of(spill: Spill, schema: Schema, assigned: Assigned, statistics: Runni
         "split": assigned.method,
         "num_unlabelled": len(spill.unlabelled),
         "num_ungrouped": int((spill.keys() == NO_KEY).sum()),
-        "row_numbers": [schema.input_names[i] for i in spill.row_numbers if i not in text_positions(schema)],
+        "row_numbers": [schema.input_names[i] for i in spill.row_numbers if i not in of_texts],
         "statistics": statistics.result(values).to_json(),
     }

@@ -105,9 +105,7 @@ def write_part(spec: PartSpec, index: int, batches: Iterable[Any]) -> Part:
                         extremes = joined(extremes, chunk.extremes)
             num_rows += batch.num_rows
             num_bytes += batch.nbytes
-    found = table.text_columns(spec.columns)
-    texts = {i: table.texts.texts(column) for i, column in enumerate(spec.columns.features) if column in found}
-    return Part(index, stem, num_rows, extremes, num_bytes, problem, texts, refused)
+    return Part(index, stem, num_rows, extremes, num_bytes, problem, table.texts_by_position(spec.columns), refused)
 
 
 def flattened(table: ArrowTable, batch: Any, widths: tuple[tuple[str, int | None], ...], start: int) -> Any:

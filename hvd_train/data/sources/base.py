@@ -98,8 +98,7 @@ class Table(ABC):
     @functools.cached_property
     def missing_in_features(self) -> MissingMarkers:
         """What stands for a missing value in its features."""
-        texts = self.table_format.missing
-        return MissingMarkers.with_common(texts) if self.table_format.missing_in_features == "common" else self.missing
+        return MissingMarkers.in_features(self.table_format.missing, self.table_format.missing_in_features)
 
     @functools.cached_property
     def texts(self) -> TextCodes:
@@ -111,6 +110,11 @@ class Table(ABC):
     def text_columns(self, columns: Columns) -> tuple[int, ...]:
         """The features that are read as texts, by their number in the table; certain only after `chunks`."""
         return tuple(column for column in columns.features if self.kinds.get(column) == "text")
+
+    def texts_by_position(self, columns: Columns) -> dict[int, tuple[str, ...]]:
+        """Of the features that are texts, by position: their texts in the order of their codes; only after `chunks`."""
+        found = self.text_columns(columns)
+        return {i: self.texts.texts(column) for i, column in enumerate(columns.features) if column in found}
 
     @property
     def is_label_first(self) -> bool:

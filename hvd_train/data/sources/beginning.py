@@ -63,8 +63,7 @@ def read_beginning(
         raise DataError(f"{path}: the file holds no rows.")
     is_named = given.header == "yes"
     if given.header == "auto":
-        is_common = given.missing_in_features == "common"
-        missing = MissingMarkers.with_common(given.missing) if is_common else MissingMarkers(given.missing)
+        missing = MissingMarkers.in_features(given.missing, given.missing_in_features)
         is_named, remark = find_header(
             [row.cells for row in rows], lambda cell: is_value(cell, notation) or missing.is_text(cell), expected
         )

@@ -225,14 +225,17 @@ class CarefulReader:
             if len(cells) != len(self.names):
                 raise self._ragged(record)
             features: list[float | str] = []
+            of_texts = []
             for position, column in enumerate(columns.features):
                 try:
-                    features.append(reader.value(position, cells[column]))
+                    value = reader.value(position, cells[column])
                 except ValueError as error:
                     where = describe_column(self.names, column, named=self.named)
                     hint = self._role_hint(columns, column) if str(error).endswith(_COULD_BE_TEXTS) else ""
                     raise DataError(f"{self.path}, line {record.line}, {where}: {error}{hint}") from None
-            of_texts = [column for column, kind in zip(columns.features, reader.kinds, strict=True) if kind == "text"]
+                features.append(value)
+                if isinstance(value, str):
+                    of_texts.append(column)
             for text_column in (columns.label, columns.key, *of_texts):
                 if text_column is not None and ("\n" in cells[text_column] or "\r" in cells[text_column]):
                     where = describe_column(self.names, text_column, named=self.named)

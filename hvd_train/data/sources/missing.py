@@ -29,8 +29,10 @@ class MissingMarkers:
         self._integers = sorted({int(text) for text in texts if _is_integer(text)} | set(map(int, _whole(numbers))))
 
     @classmethod
-    def with_common(cls, texts: tuple[str, ...]) -> MissingMarkers:
-        """These and the common ones, in small and capital letters, and as pandas writes them."""
+    def in_features(cls, texts: tuple[str, ...], kind: str) -> MissingMarkers:
+        """Of features: these texts ("listed"), or also the common ones, in small and capital letters, and as pandas writes them."""
+        if kind == "listed":
+            return cls(texts)
         common = (form for text in COMMON for form in (text, text.upper(), text.capitalize()))
         return cls((*texts, *common, "NaN", "N/a"))
 

@@ -27,8 +27,8 @@ def columns_of_words(
 ) -> tuple[frozenset[int], frozenset[int]]:
     """The columns of texts, and those whose cells say nothing yet.
 
-    Texts are the columns where at least half of the cells that say something are texts, or all but booleans. A single text in a column of numbers is a mistake, which the reader names. What often stands for a missing value says
-    nothing.
+    Texts are the columns where at least half of the cells that say something are texts, or all but booleans. A single text
+    in a column of numbers is a mistake, which the reader names. What often stands for a missing value says nothing.
     """
     counts = [Counter[str]() for _ in range(num_columns)]
     for cells in rows:

@@ -12,7 +12,8 @@ from data_helpers import all_rows, converted, new_rows, sections, write_lines
 
 from hvd_train.config import SamplingConfig
 from hvd_train.data import Dataset, convert, describe
-from hvd_train.data.categories.learning import MAX_CATEGORIES, MAX_RARITY
+from hvd_train.data.categories.learning import MAX_CATEGORIES
+from hvd_train.data.statistics import MAX_RARITY
 from hvd_train.errors import DataError
 
 COLOURS = ("blue", "green", "red")
