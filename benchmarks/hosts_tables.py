@@ -111,14 +111,15 @@ def mpi_settings(found: dict[str, Any]) -> str:
     result = found["hosts-mpi"]
     lines = []
     for row, by_rate in result["rows"].items():
-        layout, _, system = row.split() if " " in row else ("", "", "")
-        if system:
-            flat = result["rows"][f"{layout} reference flat"]
-            cells = (
-                f"{one['step_ms']['median']:.2f} ({one['step_ms']['median'] / flat[rate]['step_ms']['median']:.2f})"
-                for rate, one in by_rate.items()
-            )
-            lines.append((f"{layout}, {NAMES[system]}", *cells))
+        if row == FLOOR:
+            continue
+        layout, _, system = row.split()
+        flat = result["rows"][f"{layout} reference flat"]
+        cells = (
+            f"{one['step_ms']['median']:.2f} ({one['step_ms']['median'] / flat[rate]['step_ms']['median']:.2f})"
+            for rate, one in by_rate.items()
+        )
+        lines.append((f"{layout}, {NAMES[system]}", *cells))
     rates = next(by_rate for row, by_rate in result["rows"].items() if row.endswith(" flat"))
     return table(("ms a step (over MPI's own choice)", *(RATES[rate] for rate in rates)), lines) + source(result)
 
