@@ -55,6 +55,10 @@ class EarlyEnding(keras.callbacks.Callback):  # type: ignore[misc]
         if self._loop.is_savable:
             self._end_if_agreed()
 
+    def on_train_end(self, logs: Any = None) -> None:
+        # Not before: a stop in a validation would lose the steps of the epoch, which nothing has saved yet.
+        early_end.let_stops_interrupt()
+
     def _end_if_agreed(self, *, always: bool = False) -> None:
         loop, agreement = self._loop, self._agreement
         if agreement.is_due(always=always):

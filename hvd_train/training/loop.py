@@ -22,7 +22,6 @@ from hvd_train.distributed import World
 from hvd_train.errors import HvdTrainError
 from hvd_train.events import Observer, Watch
 from hvd_train.models import TrainLoss
-from hvd_train.processes import early_end
 from hvd_train.runs import TrainingState
 from hvd_train.training.callbacks import AgreedStop
 from hvd_train.training.early_end import EarlyEnding
@@ -138,7 +137,6 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
         return batches // len(self.workers.plan.own)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        early_end.let_stops_interrupt()
         if self.workers:
             self.workers.end_epoch()
         steps_s = time.monotonic() - self._started

@@ -22,6 +22,7 @@ from hvd_train.events import Observer
 from hvd_train.processes import Stopped, early_end
 from hvd_train.runs import RunDir, checkpoint
 from hvd_train.training import run
+from hvd_train.training.loop import TrainingLoop
 from hvd_train.training.run import train_guarded
 
 # 53 steps an epoch, in executions of 16. Everything that is drawn is drawn here.
@@ -163,6 +164,28 @@ def test_a_stop_saves_where_there_is_time(
     world.allgather(0)
     assert saved(run_dir) == (0, 32)
     assert stopped.value.saved == "saved after step 32 of 53 in epoch 1"
+
+
+@pytest.mark.parametrize("when", ["in the last steps", "in the validation"])
+def test_a_stop_at_the_end_of_an_epoch_loses_none_of_it(
+    world: World, shared_dir: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Where no checkpoint of this epoch is possible any more, or not yet."""
+    original = TrainingLoop._validate
+
+    def stopped_in(loop: TrainingLoop, *arguments: Any) -> dict[str, float]:
+        if world.is_root and when == "in the validation":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(loop, *arguments)
+
+    monkeypatch.setattr(TrainingLoop, "_validate", stopped_in)
+    run_dir = RunDir(shared_dir / "run")
+    sends = Sends(world, ROOT, signal.SIGTERM, after=4 if when == "in the last steps" else 0)
+    with pytest.raises(Stopped) as stopped:
+        train_guarded(CONFIG, world, run_dir, callbacks=[sends], grace_s=None)
+    assert stopped.value.saved == "saved after epoch 1"
+    world.allgather(0)
+    assert saved(run_dir) == (1, 0)
 
 
 def test_a_warning_in_a_validation_ends_the_run_before_the_next_epoch(
