@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hosts_names import BEFORE, CHOSEN, NAMES
-from pages import DOCS, NotMeasured, newest, source, table
+from pages import DOCS, NotMeasured, cpu_of, newest, source, table
 
 from hvd_train.distributed.allreduce import groups_for
 
@@ -72,38 +72,46 @@ def step(one: dict[str, Any]) -> str:
 
 
 def hosts_targets(found: dict[str, Any]) -> str:
-    """The targets between two hosts. Whether one is met is computed, not judged."""
-    by_program = programs(found)
-    ours = by_program[NAMES[CHOSEN]]
+    """The targets between two hosts, on each CPU. Whether one is met is computed, not judged."""
+    measured = [found["hosts"]]
+    with contextlib.suppress(NotMeasured):
+        measured.append(found["hosts-layouts"])
+    columns = [targets_of(result["rows"]) for result in measured]
     lines = [
-        target(f"{RATES[rate]}: share of a step without exchange", least, ours[rate]["of_alone"])
+        (what, f"{least:.2f}", *(met(column[what]) if what in column else "-" for column in columns))
+        for what, (least, _) in columns[0].items()
+    ]
+    heads = ("between two hosts", "at least", *(cpu_of(result) for result in measured))
+    return table(heads, lines) + "".join(map(source, measured))
+
+
+def targets_of(rows: dict[str, Any]) -> dict[str, tuple[float, dict[str, float]]]:
+    """By target the least and what was measured."""
+    ours = as_chosen(rows, REFERENCE)
+    targets = {
+        f"{RATES[rate]}: share of a step without exchange": (least, ours[rate]["of_alone"])
         for rate, least in TARGETS.items()
         if rate in ours
-    ]
+    }
     if "1000" in ours:
-        lines.append(target("1 Gbit/s: the limit as a share of a step", OF_LIMIT, ours["1000"]["of_limit"]))
-    rounded = by_program.get(NAMES["bfloat16"], {})
-    if "1000" in rounded:
+        targets["1 Gbit/s: the limit as a share of a step"] = (OF_LIMIT, ours["1000"]["of_limit"])
+    if rounded := rows.get(f"{REFERENCE} bfloat16", {}).get("1000"):
         what = "1 Gbit/s, bfloat16 between hosts: share of a step without exchange"
-        lines.append(target(what, OF_ALONE_BFLOAT16, rounded["1000"]["of_alone"]))
+        targets[what] = (OF_ALONE_BFLOAT16, rounded["of_alone"])
     for system in ("ddp", "stock"):
         for rate in ("unlimited", "10000", "1000"):
-            peer = by_program.get(NAMES[system], {}).get(rate)
+            peer = rows.get(f"{REFERENCE} {system}", {}).get(rate)
             if peer and rate in ours:
-                ratio = {
-                    end: peer["step_ms"][end] / ours[rate]["step_ms"]["median"] for end in ("median", "min", "max")
-                }
-                lines.append(target(f"{RATES[rate]}: times as fast as {NAMES[system]}", 2.0, ratio))
-    return table(("between two hosts", "at least", "measured"), lines) + source(found["hosts"])
+                median = ours[rate]["step_ms"]["median"]
+                times = {end: peer["step_ms"][end] / median for end in ("median", "min", "max")}
+                targets[f"{RATES[rate]}: times as fast as {NAMES[system]}"] = (2.0, times)
+    return targets
 
 
-def target(what: str, least: float, measured: dict[str, float]) -> tuple[str, str, str]:
-    met = "✓" if measured["median"] >= least else "✗"
-    return (
-        what,
-        f"{least:.2f}",
-        f"{measured['median']:.2f} {met} ({measured['min']:.2f} to {measured['max']:.2f})",
-    )
+def met(target: tuple[float, dict[str, float]]) -> str:
+    least, measured = target
+    sign = "✓" if measured["median"] >= least else "✗"
+    return f"{measured['median']:.2f} {sign} ({measured['min']:.2f} to {measured['max']:.2f})"
 
 
 def mpi_settings(found: dict[str, Any]) -> str:
@@ -126,7 +134,7 @@ def mpi_settings(found: dict[str, Any]) -> str:
 
 def hosts_layouts(found: dict[str, Any]) -> str:
     """What each host sends, and the share of a step without exchange, by layout and recipe."""
-    result = found["hosts"]
+    result = found["hosts-layouts"]
     rates = [rate for rate in RATES if any(rate in one for row, one in result["rows"].items() if row.endswith(" ours"))]
     lines = []
     for row, by_rate in result["rows"].items():
