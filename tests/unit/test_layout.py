@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+
+import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "hvd_train"
 MAX_LINES = 300
@@ -30,3 +33,12 @@ def test_the_top_level_holds_folders_and_what_all_of_them_need() -> None:
 def test_every_folder_has_a_face() -> None:
     folders = {file.parent for file in PACKAGE.rglob("*.py")}
     assert [str(folder) for folder in folders if not (folder / "__init__.py").read_text().startswith('"""')] == []
+
+
+def test_no_link_is_committed() -> None:
+    """A worktree may have a link to another's environment. Merged, it would replace that environment without a question."""
+    root = PACKAGE.parent
+    if not (root / ".git").exists():
+        pytest.skip("this is no checkout")
+    listed = subprocess.run(["git", "ls-files", "--stage"], cwd=root, check=True, capture_output=True, text=True).stdout
+    assert [line for line in listed.splitlines() if line.startswith("120000 ")] == []
