@@ -99,6 +99,9 @@ CHOICES: dict[str, Sequence[str]] = {
 }
 # Where tyro's scripts keep all verbs and flags.
 SPEC = re.compile(r"^COMPLETION_SPEC = (.*)$", re.MULTILINE)
+# tyro's script for zsh reads one empty completion from no output, and TAB then inserts a space.
+ZSH_OFFERS = "  # Parse completions into an array for _describe.\n"
+ZSH_OFFERS_SOME = '  [[ -n "$completions" ]] || return 1\n\n'
 
 
 def completion(argv: Sequence[str], placement: Placement, summaries: Mapping[str, str]) -> int:
@@ -113,6 +116,8 @@ def script(shell: Shell, summaries: Mapping[str, str]) -> str:
     """The completion script of all verbs."""
     from_tyro = _written(shell, summaries)
     spec = from_tyro if shell == "bash" else _written("bash", summaries)  # in the others it is quoted
+    if shell == "zsh":
+        from_tyro = from_tyro.replace(ZSH_OFFERS, ZSH_OFFERS_SOME + ZSH_OFFERS)
     return SPEC.sub(lambda _: packed(completed(ast.literal_eval(SPEC.search(spec)[1]), summaries)), from_tyro, count=1)  # type: ignore[index]
 
 
@@ -137,7 +142,7 @@ def command(summaries: Mapping[str, str]) -> Any:
 
 
 def _group(verb: str, kinds: Mapping[str, Any]) -> Any:
-    inner = _choice({name: (kind, "") for name, kind in kinds.items()})
+    inner = _choice({name: (kind, first_sentence(kind.__doc__ or "")) for name, kind in kinds.items()})
     return dataclasses.make_dataclass(f"{verb.title()}Verbs", [("verb", inner)], frozen=True, kw_only=True)
 
 
@@ -171,7 +176,12 @@ def _improve(option: dict[str, Any]) -> None:
         option |= {"type": "choice", "choices": list(names)}
     # tyro has "STR • what it is. More. (default: x)": a shell shows one short line.
     _, _, what = option["description"].partition(" • ")
-    option["description"] = re.split(r"(?<=[.:]) |\n", what or option["description"])[0]
+    option["description"] = first_sentence(what or option["description"])
+
+
+def first_sentence(text: str) -> str:
+    """What a shell shows beside a name. The shell cuts it to the width of its window."""
+    return re.split(r"(?<=\.) |\n", text)[0]
 
 
 def packed(spec: dict[str, Any]) -> str:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from hvd_train.cli import verbs
-from hvd_train.cli.shell.completion import KINDS
+from hvd_train.cli.shell.completion import KINDS, ZSH_OFFERS_SOME
 
 BASH = """
 source {script}
 COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _tyro_hvd_train
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """
-# fish asks for the line as it is; zsh needs a terminal, so its script is checked and what it would ask Python is asked.
 FISH = "source {script}; complete -C 'hvd-train {line}'"
+# What zsh would show: the function that shows it needs a terminal.
+ZSH = """
+_describe() {{ print -rl -- "${{(@P)2}}" }}
+words=({words}); CURRENT=${{#words}}
+source {script} || true
+"""
 CASES = {
     "": {"train", "data", "jobs", "completion", "--help", "--version"},
     "tr": {"train"},
@@ -80,17 +88,85 @@ def test_fish_completes_the_same(line: str, scripts: dict[str, Path], tmp_path: 
     program = FISH.format(script=scripts["fish"], line=line)
     env = {**os.environ, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
     lines = output("fish", "--no-config", "-c", program, cwd=tmp_path, env=env).splitlines()
-    assert CASES[line] <= {text.partition("\t")[0] for text in lines}
+    offered = {text.partition("\t")[0] for text in lines}
+    # fish shows flags only after a dash.
+    assert {word for word in CASES[line] if line.split(" ")[-1].startswith("-") or word[0] != "-"} <= offered
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
-def test_zsh_completes_the_same(scripts: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", CASES)
+def test_zsh_completes_the_same(line: str, scripts: dict[str, Path], tmp_path: Path) -> None:
+    words = " ".join(f"'{word}'" for word in f"hvd-train {line}".split(" "))
+    program = ZSH.format(script=scripts["zsh"], words=words)
+    offered = {text.partition(":")[0] for text in output("zsh", "-f", "-c", program, cwd=tmp_path).splitlines()}
+    assert CASES[line] <= offered
+    if line:
+        assert offered == CASES[line]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_on_a_terminal(scripts: dict[str, Path], tmp_path: Path) -> None:
+    """TAB completes a verb, a flag and a file, and leaves a line alone for which there is nothing to offer."""
+    (tmp_path / "functions").mkdir()
+    shutil.copy(scripts["zsh"], tmp_path / "functions" / "_hvd-train")
+    (tmp_path / "songs.csv").touch()
+    lines = {
+        "hvd-train prec": "hvd-train prec",
+        "hvd-train pred": "hvd-train predict ",
+        "hvd-train train --early": "hvd-train train --early-stopping-patience ",
+        "hvd-train train --data so": "hvd-train train --data songs.csv ",
+        "hvd-train train --seed ": "hvd-train train --seed ",
+    }
+    assert typed_in_zsh(tmp_path, tuple(lines)) == list(lines.values())
+
+
+def test_zsh_inserts_nothing_where_nothing_is_offered(scripts: dict[str, Path]) -> None:
+    """Here too where zsh is missing: tyro's script is changed by its text."""
+    assert scripts["zsh"].read_text().count(ZSH_OFFERS_SOME) == 1
+
+
+def typed_in_zsh(folder: Path, lines: Sequence[str]) -> list[str]:
+    """The command lines that TAB makes of these in a zsh whose functions are in `folder`/functions."""
     program = f"""
-_describe() {{ print -rl -- "${{(@P)2}}" }}
-words=(hvd-train train --bal); CURRENT=3
-source {scripts["zsh"]}
-"""
-    assert output("zsh", "-f", "-c", program, cwd=tmp_path).startswith("--balance:")
+PS1= fpath=({folder}/functions $fpath)
+unsetopt zle_bracketed_paste prompt_cr prompt_sp
+autoload -Uz compinit; compinit -D
+show() {{ print -r -- "<$BUFFER>" >> {folder}/typed; BUFFER= }}
+zle -N show; bindkey '^B' show; bindkey '^I' complete-word
+print begun >> {folder}/typed
+""".strip()
+    terminal, of_shell = os.openpty()
+    zsh = subprocess.Popen(
+        ["zsh", "-f", "-i"],
+        cwd=folder,
+        env={**os.environ, "TERM": "dumb", "HOME": str(folder), "ZDOTDIR": str(folder)},
+        stdin=of_shell,
+        stdout=of_shell,
+        stderr=of_shell,
+        start_new_session=True,
+    )
+    try:
+        os.write(terminal, program.replace("\n", "; ").encode() + b"\r")
+        for number, line in enumerate(lines):
+            wait_for_lines(folder / "typed", 1 + number, terminal)
+            os.write(terminal, f"{line}\t\x02".encode())
+        return [text[1:-1] for text in wait_for_lines(folder / "typed", 1 + len(lines), terminal)[1:]]
+    finally:
+        zsh.kill()
+        zsh.wait()
+        os.close(terminal)
+        os.close(of_shell)
+
+
+def wait_for_lines(file: Path, number: int, terminal: int) -> list[str]:
+    """The lines of a file once there are so many. What the terminal prints meanwhile is read: a full one stops the shell."""
+    deadline, printed = time.monotonic() + 30, b""
+    while time.monotonic() < deadline:
+        if select.select([terminal], [], [], 0.05)[0]:
+            printed += os.read(terminal, 65536)
+        if file.exists() and len(found := file.read_text().splitlines()) >= number:
+            return found
+    raise AssertionError(printed.decode(errors="replace"))
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
