@@ -28,6 +28,13 @@ class Observer:
         `facts` describe the run in one line each: ranks, cores, versions, data, model, batch. `run_dir` exists.
         """
 
+    def on_resume(self, rows: Sequence[dict[str, float]], *, step: int, best_epoch: int) -> None:
+        """Right after `on_start`, where the run goes on from a checkpoint.
+
+        `rows` are the rows of metrics.csv so far, one for each complete epoch. `step` is the number of steps that are done
+        in the epoch after them. `best_epoch` is 0 where no epoch is complete.
+        """
+
     def on_message(self, text: str) -> None:
         """A sentence for the user, for instance that the learning rate falls. Some come before `on_start`."""
 
@@ -75,6 +82,9 @@ class Observers(Observer):
 
     def on_start(self, config: dict[str, Any], facts: dict[str, str], run_dir: Path) -> None:
         self._pass_on("on_start", config, facts, run_dir)
+
+    def on_resume(self, rows: Sequence[dict[str, float]], *, step: int, best_epoch: int) -> None:
+        self._pass_on("on_resume", rows, step=step, best_epoch=best_epoch)
 
     def on_message(self, text: str) -> None:
         self._pass_on("on_message", text)

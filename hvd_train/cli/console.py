@@ -7,6 +7,7 @@ progress now and then instead of the bar.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class ConsoleObserver(Observer):
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._epochs = self._epoch = 0
+        self._first_step = 0  # of the epoch with which a resumed run begins
         self._told = time.monotonic()
         self._waiting_log: list[str] = []
 
@@ -78,6 +80,12 @@ class ConsoleObserver(Observer):
             self._line(f"{name:<{width}}  {fact}", style=None)
         self._line(f"{'run':<{width}}  {self.run_dir.path}")
 
+    def on_resume(self, rows: Sequence[dict[str, float]], *, step: int, best_epoch: int) -> None:
+        self._first_step = step
+        steps = f"{' and' if rows else ''} {step} step{'s' if step > 1 else ''}" if step else ""
+        best = f"; the best epoch so far is {best_epoch}" if best_epoch else ""
+        self._line(f"The run goes on after{f' epoch {len(rows)}' if rows else ''}{steps}{best}.")
+
     def on_message(self, text: str) -> None:
         self._line(text)
 
@@ -94,8 +102,10 @@ class ConsoleObserver(Observer):
                 console=self.console,
                 transient=True,
             )
-            self._task = self._bar.add_task("", total=num_steps, epoch=f"{epoch}/{num_epochs}", rate="", loss="")
+            shows = {"epoch": f"{epoch}/{num_epochs}", "rate": "", "loss": ""}
+            self._task = self._bar.add_task("", total=num_steps, completed=self._first_step, **shows)
             self._bar.start()
+        self._first_step = 0
 
     def on_steps(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None:
         rate = f"{samples_per_s:,.0f} samples/s" if samples_per_s == samples_per_s else ""

@@ -47,7 +47,7 @@ class Progress:
     step: int
     """Steps done in it."""
     num_steps: int
-    """Of an epoch."""
+    """Of an epoch; 0 where a resumed run has not begun one yet."""
     loss: float | None
     """Mean over the rows of the root alone, in this epoch."""
     samples_per_s: float | None
@@ -71,15 +71,25 @@ class ProgressFile(Observer):
         self._started = self._written = clock()
         self._epoch = self._num_epochs = self._num_steps = self._best_epoch = 0
         self._epoch_seconds: list[float] = []
+        self._earlier: Sequence[dict[str, float]] = ()  # the rows of the sessions before this one
+        self._first_step = 0  # done by them in the epoch with which this one begins
         self._before: dict[int, RankState] = {}
         self._cpu_s: dict[int, float] = {}
 
     def on_start(self, config: dict[str, Any], facts: dict[str, str], run_dir: Path) -> None:
         self._path, self._started = RunDir(run_dir).progress, self._clock()
+        self._num_epochs = config.get("training", {}).get("num_epochs", 0)
+
+    def on_resume(self, rows: Sequence[dict[str, float]], *, step: int, best_epoch: int) -> None:
+        """Replaces the file of the session before, also where no epoch is left that would."""
+        self._earlier, self._first_step, self._best_epoch = rows, step, best_epoch
+        self._epoch = max(1, len(rows) + bool(step))
+        self._write(0, math.nan, math.nan)
 
     def on_epoch_begin(self, epoch: int, num_epochs: int, num_steps: int) -> None:
         self._epoch, self._num_epochs, self._num_steps = epoch, num_epochs, num_steps
-        self._write(0, math.nan, math.nan)
+        self._write(self._first_step, math.nan, math.nan)
+        self._first_step = 0
 
     def on_steps(self, step: int, num_steps: int, samples_per_s: float, loss: float) -> None:
         if self._clock() - self._written >= EVERY_S:
@@ -103,17 +113,23 @@ class ProgressFile(Observer):
             num_steps=self._num_steps,
             loss=_number(loss),
             samples_per_s=_number(samples_per_s),
-            seconds_left=self._seconds_left(step),
+            seconds_left=self._seconds_left(step, samples_per_s),
             best_epoch=self._best_epoch,
             ranks=[self._rank(state) for state in self._ranks()],
         )
         write_json(self._path, asdict(progress), sync=False)
 
-    def _seconds_left(self, step: int) -> float | None:
-        """By the epochs of this process. The first includes the tracing of the graph, so it counts only while it is alone."""
-        if not self._epoch_seconds:
-            return None
+    def _seconds_left(self, step: int, samples_per_s: float) -> float | None:
+        """By the epochs of this process. The first includes the tracing of the graph, so it counts only while it is alone.
+
+        Before it is complete: by the last epoch before the resume, at the rate of now, since the ranks may be others.
+        """
         known = self._epoch_seconds[1:] or self._epoch_seconds
+        if not known and self._earlier and samples_per_s > 0:
+            last = self._earlier[-1]
+            known = [last["seconds"] * last["samples_per_s"] / samples_per_s]
+        if not known:
+            return None
         epochs = self._num_epochs - self._epoch + 1 - step / max(1, self._num_steps)
         return epochs * sum(known) / len(known)
 

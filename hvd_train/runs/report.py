@@ -45,11 +45,13 @@ class Report:
     best_epoch: int
     stopped_early: bool
     train_seconds: float
+    """Over all sessions of the run, like the next. What a session did after its last checkpoint is not in it."""
     wall_seconds: float
+    """From the start to the end."""
     import_seconds: float
-    """Of the root, for importing TensorFlow with Keras and, on several ranks, starting Horovod."""
+    """Of the root, for importing TensorFlow with Keras and, on several ranks, starting Horovod; of the last session."""
     first_steps_seconds: float | None
-    """From then to the end of the first steps; None where a resumed run had none left."""
+    """From then to the end of the first steps of that session; None where a resumed run had none left."""
     samples_per_s: float
     """Over all ranks: the median of the epochs'."""
     history: list[dict[str, float]]
@@ -75,6 +77,8 @@ class Report:
     """Of all epochs."""
     gradient_bytes: int = 0
     """That each rank averages with the others in a step; 0 on one rank."""
+    sessions: int = 1
+    """Processes of the root that trained it, one after another: 1, and 1 for each resume."""
 
     def as_json(self) -> dict[str, Any]:
         """The content of report.json, where the facts have the key "found"."""

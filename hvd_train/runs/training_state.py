@@ -30,5 +30,11 @@ class TrainingState:
     stopped_early: bool = False
     seconds: float = 0.0
     """Training time so far, over all sessions of the run."""
+    epoch_seconds: float = 0.0
+    """What of it went to the steps of the epoch that is not complete."""
+    wall_seconds: float = 0.0
+    """From the start of each session to its last save, over all sessions."""
+    sessions: int = 1
+    """Processes that trained this run one after another, this one included."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One row for each epoch, as in metrics.csv."""

@@ -97,7 +97,7 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
         self._batches = 0
         if self.workers:
             self.workers.begin_epoch()
-        self._started = time.monotonic()
+        self._started = self._counted = time.monotonic()
         self._timed_from: tuple[float, int] | None = None
         self.watch.phase(f"step {self.step + 1} of epoch {epoch + 1}", waits_for_others=True)
         if self.world.is_root:
@@ -175,16 +175,23 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
     def save_to_continue(self) -> None:
         """Save what is done, between two steps, before training ends early. All ranks. Returns when it is on disk."""
         if self.step != self._saved_step:
-            self.state.seconds += time.monotonic() - self._started
             self._save_within_epoch()
         self.flush()
 
     def _save_within_epoch(self) -> None:
         self._save_after(self.step)
         self._saved_step = self.step
+        self._count_time()
         self.state.step, self.state.num_steps = self.step, self.num_steps
         self.state.losses = self.world.allgather([float(v) for v in self.model.metrics_variables])
         self.save(True, False)
+
+    def _count_time(self) -> None:
+        """Add what has passed since the last call to the time of the run and of the epoch, which a checkpoint keeps."""
+        now = time.monotonic()
+        self.state.seconds += now - self._counted
+        self.state.epoch_seconds += now - self._counted
+        self._counted = now
 
     def _restore_losses(self, losses: list[list[float]]) -> None:
         """Continue the sums that the training loss of an epoch is computed from, where a checkpoint cut the epoch."""
@@ -211,16 +218,15 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
                 f"{self.monitor.column} is {chooses} after epoch {epoch + 1}, so it cannot choose the best epoch. "
                 f"Choose another --monitor, such as val_loss."
             )
+        self._count_time()
         row = {
             "epoch": epoch + 1,
             **figures,
             "learning_rate": self._learning_rate(),
             "samples_per_s": self.samples_per_s,
-            "seconds": time.monotonic() - self._started,
+            "seconds": self.state.epoch_seconds,
         }
-        after = world.broadcast(after_epoch(self.state, row, self.training, monitor=self.monitor))
-        after.seconds = self.state.seconds + row["seconds"]
-        self.state = after
+        self.state = world.broadcast(after_epoch(self.state, row, self.training, monitor=self.monitor))
         if self.training.check_equal_weights:
             require_equal_weights(world, self.model.weights)
         return row

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hvd_train.config import toml
 from hvd_train.distributed import World
 from hvd_train.errors import CheckpointError
@@ -37,7 +39,7 @@ def _restored(experiment: Experiment, run_dir: RunDir) -> TrainingState:
     best = checkpoint.load(run_dir.best) if last.state.best_epoch else None
     require_resumable(last, best, num_steps=experiment.plan.num_steps)
     checkpoint.restore(last, experiment.variables)
-    return last.state
+    return replace(last.state, sessions=last.state.sessions + 1)
 
 
 def require_same_monitor(last: Checkpoint, monitor: str) -> None:

@@ -135,19 +135,31 @@ def _train_and_evaluate(
     if advice and world.is_root:
         observer.on_message(advice)
     state = starting_state(experiment, world, run_dir if resume else None)
-    world.together(lambda: begin_writing(run_dir, experiment.config), on="root")
+    world.together(lambda: begin_writing(run_dir, experiment.config, state), on="root")
     placements = world.allgather(world.placement)
     facts = describe_run(experiment, world, placements)
     if world.is_root:
         if idle := idle_hosts_line(os.environ, placements):
             observer.on_message(idle)
         observer.on_start(asdict(experiment.config), facts, run_dir.path)
-    loop = train(experiment, world, run_dir, state, observer, keras_callbacks, watch)
+        if resume:
+            observer.on_resume(list(state.history), step=state.step, best_epoch=state.best_epoch)
+    began = started - state.wall_seconds  # as if no time had passed between the sessions
+    loop = train(experiment, world, run_dir, state, observer, keras_callbacks, watch, began=began)
     watch.phase("the final evaluation", waits_for_others=True)
     model = best_model(experiment, world, run_dir)
     evaluations, temperature = evaluate_final(experiment, world, model)
     report = make_report(
-        experiment, world, loop, facts, evaluations, temperature, started=started, run_dir=run_dir, notes=notes.texts
+        experiment,
+        world,
+        loop,
+        facts,
+        evaluations,
+        temperature,
+        began=began,
+        started=started,
+        run_dir=run_dir,
+        notes=notes.texts,
     )
 
     def write() -> None:
@@ -174,11 +186,13 @@ def advice_on_saving(experiment: Experiment) -> str | None:
     )
 
 
-def begin_writing(run_dir: RunDir, config: RunConfig) -> None:
-    """Make the run directory ready: without leftovers, with the config in use, not DONE. Root only."""
+def begin_writing(run_dir: RunDir, config: RunConfig, state: TrainingState) -> None:
+    """Make the run directory ready: without leftovers, with the config in use and the rows of `state`, not DONE. Root only."""
     run_dir.create()
     run_dir.sweep()
     write_text(run_dir.config, toml.dumps(config))
+    run_dir.metrics.unlink(missing_ok=True)  # it may be an epoch ahead of the checkpoint of a run that was killed
+    write_history(state.history, run_dir)
     user_code.keep(references_of(config), run_dir)
     run_dir.done.unlink(missing_ok=True)
 
@@ -191,8 +205,13 @@ def train(
     observer: Observer,
     keras_callbacks: list[Any],
     watch: Watch,
+    *,
+    began: float,
 ) -> TrainingLoop:
-    """Train from `state` to the last epoch, and write the checkpoints. All ranks. Returns the loop as it ended."""
+    """Train from `state` to the last epoch, and write the checkpoints. All ranks. Returns the loop as it ended.
+
+    `began`: when the run began by the monotonic clock, without the time between its sessions.
+    """
     config, text = experiment.config, toml.dumps(experiment.config)
     watch.phase("the preparation of the rows", waits_for_others=False)
     validation = experiment.prepared(experiment.load("val", world))
@@ -211,6 +230,7 @@ def train(
         else:
             world.gather_state(experiment.trained.optimizer)
         checksum = experiment.dataset.checksum
+        loop.state.wall_seconds = time.monotonic() - began
 
         def write() -> None:
             writer.save(paths, experiment.variables, loop.state, config=text, data_checksum=checksum)

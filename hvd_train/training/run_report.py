@@ -28,11 +28,15 @@ def make_report(
     evaluations: dict[Split, Evaluation],
     temperature: float,
     *,
+    began: float,
     started: float,
     run_dir: RunDir,
     notes: list[str],
 ) -> Report:
-    """The report of a run that began at `started` by the monotonic clock. All ranks; the root's `notes` count."""
+    """The report of a run whose last session began at `started` by the monotonic clock. All ranks; the root's `notes` count.
+
+    `began`: when the run itself did, without the time between its sessions.
+    """
     dataset, schema = experiment.dataset, experiment.dataset.schema
     rows: dict[str, int] = {split: dataset.num_rows(split) for split in SPLITS}
     return Report(
@@ -49,7 +53,7 @@ def make_report(
             experiment.config.table.path, rows, schema.num_features, schema.label_kind
         ),
         **of_training(loop, started),
-        wall_seconds=time.monotonic() - started,
+        wall_seconds=time.monotonic() - began,
         import_seconds=world.import_seconds,
         data_checksum=dataset.checksum,
         rows=rows,
@@ -87,6 +91,7 @@ def of_training(loop: TrainingLoop, started: float) -> dict[str, Any]:
         "epochs": state.epoch,
         "best_epoch": state.best_epoch,
         "stopped_early": state.stopped_early,
+        "sessions": state.sessions,
         "train_seconds": state.seconds,
         "first_steps_seconds": first - started if first else None,
         "samples_per_s": float(np.median(rates)) if rates else float("nan"),

@@ -79,6 +79,7 @@ def after_epoch(
         step=0,
         losses=[],
         num_steps=0,
+        epoch_seconds=0.0,
         history=[*state.history, row],
         best_loss=row["val_loss"] if better else state.best_loss,
         best_epoch=state.epoch + 1 if better else state.best_epoch,

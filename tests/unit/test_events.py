@@ -36,6 +36,7 @@ def all_events(observer: Observer, path: Any) -> None:
     observer.on_message("a sentence")
     observer.on_preparation(1, 2)
     observer.on_start({"model": {"name": "mlp"}}, {"ranks": "2"}, path)
+    observer.on_resume([{"loss": 3.0}], step=2, best_epoch=1)
     observer.on_epoch_begin(1, 2, 10)
     observer.on_steps(4, 10, 100.0, 2.5)
     observer.on_learning_rate(4, 0.001)
@@ -56,7 +57,7 @@ def test_each_observer_receives_every_event(tmp_path: Any) -> None:
 def test_an_optional_observer_that_fails_is_reported_once_and_switched_off(tmp_path: Any) -> None:
     console, tracker = Recorder(), Recorder(fails_in=("on_epoch_begin", "on_epoch_end", "close"), is_optional=True)
     all_events(Observers([tracker, console]), tmp_path)
-    assert tracker.events == ["on_message", "on_preparation", "on_start", "on_epoch_begin"]
+    assert tracker.events == ["on_message", "on_preparation", "on_start", "on_resume", "on_epoch_begin"]
     messages = [arguments[0] for name, arguments, _ in console.heard if name == "on_message"]
     assert messages[1:] == ["Recorder failed in on_epoch_begin (RuntimeError: no disk). The run goes on without it."]
     assert console.events[-1] == "close"

@@ -115,10 +115,11 @@ def line(progress: Progress | None, summary: RunSummary, now: float) -> str:
             figures.append(best_validation(summary))
         return f"{summary.state}  " + "  ".join(figures)
     ends = progress.epoch == progress.num_epochs == summary.epoch and progress.step == progress.num_steps
+    step = f"step {progress.step}/{progress.num_steps}" if progress.num_steps else "resumes"
     parts = [
         summary.state,
         f"epoch {progress.epoch}/{progress.num_epochs}",
-        f"step {progress.step}/{progress.num_steps}" if not ends else "evaluates and saves",
+        step if not ends else "evaluates and saves",
         *([f"loss {progress.loss:.4g}"] if progress.loss is not None else []),
         *([best_validation(summary)] if summary.best is not None else []),
         *([f"{progress.samples_per_s:,.0f} samples/s"] if progress.samples_per_s else []),

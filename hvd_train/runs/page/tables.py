@@ -58,11 +58,14 @@ def published(report: Report) -> list[TextTable]:
 
 def course(report: Report) -> list[TextTable]:
     """Times, hosts and ranks, and the starts under a supervisor."""
+    last, every = ("", "")
+    if report.sessions > 1:  # what a session did after its last checkpoint is done again, and counted then
+        last, every = " (last session)", f" (all {report.sessions} sessions)"
     times = [
-        ["start of Python, TensorFlow and Horovod", seconds(report.import_seconds)],
-        ["from then to the first steps", seconds(report.first_steps_seconds)],
-        ["training", seconds(report.train_seconds)],
-        ["from the start of the run to its end", seconds(report.wall_seconds)],
+        [f"start of Python, TensorFlow and Horovod{last}", seconds(report.import_seconds)],
+        [f"from then to the first steps{last}", seconds(report.first_steps_seconds)],
+        [f"training{every}", seconds(report.train_seconds)],
+        [f"from the start of the run to its end{every}", seconds(report.wall_seconds)],
     ]
     found = [TextTable("Times", ["", "seconds"], [row for row in times if row[1]], [1])]
     found += ranks(report.ranks)
@@ -80,7 +83,8 @@ def course(report: Report) -> list[TextTable]:
 def ranks(of_ranks: Sequence[Mapping[str, Any]]) -> list[TextTable]:
     """Host, memory and CPU time of each rank; nothing where none is known."""
     rows = [
-        [str(one["rank"]), one["host"], _mib(one["peak_memory_bytes"]), seconds(one["cpu_seconds"])] for one in of_ranks
+        [str(one["rank"]), one["host"], _mib(one["peak_memory_bytes"]), seconds(one["cpu_seconds"])]
+        for one in of_ranks
     ]
     return [TextTable("Ranks", ["rank", "host", "peak memory", "CPU time"], rows, [0, 2, 3])] if rows else []
 

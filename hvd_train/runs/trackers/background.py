@@ -106,6 +106,9 @@ class Trackers(Observers):
     def on_start(self, config: dict[str, Any], facts: dict[str, str], run_dir: Path) -> None:
         super().on_start(config, dict(facts), run_dir)
 
+    def on_resume(self, rows: Sequence[dict[str, float]], *, step: int, best_epoch: int) -> None:
+        super().on_resume([dict(row) for row in rows], step=step, best_epoch=best_epoch)
+
     def on_epoch_end(self, row: dict[str, float], *, best: bool) -> None:
         super().on_epoch_end(dict(row), best=best)
 

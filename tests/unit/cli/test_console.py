@@ -95,6 +95,31 @@ def test_plain_lines_without_a_terminal(tmp_path: Path) -> None:
         assert line in log, line
 
 
+def test_a_resumed_run_says_where_it_goes_on(tmp_path: Path) -> None:
+    out = io.StringIO()
+    observer = ConsoleObserver(RunDir(tmp_path), SafeConsole(file=out, width=120))
+    observer.on_resume([ROW, ROW], step=64, best_epoch=1)
+    observer.on_resume([ROW], step=0, best_epoch=1)
+    observer.on_resume([], step=1, best_epoch=0)
+    assert out.getvalue().splitlines() == [
+        "The run goes on after epoch 2 and 64 steps; the best epoch so far is 1.",
+        "The run goes on after epoch 1; the best epoch so far is 1.",
+        "The run goes on after 1 step.",
+    ]
+
+
+def test_the_bar_of_a_resumed_epoch_begins_where_it_was_left(tmp_path: Path) -> None:
+    out = io.StringIO()
+    observer = ConsoleObserver(RunDir(tmp_path), SafeConsole(file=out, force_terminal=True, width=120))
+    observer.on_resume([ROW], step=64, best_epoch=1)
+    observer.on_epoch_begin(2, 4, 124)
+    observer.close()
+    assert "64/124" in out.getvalue()
+    observer.on_epoch_begin(3, 4, 124)
+    observer.close()
+    assert "0/124" in out.getvalue()
+
+
 def test_a_bar_with_steps_and_rate_on_a_terminal(tmp_path: Path) -> None:
     out, log = shown(tmp_path, terminal=True)
     assert "64/124" in out

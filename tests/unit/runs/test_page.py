@@ -71,6 +71,13 @@ def test_a_page_is_one_well_formed_file(kind: str) -> None:
     assert "wide-<&>" in found.text
 
 
+def test_the_times_of_a_resumed_run_say_which_sessions_they_are_of() -> None:
+    text = Structure(run_page(report(sessions=3), "resumed")).text
+    assert "from then to the first steps (last session)" in text
+    assert "training (all 3 sessions)" in text
+    assert "session" not in Structure(page_of("years")).text
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_page_of_an_ensemble_has_its_members_beside_it(kind: str) -> None:
     one = report(kind)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from made_up_reports import report
 
+from hvd_train.cli.runs.watch_verb import line
 from hvd_train.config import RunConfig, toml
 from hvd_train.events import Notes, Observers, RankState
 from hvd_train.runs import ProgressFile, RunDir, lock_directory, read_progress, summaries, summary_of
@@ -69,6 +70,54 @@ def test_the_file_has_the_place_the_rates_and_each_rank(tmp_path: Path) -> None:
     fourth = read_progress(run)
     assert fourth is not None
     assert (fourth.seconds_left, fourth.best_epoch) == (4.0, 1), "the first epoch includes the tracing of the graph"
+
+
+def test_a_resumed_run_goes_on_from_the_figures_of_before(tmp_path: Path) -> None:
+    run, clock = begun(tmp_path), Clock()
+    row = {"seconds": 10.0, "samples_per_s": 500.0, "loss": 2.0}
+    writer = ProgressFile(clock=clock)
+    writer.on_start({"training": {"num_epochs": 4}}, {}, run.path)
+    writer.on_resume([{"epoch": 1} | row, {"epoch": 2} | row], step=40, best_epoch=1)
+    first = read_progress(run)
+    assert first is not None
+    assert (first.epoch, first.num_epochs, first.step, first.num_steps, first.best_epoch) == (3, 4, 0, 0, 1)
+    writer.on_epoch_begin(3, 4, 100)
+    second = read_progress(run)
+    assert second is not None
+    assert (second.step, second.best_epoch, second.seconds_left) == (40, 1, None)
+    clock.now += 2
+    writer.on_steps(50, 100, 1000.0, 2.5)
+    third = read_progress(run)
+    assert third is not None
+    assert (third.best_epoch, third.seconds_left) == (1, 7.5), "1.5 epochs of 10 s, on ranks that are twice as fast now"
+    writer.on_epoch_end({"epoch": 3, **row, "seconds": 4.0}, best=False)
+    writer.on_epoch_begin(4, 4, 100)
+    last = read_progress(run)
+    assert last is not None
+    assert (last.step, last.best_epoch, last.seconds_left) == (0, 1, 4.0)
+
+
+def test_a_resumed_run_without_epochs_left_is_shown_as_evaluating(tmp_path: Path) -> None:
+    run, clock = begun(tmp_path), Clock()
+    rows = [{"epoch": 1, "val_loss": 2.0, "seconds": 1.0, "samples_per_s": 5.0}]
+    write_history(rows, run)
+    writer = ProgressFile(clock=clock)
+    writer.on_start({"training": {"num_epochs": 1}}, {}, run.path)
+    writer.on_resume(rows, step=0, best_epoch=1)
+    shown = line(read_progress(run), summary_of(run.path), clock.now)
+    assert shown == "empty  epoch 1/1  evaluates and saves  best validation loss 2.0000"
+
+
+def test_the_best_value_of_a_metric_of_ones_own_is_kept_over_a_resume(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    run.config.write_text(toml.dumps(RunConfig().replace(training={"monitor": "val_own"})))
+    rows = [{"epoch": e, "val_own": v, "seconds": 1.0, "samples_per_s": 5.0} for e, v in ((1, 0.25), (2, 0.75))]
+    write_history(rows, run)
+    writer = ProgressFile()
+    writer.on_start({"training": {"num_epochs": 3}}, {}, run.path)
+    writer.on_resume(rows, step=0, best_epoch=1)
+    writer.on_epoch_begin(3, 3, 10)
+    assert summary_of(run.path).best == 0.25
 
 
 def test_a_directory_that_is_gone_does_not_stop_the_run(tmp_path: Path) -> None:
