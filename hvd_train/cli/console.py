@@ -30,7 +30,7 @@ from hvd_train.cli.safe_console import SafeConsole
 from hvd_train.evaluation import metric_named
 from hvd_train.events import Observer
 from hvd_train.runs import RunDir
-from hvd_train.text import printable, shown
+from hvd_train.text import file_size, printable, shown
 
 # Without a terminal, seconds between two lines of progress inside an epoch.
 PLAIN_EVERY_S = 10.0
@@ -71,7 +71,7 @@ class ConsoleObserver(Observer):
             self._bar.update(self._task, completed=done, total=total or None)
         elif total and time.monotonic() - self._told >= PLAIN_EVERY_S:
             self._told = time.monotonic()
-            self._line(f"converted: {done / total:.0%} of {total / 1e6:,.0f} MB", log=False)
+            self._line(f"converted: {done / total:.0%} of {file_size(total)}", log=False)
 
     def on_start(self, config: dict[str, Any], facts: dict[str, str], run_dir: Path) -> None:
         self.close()

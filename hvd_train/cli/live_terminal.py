@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from hvd_train.cli.safe_console import SafeConsole
 from hvd_train.distributed import detect_placement, launcher_of
+from hvd_train.text import file_size
 
 # Columns of a table without a terminal.
 PLAIN_WIDTH = 110
@@ -52,6 +53,6 @@ def data_progress(
             bar.update(task, completed=done, total=total or None)
             if plain and not quiet and total and not console.is_terminal and time.monotonic() - told >= PLAIN_EVERY_S:
                 told = time.monotonic()
-                console.print(f"{plain}: {done / total:.0%} of {total / 1e6:,.0f} MB", markup=False)
+                console.print(f"{plain}: {done / total:.0%} of {file_size(total)}", markup=False)
 
         yield lambda text: None if quiet else console.print(text, markup=False), show

@@ -36,11 +36,11 @@ class DistributedConfig(Section):
     threads_per_rank: int | None = None
     """TensorFlow threads for one operation on each rank. By default the number of cores that the rank has."""
     gpu_memory_mb: int | None = None
-    """Memory, in MB, that each rank takes of its GPU. By default it takes more when it needs more."""
+    """Memory, in MiB, that each rank takes of its GPU. By default it takes more when it needs more."""
     cycle_time_ms: float | None = None
     """Milliseconds between two polls of Horovod for gradients to send (HOROVOD_CYCLE_TIME). By default it polls when there are some, then every 0.2."""
     fusion_threshold_mb: float | None = None
-    """Largest block, in MB, that Horovod copies together and sends (HOROVOD_FUSION_THRESHOLD). By default 1 on one host, and 128 on several."""
+    """Largest block, in MiB, that Horovod copies together and sends (HOROVOD_FUSION_THRESHOLD). By default 1 on one host, and 128 on several."""
     allreduce: Literal["auto", "two-levels", "mpi", "recursive-doubling", "ring", "segmented-ring", "rabenseifner"] = (
         "auto"
     )

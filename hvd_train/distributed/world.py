@@ -48,7 +48,7 @@ class World(ABC):
         self.gpu: str | None = None
         """Name of this rank's own GPU."""
         self.gpu_memory_mb: int | None = None
-        """Memory that this rank may take of it, in MB; None where it has none, or that is unknown."""
+        """Memory that this rank may take of it, in MiB; None where it has none, or that is unknown."""
         self.for_gpus = False
         """Whether this TensorFlow computes on GPUs, where there are some; set by `open_world`."""
         self.carrier: Carrier | None = None

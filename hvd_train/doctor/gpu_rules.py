@@ -7,6 +7,7 @@ from typing import Any
 
 from hvd_train.doctor.rules import Finding
 from hvd_train.gpus import Inventory, visible_gpus
+from hvd_train.text import MIB, memory
 
 # What the packages of requirements/gpu.txt need.
 OLDEST_CUDA, OLDEST_DRIVER, OLDEST_CAPABILITY = (12, 0), "525.60", (6, 0)
@@ -65,8 +66,8 @@ def judge_devices(inventory: Inventory, visible: str | None) -> Finding:
         )
     kinds = Counter((gpu.name, gpu.memory_mb, gpu.capability) for gpu in inventory.gpus)
     found = ", ".join(
-        f"{count} x {name} ({memory} MB, compute capability {capability[0]}.{capability[1]})"
-        for (name, memory, capability), count in kinds.items()
+        f"{count} x {name} ({memory(memory_mb * MIB)}, compute capability {capability[0]}.{capability[1]})"
+        for (name, memory_mb, capability), count in kinds.items()
     )
     seen = visible_gpus(inventory.gpus, visible)
     if visible is not None:

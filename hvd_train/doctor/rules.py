@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hvd_train.text import MIB, memory
+
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 10), (3, 13)
 # Bridges that exist on many hosts with the same address, so that MPI finds itself there instead of its peer.
 TRAPS = re.compile(r"(docker|virbr|lxcbr|lxdbr|podman|cni|br-|vmnet|veth)")
-# Docker gives a container 64 MB; Open MPI keeps some for every pair of ranks on a host.
+# In MiB. Docker gives a container 64; Open MPI keeps some for every pair of ranks on a host.
 LEAST_SHM_MB, LEAST_MEMORY_MB = 256, 2048
 SETUP = "Run `make setup` in the checkout, or activate the environment that it made. In another environment: hvd-train horovod install"
 
@@ -116,12 +118,11 @@ def judge_cores(cores: int, quota: float | None) -> Finding:
 
 def judge_memory(available_mb: int, limit_mb: int | None) -> Finding:
     usable = available_mb if limit_mb is None else min(available_mb, limit_mb)
-    found = f"{usable} MB available" + (
-        f" (the limit of this job or container is {limit_mb} MB)" if limit_mb is not None else ""
-    )
+    limit = f" (the limit of this job or container is {memory(limit_mb * MIB)})" if limit_mb is not None else ""
+    found = f"{memory(usable * MIB)} available{limit}"
     if usable < LEAST_MEMORY_MB:
         return Finding(
-            "warning", "memory", found, "A rank takes about 1 GB before it has read a row: start fewer ranks."
+            "warning", "memory", found, "A rank takes about 1 GiB before it has read a row: start fewer ranks."
         )
     return Finding("ok", "memory", found)
 
@@ -133,8 +134,8 @@ def judge_shm(total_mb: int | None) -> Finding:
         )
     if total_mb < LEAST_SHM_MB:
         way_out = "Ranks on one host share memory there: docker run --shm-size=1g (or ipc: host)."
-        return Finding("warning", "/dev/shm", f"{total_mb} MB", way_out)
-    return Finding("ok", "/dev/shm", f"{total_mb} MB")
+        return Finding("warning", "/dev/shm", memory(total_mb * MIB), way_out)
+    return Finding("ok", "/dev/shm", memory(total_mb * MIB))
 
 
 def judge_name(name: str, address: str | None) -> Finding:

@@ -15,6 +15,7 @@ from typing import Any
 
 from hvd_train.errors import TO_BE_CONTINUED, UserError
 from hvd_train.schedulers.job import Resources
+from hvd_train.text import MIB, memory
 
 RUNS = "/runs"
 """Where the pods mount the volume that holds the runs."""
@@ -279,7 +280,7 @@ def _container(
 
 
 def _share(resources: Resources) -> tuple[int, int]:
-    """CPUs and MB of memory of all ranks of one host."""
+    """CPUs and MiB of memory of all ranks of one host."""
     memory_mb = resources.memory_mb_per_rank or DEFAULT_MEMORY_MB_PER_RANK
     ranks = resources.ranks_per_host
     return ranks * resources.cpus_per_rank, ranks * memory_mb
@@ -287,11 +288,10 @@ def _share(resources: Resources) -> tuple[int, int]:
 
 def _shared_memory_mb(resources: Resources) -> int:
     """The most that /dev/shm may take of the memory of a pod, which it counts into."""
-    memory_mb = _share(resources)[1]
-    least_mb = 2 * LEAST_SHARED_MEMORY_MB
+    memory_mb, least_mb = _share(resources)[1], 2 * LEAST_SHARED_MEMORY_MB
     if memory_mb < least_mb:
         raise UserError(
-            f"A pod with {memory_mb} MB of memory is too small: it needs {least_mb} MB. Give more --mem-per-rank."
+            f"A pod with {memory(memory_mb * MIB)} of memory is too small: it needs {memory(least_mb * MIB)}. Give more --mem-per-rank."
         )
     return min(MOST_SHARED_MEMORY_MB, memory_mb // 2)
 

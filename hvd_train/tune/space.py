@@ -90,7 +90,7 @@ def singles(
     for cycle in (0.2, 1.0, 5.0):
         add("cycle-time", f"cycle {cycle:g} ms", distributed={"cycle_time_ms": cycle})
     for fusion in (0.0, 1.0, 128.0):
-        add("fusion", f"fusion {fusion:g} MB", distributed={"fusion_threshold_mb": fusion})
+        add("fusion", f"fusion {fusion:g} MiB", distributed={"fusion_threshold_mb": fusion})
     for algorithm in ("mpi", "recursive-doubling", "ring", "rabenseifner"):
         add("allreduce", f"allreduce {algorithm}", distributed={"allreduce": algorithm})
     for groups in (2, 4):

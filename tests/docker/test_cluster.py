@@ -147,8 +147,8 @@ def test_a_host_that_ends_at_once_is_named_with_its_last_words(env: Env, tmp_pat
 def test_small_shared_memory_is_refused_by_the_host(env: Env) -> None:
     finished = refused({**env, "SHM": "64m"}, within_s=30)
     assert finished.code == 4
-    assert "/dev/shm has 64 MB" in finished.output
-    assert "at least 256 MB are needed" in finished.output
+    assert "/dev/shm has 64 MiB" in finished.output
+    assert "at least 256 MiB are needed" in finished.output
 
 
 def test_a_wrong_host_name_is_refused_by_name(env: Env, tmp_path: Path) -> None:

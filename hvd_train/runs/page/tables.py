@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from hvd_train.config import Split
 from hvd_train.evaluation import TextTable, metric_named, tables
 from hvd_train.runs.page.evaluated import Evaluated
-from hvd_train.text import clock, shown
+from hvd_train.text import clock, memory, shown
 
 if TYPE_CHECKING:
     from hvd_train.runs.report import Report
 
 MOST_CLASSES = 30
-MIB = 2**20
 
 
 def seconds(value: float | None) -> str:
@@ -71,7 +70,7 @@ def course(report: Report) -> list[TextTable]:
     found += ranks(report.ranks)
     if report.gradient_bytes:
         total = report.gradient_bytes * report.steps
-        rows = [["gradients of a step", _mib(report.gradient_bytes)], ["of all steps", _mib(total)]]
+        rows = [["gradients of a step", memory(report.gradient_bytes)], ["of all steps", memory(total)]]
         found.append(TextTable("Averaged over the ranks", ["", "size"], rows, [1]))
     if report.starts:
         names = list(report.starts[0])
@@ -83,7 +82,7 @@ def course(report: Report) -> list[TextTable]:
 def ranks(of_ranks: Sequence[Mapping[str, Any]]) -> list[TextTable]:
     """Host, memory and CPU time of each rank; nothing where none is known."""
     rows = [
-        [str(one["rank"]), one["host"], _mib(one["peak_memory_bytes"]), seconds(one["cpu_seconds"])]
+        [str(one["rank"]), one["host"], memory(one["peak_memory_bytes"]), seconds(one["cpu_seconds"])]
         for one in of_ranks
     ]
     return [TextTable("Ranks", ["rank", "host", "peak memory", "CPU time"], rows, [0, 2, 3])] if rows else []
@@ -119,10 +118,6 @@ def _title(name: str) -> str:
 
 def _figures(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return [tables.percent(row[name]) if name.endswith("accuracy") else shown(row[name]) for name in names]
-
-
-def _mib(value: float) -> str:
-    return f"{value / MIB:,.1f} MiB"
 
 
 def cell(value: Any) -> str:

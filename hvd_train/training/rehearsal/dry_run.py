@@ -22,6 +22,7 @@ from hvd_train.errors import UserError
 from hvd_train.events import Observer, Watch
 from hvd_train.processes import memory_limit
 from hvd_train.runs import RunDir, TrainingState, holder, in_use, not_writable
+from hvd_train.text import file_size, memory
 from hvd_train.training.experiment import Experiment
 from hvd_train.training.facts import describe_run
 from hvd_train.training.open_data import split_in_use
@@ -135,10 +136,10 @@ def memory_line(needs: list[MemoryNeed], usable: dict[str, int]) -> str:
         ranks = [need for need in needs if need.host == host]
         still = sum(need.rows + need.steps for need in ranks)
         verdict = "" if still <= free else ", WHICH IS TOO LITTLE"
-        hosts.append(f"{host}: {in_mb(still)} more for {len(ranks)} ranks, of {in_mb(free)} that are free{verdict}")
+        hosts.append(f"{host}: {memory(still)} more for {len(ranks)} ranks, of {memory(free)} that are free{verdict}")
     return (
-        f"about {in_mb(most.total)} for rank {most.rank}, the largest: {in_mb(most.at_start)} as it is now, "
-        f"{in_mb(most.rows)} rows, {in_mb(most.steps)} steps; {'; '.join(hosts)}"
+        f"about {memory(most.total)} for rank {most.rank}, the largest: {memory(most.at_start)} as it is now, "
+        f"{memory(most.rows)} rows, {memory(most.steps)} steps; {'; '.join(hosts)}"
     )
 
 
@@ -156,16 +157,7 @@ def files_line(experiment: Experiment, run_dir: RunDir, converts: bool) -> str:
     checkpoint, model = checkpoint_bytes(experiment), experiment.gradient_bytes
     files = [run_dir.config, run_dir.log, run_dir.metrics, run_dir.report, run_dir.page, run_dir.curve, run_dir.data]
     names = ", ".join(path.name for path in files)
-    line = f"{run_dir.path}/: checkpoints/ ({in_mb(2 * checkpoint)}), {run_dir.model.name} ({in_mb(model)}), {names}"
+    line = f"{run_dir.path}/: checkpoints/ ({file_size(2 * checkpoint)}), {run_dir.model.name} ({file_size(model)}), {names}"
     for tracker in experiment.config.training.trackers:
         line += f", the files of {tracker}"
     return line + ("; and the converted table in the cache" if converts else "")
-
-
-def in_mb(num_bytes: int) -> str:
-    """A number of bytes in MB.
-
-    >>> in_mb(1_530_000), in_mb(12_345_678_901)
-    ('1.5 MB', '12,346 MB')
-    """
-    return f"{num_bytes / 1e6:.1f} MB" if num_bytes < 1e7 else f"{num_bytes / 1e6:,.0f} MB"

@@ -75,8 +75,9 @@ def test_what_it_tells_comes_true(dry: str, quiet: str, folder: Path) -> None:
     assert lines["would write"].endswith("and the converted table in the cache")
     assert dry.rstrip().endswith("This was a dry run: no step was taken, and nothing was written.")
     assert not re.search(r"^epoch ", dry, re.MULTILINE)
-    estimate = float(re.search(r"about ([\d,]+) MB for rank \d, the largest", lines["memory"])[1].replace(",", ""))  # type: ignore[index]
-    peak = max(rank["peak_memory_bytes"] for rank in report["ranks"]) / 1e6
+    number, unit = re.search(r"about ([\d.]+) ([MG]iB) for rank \d, the largest", lines["memory"]).groups()  # type: ignore[union-attr]
+    estimate = float(number) * {"MiB": 2**20, "GiB": 2**30}[unit]
+    peak = max(rank["peak_memory_bytes"] for rank in report["ranks"])
     assert 0.6 * peak < estimate < 1.5 * peak, (estimate, peak)
     assert "WHICH IS TOO LITTLE" not in lines["memory"]
 

@@ -80,7 +80,7 @@ def test_a_job_of_one_host_needs_no_operator(capsys: pytest.CaptureFixture[str])
         (["--namespace", "my_team", "--", "train"], "--namespace 'my_team' is not in the form of Kubernetes"),
         (["--pvc", "Runs", "--", "train"], "--pvc 'Runs' is not in the form of Kubernetes"),
         (["--image", "a b", "--", "train"], "--image 'a b' is not in the form of Kubernetes"),
-        (["--mem-per-rank", "300M", "--", "train"], "A pod with 300 MB of memory is too small: it needs 512 MB"),
+        (["--mem-per-rank", "300M", "--", "train"], "A pod with 300.0 MiB of memory is too small: it needs 512.0 MiB"),
         (["--image", "", "--", "train"], "needs --image"),
         (["--pvc", "", "--", "train"], "needs --pvc"),
     ],

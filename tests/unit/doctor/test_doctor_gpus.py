@@ -42,7 +42,7 @@ def test_a_machine_on_which_all_fits() -> None:
     found = judged()
     assert {level for level, *_ in found.values()} == {"ok"}
     assert found["driver"][1] == "570.86.15, which runs CUDA up to 12.8"
-    assert found["GPUs"][1] == "2 x NVIDIA H100 (81559 MB, compute capability 9.0)"
+    assert found["GPUs"][1] == "2 x NVIDIA H100 (79.65 GiB, compute capability 9.0)"
     assert found["peer access"][1] == "NVLink between all"
     assert (
         found["CUDA"][1] == "TensorFlow is built for CUDA 12.5.1 and cuDNN 9; installed: cuDNN 9.28.0.42, NCCL 2.32.3"
