@@ -102,7 +102,7 @@ class ConsoleObserver(Observer):
                 console=self.console,
                 transient=True,
             )
-            shows = {"epoch": f"{epoch}/{num_epochs}", "rate": "", "loss": ""}
+            shows: dict[str, Any] = {"epoch": f"{epoch}/{num_epochs}", "rate": "", "loss": ""}
             self._task = self._bar.add_task("", total=num_steps, completed=self._first_step, **shows)
             self._bar.start()
         self._first_step = 0

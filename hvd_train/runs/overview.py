@@ -82,7 +82,7 @@ def summary_of(path: Path) -> RunSummary:
         num_epochs=config.training.num_epochs if config else None,
         val_loss=min(losses, default=None),
         monitor=monitor,
-        best=_best(rows, monitor, report.get("best_epoch") or (progress.best_epoch if progress else None)),
+        best=_best(rows, monitor, progress.best_epoch if progress else report.get("best_epoch")),
         metric=metric,
         value=test.get(metric),
         seconds=sum(row.get("seconds", 0.0) for row in rows) or None,

@@ -11,7 +11,7 @@ import itertools
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from hvd_train.errors import HvdTrainError, MissingEnvironment, RankFailure, ToB
 from hvd_train.evaluation import metric_named
 from hvd_train.events import Observer, Watch
 from hvd_train.files import write_text
-from hvd_train.runs import read_report, stage_of
+from hvd_train.runs import RunDir, TrainingState, checkpoint, stage_of
 from hvd_train.search.presentation import settings_of, write_results
 from hvd_train.search.space import Space, applied
 from hvd_train.search.study import Study, StudySettings, Trial
@@ -131,7 +131,11 @@ def _train(
     keras.backend.clear_session()
     pruning = Pruning(trial, settings.config.training.monitor, world, studies)
     begun = world.together(lambda: stage_of(trial.run_dir), on="root")
+    before: TrainingState | None = TrainingState()
     try:
+        before = world.together(lambda: _state_of(trial.run_dir), on="root")
+        assert before is not None
+        pruning.note(row[pruning.monitor] for row in before.history)
         config = applied(settings.config, trial.values)
         train_and_evaluate(
             config, world, trial.run_dir, resume=begun != "new", callbacks=[observe(trial), pruning], watch=watch
@@ -151,9 +155,7 @@ def _train(
             raise
         state, note = "failed", str(error)
     best = pruning.best
-    if state != "failed" and best is None:  # resumed after its last epoch
-        best = world.together(lambda: _best_of_report(trial, pruning), on="root")
-    seconds = time.monotonic() - started
+    seconds = (before.wall_seconds if before else 0.0) + time.monotonic() - started
     ended = replace(trial, state=state, value=best, seconds=seconds, note=note)
     return ended, None if state == "failed" or best is None else pruning.score(best)
 
@@ -170,19 +172,24 @@ class Pruning(keras.callbacks.Callback):  # type: ignore[misc]
         """The smaller the better."""
         return -value if metric_named(self.monitor.removeprefix("val_")).higher_is_better else value
 
+    def note(self, values: Iterable[float]) -> None:
+        """The metric after some epochs, also after those before a resume."""
+        for value in filter(math.isfinite, values):
+            if self.best is None or self.score(value) < self.score(self.best):
+                self.best = value
+
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         value = float(logs[self.monitor])
-        if math.isfinite(value) and (self.best is None or self.score(value) < self.score(self.best)):
-            self.best = value
+        self.note([value])
         if self.world.together(
             lambda: self.studies[0].report(self.trial.number, epoch + 1, self.score(value)), on="root"
         ):
             raise Pruned(f"trial {self.trial.number} was pruned after epoch {epoch + 1}")
 
 
-def _best_of_report(trial: Trial, pruning: Pruning) -> float | None:
-    report = read_report(trial.run_dir)
-    return float(report.history[report.best_epoch - 1][pruning.monitor])
+def _state_of(run_dir: RunDir) -> TrainingState:
+    """Of a trial that was interrupted, as its last checkpoint has it. Root only."""
+    return checkpoint.load(run_dir.last).state if run_dir.last.exists() else TrainingState()
 
 
 def _drop_checkpoints(trial: Trial) -> None:

@@ -67,7 +67,7 @@ def course(report: Report) -> list[TextTable]:
         [f"from the start of the run to its end{every}", seconds(report.wall_seconds)],
     ]
     found = [TextTable("Times", ["", "seconds"], [row for row in times if row[1]], [1])]
-    found += ranks(report.ranks)
+    found += ranks(report.ranks, title=f"Ranks{last}")
     if report.gradient_bytes:
         total = report.gradient_bytes * report.steps
         rows = [["gradients of a step", memory(report.gradient_bytes)], ["of all steps", memory(total)]]
@@ -79,13 +79,13 @@ def course(report: Report) -> list[TextTable]:
     return found
 
 
-def ranks(of_ranks: Sequence[Mapping[str, Any]]) -> list[TextTable]:
+def ranks(of_ranks: Sequence[Mapping[str, Any]], *, title: str = "Ranks") -> list[TextTable]:
     """Host, memory and CPU time of each rank; nothing where none is known."""
     rows = [
         [str(one["rank"]), one["host"], memory(one["peak_memory_bytes"]), seconds(one["cpu_seconds"])]
         for one in of_ranks
     ]
-    return [TextTable("Ranks", ["rank", "host", "peak memory", "CPU time"], rows, [0, 2, 3])] if rows else []
+    return [TextTable(title, ["rank", "host", "peak memory", "CPU time"], rows, [0, 2, 3])] if rows else []
 
 
 def settings(report: Report) -> list[TextTable]:

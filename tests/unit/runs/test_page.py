@@ -75,6 +75,7 @@ def test_the_times_of_a_resumed_run_say_which_sessions_they_are_of() -> None:
     text = Structure(run_page(report(sessions=3), "resumed")).text
     assert "from then to the first steps (last session)" in text
     assert "training (all 3 sessions)" in text
+    assert "Ranks (last session)" in text
     assert "session" not in Structure(page_of("years")).text
 
 

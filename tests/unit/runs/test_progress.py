@@ -118,6 +118,11 @@ def test_the_best_value_of_a_metric_of_ones_own_is_kept_over_a_resume(tmp_path: 
     writer.on_resume(rows, step=0, best_epoch=1)
     writer.on_epoch_begin(3, 3, 10)
     assert summary_of(run.path).best == 0.25
+    # A complete run that goes on has the report of its first end.
+    run.report.write_text(json.dumps({"best_epoch": 2}))
+    assert summary_of(run.path).best == 0.25
+    run.done.touch()
+    assert summary_of(run.path).best == 0.75
 
 
 def test_a_directory_that_is_gone_does_not_stop_the_run(tmp_path: Path) -> None:
