@@ -51,7 +51,8 @@ DISTRIBUTED: dict[str, dict[str, Any]] = {
     BFLOAT16: {"allreduce": "two-levels", "gradient_groups": 2, "wire_precision": "bfloat16"},
     FLAT: {"allreduce": "mpi", "gradient_groups": 1},
 }
-# MPI's own settings for TCP between hosts, one change of FLAT at a time, by --mpi-settings.
+# MPI's own settings for TCP between hosts, one change of FLAT at a time, by --mpi-settings. Without what hvd_train sets of them.
+OWN_LIMIT = {"OMPI_MCA_btl_tcp_eager_limit": str(64 << 10)}
 MPI_SETTINGS: dict[str, dict[str, str]] = {
     "mpi-eager": {"OMPI_MCA_btl_tcp_eager_limit": str(1 << 20)},
     "mpi-links": {"OMPI_MCA_btl_tcp_links": "2"},
@@ -181,7 +182,8 @@ def measure_row(
             found = jobs.peer(job, lab, plan, (given.venvs / venv).absolute())
         else:
             config = config_of(name, system)
-            found, result["about rows"][" ".join(row)] = jobs.ours(lab, plan, config, MPI_SETTINGS.get(system, {}))
+            env = OWN_LIMIT | MPI_SETTINGS.get(system, {}) if given.mpi_settings else {}
+            found, result["about rows"][" ".join(row)] = jobs.ours(lab, plan, config, env)
     except (jobs.JobFailed, AssertionError) as error:
         if system not in PEERS:
             raise

@@ -14,6 +14,7 @@ Automatic = Literal[
     "two-levels",
     "shared-update",
     "mpi-yield",
+    "mpi-eager",
     "cycle-time",
     "wake",
     "fusion",

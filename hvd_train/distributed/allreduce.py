@@ -13,6 +13,14 @@ ALLREDUCE_ALGORITHMS = {"recursive-doubling": "3", "ring": "4", "segmented-ring"
 # Who sets one of them has chosen how gradients are added, and does not want it done in shared memory.
 OF_MPI_S_ALLREDUCE = ("OMPI_MCA_coll_tuned_allreduce_algorithm", "HOROVOD_CPU_OPERATIONS")
 
+# Up to this size Open MPI sends a message over TCP at once, which otherwise ends at 64 KiB: a longer one waits for the answer of
+# the receiver, who looks for it only now and then. docs/reference/performance-log.md, Between hosts.
+EAGER_LIMIT = "OMPI_MCA_btl_tcp_eager_limit"
+# The larger of the two is the room that Open MPI has for a message that comes. It does not look whether the message fits: what one
+# rank sends at once, every other must have room for.
+MAX_SEND_SIZE = "OMPI_MCA_btl_tcp_max_send_size"
+EAGER_BYTES = 2**20
+
 # docs/reference/performance-log.md, Between hosts: at 1 Gbit/s two groups are faster, from 10 on they are slower.
 SLOW_GBIT_PER_S = 4.0
 
@@ -70,6 +78,18 @@ def allreduce_variables(automatic: set[str], config: DistributedConfig, *, one_h
             "OMPI_MCA_coll_tuned_allreduce_algorithm": ALLREDUCE_ALGORITHMS[config.allreduce],
         }
     return {SHARED_MEMORY: "1"} if "shared-memory" in automatic and one_host else {}
+
+
+def eager_variables(automatic: Collection[str], files: Collection[str], *, one_host: bool) -> dict[str, str]:
+    """Up to which size Open MPI sends between hosts at once: also beside two levels, which leave some tensors to it.
+
+    Decided by what is alike on all ranks. Where `files` of this host set the limit (`mca_settings`), other hosts may have
+    none: this one keeps its limit, and makes room.
+    """
+    if "mpi-eager" not in automatic or one_host:
+        return {}
+    room = {MAX_SEND_SIZE: str(EAGER_BYTES)} if EAGER_LIMIT in files else {}
+    return {EAGER_LIMIT: str(EAGER_BYTES)} | room
 
 
 def groups_for(gbit_per_s: float) -> int:

@@ -25,7 +25,7 @@ from hvd_train.distributed.world import World
 from hvd_train.errors import UnusableLauncher
 from hvd_train.gpus import has_driver, interface_addresses, nccl_variables
 from hvd_train.horovod_build import added_variables
-from hvd_train.processes import watch_horovodrun
+from hvd_train.processes import mca_settings, watch_horovodrun
 from hvd_train.schedulers import cpus_of_job
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,11 @@ def open_world(
     # Before numpy: its BLAS starts its threads on import, and those poll for work on this rank's core.
     added = added_variables() if engine == "horovod" else frozenset()
     machine = read_machine(granted=cpus_of_job(environment, placement.host))
-    chosen = settings.choose(placement, machine, environment, prefix=prefix, added=added, config=config, engine=engine)
+    in_files = mca_settings(environment, prefix)
+    files = {key: in_files[key] for key in settings.OF_MPI if key in in_files and key not in environment}
+    chosen = settings.choose(
+        placement, machine, environment, prefix=prefix, added=added, config=config, engine=engine, files=files
+    )
     if engine == "horovod" and has_driver() and placement.size > placement.local_size:
         nccl = nccl_variables(environment, interface_addresses())
         chosen = replace(chosen, variables=chosen.variables | nccl)

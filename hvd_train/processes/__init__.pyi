@@ -13,6 +13,7 @@ from .ending_early import time_limit as time_limit
 from .launcher import PATIENCE_S as PATIENCE_S
 from .launcher import end_launcher as end_launcher
 from .launcher import is_launcher_command as is_launcher_command
+from .mca_files import mca_settings as mca_settings
 from .memory import KILLED as KILLED
 from .memory import MEMORY_RAN_OUT as MEMORY_RAN_OUT
 from .memory import OomWatch as OomWatch
@@ -47,6 +48,7 @@ __all__ = [
     "is_launcher_command",
     "jobs",
     "leave",
+    "mca_settings",
     "memory_limit",
     "name_of",
     "oom_kills",

@@ -46,6 +46,7 @@ def test_settings_change_no_bit_and_the_user_s_own_win(tmp_path: Path) -> None:
         "shared-update",
         "two-levels",
         "mpi-yield",
+        "mpi-eager",
         "cycle-time",
         "wake",
         "fusion",

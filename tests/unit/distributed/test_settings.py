@@ -89,6 +89,7 @@ def test_each_can_be_switched_off_by_itself(name: str) -> None:
             "two-levels": set(),  # this is one host
             "shared-update": set(),
             "mpi-yield": {settings.YIELD},
+            "mpi-eager": set(),
             "cycle-time": {"HOROVOD_CYCLE_TIME"},
             "wake": {"HOROVOD_IDLE_CYCLE_TIME"},
             "fusion": {"HOROVOD_FUSION_THRESHOLD"},
