@@ -53,7 +53,7 @@ class DistributedConfig(Section):
     gradient_groups: int | None = None
     """Number of groups in which gradients are sent. With more groups, sending starts earlier in the backward pass. By default 2 where the links between hosts carry less than 4 Gbit/s, else 1."""
     compression: Literal["none", "fp16"] = "none"
-    """fp16 rounds gradients to 16 bits, which halves what is sent."""
+    """fp16 rounds gradients to 16 bits, which halves what is sent. MPI carries them then. Between hosts wire_precision halves it, too, and keeps two-levels."""
     backward_passes_per_step: int = 1
     """Steps whose gradients are averaged into one update and sent once. The global batch size of an update is this many times larger."""
     local_steps: int = 1

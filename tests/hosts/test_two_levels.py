@@ -138,3 +138,34 @@ def test_all_use_mpi_where_a_host_cannot_take_part(lab: Lab, tmp_path: Path, how
     assert output.count(said) == (how == "no room"), output
     said = "There is no exchange in two levels: rank 2 cannot connect to rank 0 (Connection refused). Gradients go through MPI"
     assert output.count(said) == (how == "no way"), output
+
+
+# Rank 2 has no room, as above.
+WITHOUT_ROOM = """
+import os, resource, signal, sys
+
+if os.environ["OMPI_COMM_WORLD_RANK"] == "2":
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6 << 20, 6 << 20))
+from hvd_train.cli.entry import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_run_tells_that_its_gradients_go_through_mpi(lab: Lab, tmp_path: Path) -> None:
+    """And why, in its log and its report. Open MPI sends larger messages at once then."""
+    path = tmp_path / "train.py"
+    path.write_text(WITHOUT_ROOM)
+    run_dir = lab.local / "run-without-room"
+    flags = ("--recipe", "debug", "--num-epochs", "1", "--num-songs", "1000", "--run-dir", str(run_dir))
+    output = run_on(lab, (2, 2), BIN / "python", path, "train", *flags)
+    assert output.count(WITHOUT) == 1, output
+    report = json.loads((lab.files(0) / run_dir.name / "report.json").read_text())
+    told = report["found"]["gradients"]
+    assert told.startswith("MPI ("), told
+    assert told.endswith(
+        ", not two levels: a rank could not open what they need. The warning of Horovod at the start has the rank and the reason"
+    )
+    assert report["settings"]["set"]["OMPI_MCA_btl_tcp_eager_limit"] == "1048576"

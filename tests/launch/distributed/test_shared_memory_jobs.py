@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -59,6 +60,17 @@ for turn in range(200):
 assert time.monotonic() - began < 10
 hvd.shutdown()
 """
+TRAIN = """
+import os, resource, signal, sys
+
+if os.environ["OMPI_COMM_WORLD_RANK"] == "0":
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6 << 20, 6 << 20))
+from hvd_train.cli.entry import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+TINY = ("--recipe", "debug", "--num-epochs", "1", "--num-songs", "1000", "--run-dir", "run")
 ON = {"HOROVOD_SHARED_MEMORY": "1", "HOROVOD_IDLE_CYCLE_TIME": "50", "HOROVOD_CYCLE_TIME": "0.2"}
 
 # A rank that comes late, three ranks on one core, a rank that disagrees.
@@ -89,6 +101,26 @@ def test_means_are_right_wherever_they_are_computed(tmp_path: Path, how: str, np
         "The ranks share no memory: rank 0 cannot create 9 MiB of memory (File too large). Gradients go through MPI"
     )
     assert done.stderr.count(without) == (how == "no room"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("how", "carrier"),
+    [
+        ("on", "the memory that the ranks of this host share"),
+        ("no room", "MPI, not shared memory: a rank could not open what they need. The warning of Horovod at the start has "),
+        ("one rank says no", "MPI, not shared memory: HOROVOD_SHARED_MEMORY is not 1 on rank 1"),
+        ("fp16", "MPI, in numbers of 16 bits"),
+    ],
+)  # fmt: skip
+def test_a_run_tells_what_carries_its_gradients(tmp_path: Path, how: str, carrier: str) -> None:
+    rank = ["hvd-train", "train", *TINY, *(("--compression", "fp16") if how == "fp16" else ())]
+    if how == "no room":
+        rank = ["python", "-c", TRAIN, *rank[1:]]
+    no = ["env", "HOROVOD_SHARED_MEMORY=0"] if how == "one rank says no" else []
+    done = run(mpirun(1, *rank, ":", "-np", "1", *no, *rank), timeout_s=120, cwd=tmp_path)
+    found = json.loads((tmp_path / "run" / "report.json").read_text())["found"]["gradients"]
+    assert found.startswith(carrier), found
+    assert found in " ".join(done.stdout.split()) or how == "no room"  # a long line is broken
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 from hvd_train.config.distributed import DistributedConfig
 from hvd_train.distributed import settings
-from hvd_train.distributed.allreduce import OF_MPI_S_ALLREDUCE, groups_for
+from hvd_train.distributed.allreduce import OF_MPI_S_ALLREDUCE, groups_for, in_its_place
 from hvd_train.distributed.cores import Machine, read_machine
 from hvd_train.distributed.placement import Placement
 from hvd_train.errors import ConfigError
@@ -97,3 +97,15 @@ def test_nothing_is_told_where_nobody_asked_and_nothing_is_lost() -> None:
 @pytest.mark.parametrize(("gbit_per_s", "groups"), [(0.1, 2), (1.0, 2), (3.9, 2), (4.0, 1), (25.0, 1)])
 def test_gradients_leave_in_groups_on_slow_links(gbit_per_s: float, groups: int) -> None:
     assert groups_for(gbit_per_s) == groups
+
+
+def test_what_carries_gradients_instead_is_told_with_the_reason() -> None:
+    assert in_its_place([False] * 4, one_host=False) == ("MPI", "")
+    assert in_its_place([True] * 4, one_host=False, other="Gloo") == (
+        "Gloo",
+        ", not two levels: a rank could not open what they need. The warning of Horovod at the start has the rank and the reason",
+    )
+    assert in_its_place([True, True, False], one_host=True) == (
+        "MPI",
+        ", not shared memory: HOROVOD_SHARED_MEMORY is not 1 on rank 2",
+    )
