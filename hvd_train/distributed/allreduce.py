@@ -123,4 +123,5 @@ def in_its_place(asked: Sequence[bool], *, one_host: bool, other: str = "MPI") -
     reason = "a rank could not open what they need. The warning of Horovod at the start has the rank and the reason"
     if not all(asked):
         reason = f"{SHARED_MEMORY if one_host else TWO_LEVELS} is not 1 on rank {list(asked).index(False)}"
-    return other, f", not {'shared memory' if one_host else 'two levels'}: {reason}"
+    instead_of = "not shared memory" if one_host else "not two levels"
+    return other, f", {instead_of}: {reason}"
