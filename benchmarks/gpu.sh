@@ -10,7 +10,7 @@
 #     DEVICE=gpu         cpu: the same steps on a CPU, to try the script
 #     DRY_RUN=           anything: print the steps and run none
 #     STEPS="install doctor kernels two-ranks same-loss rates peer"
-#     BATCHES="256 2048 16384"  RECIPES="reference songs table"  SECONDS_EACH=1
+#     BATCHES="256 2048 16384"  RECIPES="reference synthetic-songs table"  SECONDS_EACH=1
 #     TORCH_PYTHON=python3      an interpreter with PyTorch, for DDP on one GPU; skipped where it has none
 #
 # Needs Python 3.10 to 3.13 of the same version as the wheels, and the driver. Exit code: 1 if a step failed.
@@ -37,7 +37,7 @@ fi
 wheels=${1:-} out=${2:-}
 { [ -n "$wheels" ] && [ -n "$out" ]; } || fail "usage: benchmarks/gpu.sh WHEELS OUT, or - for WHEELS to use the active environment"
 [ "$wheels" = - ] || [ -d "$wheels" ] || fail "there is no folder $wheels of wheels: benchmarks/gpu.sh --wheels $wheels makes it where there is a network"
-LIMIT_S=${LIMIT_S:-480} DEVICE=${DEVICE:-gpu} BATCHES=${BATCHES:-256 2048 16384} RECIPES=${RECIPES:-reference songs table}
+LIMIT_S=${LIMIT_S:-480} DEVICE=${DEVICE:-gpu} BATCHES=${BATCHES:-256 2048 16384} RECIPES=${RECIPES:-reference synthetic-songs table}
 SECONDS_EACH=${SECONDS_EACH:-1} STEPS=${STEPS:-install doctor kernels two-ranks same-loss rates peer} TORCH_PYTHON=${TORCH_PYTHON:-python3}
 case $DEVICE in gpu) ;; cpu) export CUDA_VISIBLE_DEVICES=-1 ;; *) fail "DEVICE=$DEVICE: it is gpu or cpu" ;; esac
 mkdir -p "$out"

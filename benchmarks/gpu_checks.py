@@ -108,10 +108,10 @@ def flops_per_sample(name: str) -> float:
 def recipe_of(folder: str) -> str:
     """The recipe in the name of a step of gpu.sh.
 
-    >>> recipe_of("rates-songs-256"), recipe_of("rates-with-horovod")
-    ('songs', 'reference')
+    >>> recipe_of("rates-synthetic-songs-256"), recipe_of("rates-with-horovod")
+    ('synthetic-songs', 'reference')
     """
-    return "reference" if folder == "rates-with-horovod" else folder.split("-")[1]
+    return "reference" if folder == "rates-with-horovod" else folder.removeprefix("rates-").rpartition("-")[0]
 
 
 def rates_of(out: Path, flops: dict[str, float], peak: tuple[float, float, float] | None) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any
 from records import check, header, run, save
 
 from hvd_train.bench.figures import spread
-from hvd_train.config.recipes import DEFAULT, REFERENCE, SONGS
+from hvd_train.config.recipes import DEFAULT, REFERENCE, SYNTHETIC_SONGS
 from hvd_train.distributed.opening import open_world
 
 REPEATS = 15
@@ -205,7 +205,7 @@ def main() -> None:
         **{f"dense and ReLU, {rows} rows": dense(rows) for rows in (32, 256)},
         "cross-entropy, 512 rows": cross_entropy(),
         "default, 128 rows, forward": preparation(world, DEFAULT, 128),
-        "songs, 512 rows, forward": preparation(world, SONGS, 512),
+        "synthetic-songs, 512 rows, forward": preparation(world, SYNTHETIC_SONGS, 512),
     }
     result["rows"] = rows = {}
     for what, both in kinds.items():

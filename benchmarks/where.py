@@ -31,7 +31,7 @@ STEPS = 960
 WARM_UP_EXECUTIONS = 8
 LIMIT_S = 300.0
 # Recipes that train on the embedded songs, so that anyone can run this.
-RECIPES = ("reference", "default", "songs", "songs-cnn")
+RECIPES = ("reference", "default", "synthetic-songs", "synthetic-songs-cnn")
 PROFILED_EXECUTIONS = 4
 MOST_OPERATIONS = 8
 

@@ -36,7 +36,11 @@ def test_the_steps_and_their_limits(tmp_path: Path) -> None:
     wheels.mkdir()
     lines = script(str(wheels), str(tmp_path / "out"), DRY_RUN="1", TORCH_PYTHON="false").stdout.splitlines()
     names = [line.split(" (at most ")[0] for line in lines]
-    rates = [f"rates-{recipe}-{batch}" for recipe in ("reference", "songs", "table") for batch in (256, 2048, 16384)]
+    rates = [
+        f"rates-{recipe}-{batch}"
+        for recipe in ("reference", "synthetic-songs", "table")
+        for batch in (256, 2048, 16384)
+    ]
     assert names == ["install", "doctor", "kernels", "two-ranks", "on-device", "on-cpu", *rates, "rates-with-horovod"]
     assert all("pip install" not in line and "http" not in line for line in lines)
     # With the active environment nothing is installed.
@@ -119,7 +123,7 @@ def test_what_the_steps_left_is_summed_up(checks: ModuleType, tmp_path: Path, mo
         "precision": "float32",
         "shares": {},
     }
-    for name in ("rates-songs-256", "rates-with-horovod"):
+    for name in ("rates-synthetic-songs-256", "rates-with-horovod"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "bench.json").write_text(json.dumps({"throughput": [found]}))
     for name, loss in (("on-cpu", 3.0), ("on-device", 3.01), ("two-ranks", 3.5)):
@@ -127,12 +131,12 @@ def test_what_the_steps_left_is_summed_up(checks: ModuleType, tmp_path: Path, mo
         (tmp_path / name / "report.json").write_text(json.dumps({"metrics": {"test": {"loss": loss}}}))
     (tmp_path / "steps.tsv").write_text("step\tseconds\tcode\ndoctor\t3\t0\n")
     (tmp_path / "peer.log").write_text('a warning\n{"rank": 0, "samples_per_s": 5.0}\n')
-    monkeypatch.setattr(checks, "flops_per_sample", lambda name: {"songs": 2e6, "reference": 4e6}[name])
+    monkeypatch.setattr(checks, "flops_per_sample", lambda name: {"synthetic-songs": 2e6, "reference": 4e6}[name])
     monkeypatch.setattr(checks, "peak_of", lambda name: (8.0, 16.0, 32.0))
     summary = checks.summarize(tmp_path)
     assert summary["steps"] == [{"name": "doctor", "seconds": 3, "code": "0"}]
     songs, with_horovod = summary["rates"]
-    assert (songs["name"], songs["tflops"], songs["share_of_peak"]) == ("songs-256", 2.0, 0.25)
+    assert (songs["name"], songs["tflops"], songs["share_of_peak"]) == ("synthetic-songs-256", 2.0, 0.25)
     assert (with_horovod["name"], with_horovod["tflops"]) == ("with-horovod", 4.0)
     assert summary["pytorch_ddp_samples_per_s"] == [5.0]
     assert summary["wrong_losses"] == ["two-ranks"]

@@ -59,8 +59,8 @@ def test_prepared_rows_say_what_plain_ones_do(world: World, model: str) -> None:
 
 
 def test_a_step_holds_nothing_of_the_preparation(world: World) -> None:
-    """The logarithm of the covariance took two thirds of a step of `songs`."""
-    experiment = parts_of(world, config_of(world, recipes.SONGS))
+    """The logarithm of the covariance took two thirds of a step of `synthetic-songs`."""
+    experiment = parts_of(world, config_of(world, recipes.SYNTHETIC_SONGS))
     whole = {layer.name for layer in experiment.model.layers}
     trained = {layer.name for layer in experiment.trained.layers}
     assert {"to_unit", "whiten", "normalise"} <= whole - trained
@@ -77,7 +77,7 @@ def test_rows_that_are_drawn_anew_are_prepared_anew(world: World, augmented: dic
 
 def test_the_saved_model_takes_plain_rows(world: World, shared_dir: Path) -> None:
     keras.backend.clear_session()
-    config = config_of(world, recipes.SONGS, objective={"calibrate": False})
+    config = config_of(world, recipes.SYNTHETIC_SONGS, objective={"calibrate": False})
     run_dir = RunDir(shared_dir / "run")
     report = train_and_evaluate(config, world, run_dir)
     model = keras.models.load_model(run_dir.model)

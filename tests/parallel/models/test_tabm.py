@@ -261,6 +261,15 @@ def test_the_number_of_ranks_does_not_change_the_experiment(
     assert histories[0][1][0] < histories[0][0][0]
 
 
+def test_the_network_of_the_recipe_songs_has_as_many_weights_as_published() -> None:
+    """n_parameters of the report beside the settings in github.com/yandex-research/tabm."""
+    config = recipes.recipe("songs").model
+    rows, zeros, ones = np.random.default_rng(0).normal(size=(200, 90)), np.zeros(90), np.ones(90)
+    spec = InputSpec(zeros, ones, (90, 1), Fit.of(config, rows, zeros, ones))
+    model = models.build(config, spec, HEADS["point"], seed=0)
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == 1_062_752
+
+
 @pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("bias_axes", [None, "mu"])
 def test_the_scale_is_keras_s_einsum(bias_axes: str | None, graph: bool) -> None:

@@ -34,7 +34,7 @@ CASES = {
     "train --earl": {"--early-stopping-patience"},
     "train --help-": {"--help-all"},
     "train --balance ": {"none", "repeat", "inverse", "sqrt-inverse", "effective-number"},
-    "train --recipe so": {"songs", "songs-cnn"},
+    "train --recipe syn": {"synthetic-songs", "synthetic-songs-cnn"},
     "train --seed 3 --monitor val_bal": {"val_balanced_mae", "val_balanced_loss", "val_balanced_accuracy"},
     "ensemble --model ml": {"mlp"},
     "evaluate --split t": {"train", "test"},

@@ -42,11 +42,11 @@ def test_flags_a_file_and_a_recipe_are_resolved(
         "--data",
         "songs.csv",
         "--monitor",
-        "rmse",
+        "mae",
     ]
     assert verbs.main([*argv, "--print-config"]) == 0
     expected = recipes.recipe("songs").replace(
-        table={"path": Path("songs.csv")}, training={"num_epochs": 7, "seed": 6, "monitor": "val_rmse"}
+        table={"path": Path("songs.csv")}, training={"num_epochs": 7, "seed": 6, "monitor": "val_mae"}
     )
     printed = capsys.readouterr()
     assert (toml.loads(printed.out), printed.err) == (expected, "")

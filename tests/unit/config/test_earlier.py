@@ -40,6 +40,14 @@ def test_a_run_s_config_of_version_0_1_is_the_same_experiment(
     assert toml.load(EARLIER / f"{name}.toml") == recipe.replace(**chosen, distributed=then)
 
 
+def test_a_run_by_the_songs_recipe_of_version_0_2_keeps_its_network() -> None:
+    """The file is `--recipe songs --print-config` at the commit before that name became the published settings' own."""
+    config = toml.load(EARLIER / "songs.toml")
+    # What is set by itself on a cluster is that of then, and changes no result.
+    config = config.replace(distributed={"automatic": AUTOMATIC})
+    assert config == recipes.recipe("synthetic-songs") != recipes.recipe("songs")
+
+
 def test_every_key_of_the_earlier_section_has_its_place() -> None:
     """In this file each of the keys has another value than its default."""
     written = tomllib.loads((EARLIER / "every_data_key.toml").read_text())["data"]
