@@ -10,6 +10,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 RESULTS = ROOT / "benchmarks" / "results"
+# Recipes by their names in older results. No program writes rows of the recipe `songs` of today where these are read.
+RENAMED = {"songs": "synthetic-songs", "songs-cnn": "synthetic-songs-cnn"}
+
+
+def renamed(name: str) -> str:
+    """A recipe, or a row that begins with one ("songs, 512 rows, forward"), by the name of today."""
+    recipe, comma, rest = name.partition(", ")
+    return RENAMED.get(recipe, recipe) + comma + rest
 
 
 class NotMeasured(Exception):
@@ -51,6 +59,13 @@ def source(result: dict[str, Any]) -> str:
     """When and where it was measured, and the file, as a paragraph below a table."""
     load = f", at a load average of {result['load_average']:.0f}" if "load_average" in result else ""
     return f"\n\nMeasured {date_of(result)[:10]} on {machine_of(result)}{load} (`benchmarks/results/{result['file']}`)."
+
+
+def measured(document: dict[str, Any]) -> str:
+    """When and where it was measured, of a result with versions, as one line."""
+    v, m = document["versions"], document["machine"]
+    keras = f"Keras {v['keras']}, TensorFlow {v.get('tensorflow-cpu', v.get('tensorflow'))}, Python {v['python']}"
+    return f"*Measured {document['date']} on {m['cores']} cores ({m['cpu']}) with {keras}.*"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
