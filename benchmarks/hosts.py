@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from hosts_names import BEFORE, CHOSEN, NAMES
+from pages import RENAMED
 from records import check, file_name, header, in_turn, run
 from rich.console import Console
 from wire import jobs, rates, summary
@@ -36,7 +37,7 @@ from hvd_train.processes import jobs as processes
 
 HERE = Path(__file__).resolve().parent
 LAYOUTS = ("2x1", "2x2", "4x1")
-RECIPES = ("reference", "default", "songs")
+RECIPES = ("reference", "default", "synthetic-songs")
 # Mbit/s.
 RATES = (rates.UNLIMITED, "25000", "10000", "1000", "100")
 NUM_SONGS = 20_000
@@ -111,6 +112,8 @@ def check_choices(parser: argparse.ArgumentParser, given: argparse.Namespace) ->
     try:
         for name in given.recipes:
             recipe(name)
+            if name in RENAMED:
+                parser.error(f"--recipes {name}: rows of this name are those of {RENAMED[name]}, as it was once called")
     except HvdTrainError as error:
         parser.error(str(error))
     if given.hostfile:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hosts_names import BEFORE, CHOSEN, NAMES
-from pages import DOCS, NotMeasured, cpu_of, newest, source, table
+from pages import DOCS, NotMeasured, cpu_of, newest, renamed, source, table
 
 from hvd_train.distributed.allreduce import groups_for
 
@@ -150,7 +150,7 @@ def hosts_layouts(found: dict[str, Any]) -> str:
         sent = max(one["sent_bytes"]["median"] for one in by_rate.values())
         lines.append(
             (
-                f"{hosts} hosts x {ranks} rank{'s' if ranks != '1' else ''}{shared}, {recipe}"
+                f"{hosts} hosts x {ranks} rank{'s' if ranks != '1' else ''}{shared}, {renamed(recipe)}"
                 f"{', flat MPI' if system == 'flat' else ''}",
                 f"{sent / 1e6:.2f} ({first['least_bytes'] / 1e6:.2f})",
                 *(step(by_rate[rate]) if rate in by_rate else "-" for rate in rates),

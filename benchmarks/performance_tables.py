@@ -18,7 +18,7 @@ from data_tables import data_convert, predict, spark_convert, synthetic_songs
 from engine_tables import kill_engine, spark_kills, strategies, tensorflow_engine
 from hosts_tables import between_hosts, draw, hosts_layouts, hosts_targets, mpi_settings
 from link_tables import cost_model, local_steps, slow_links
-from pages import DOCS, NotMeasured, cpu_of, date_of, newest, results, source, table
+from pages import DOCS, NotMeasured, cpu_of, date_of, newest, renamed, results, source, table
 from recovery_tables import faults, kills, recovery
 from start_tables import start, start_phases
 
@@ -117,7 +117,7 @@ def operations(found: dict[str, Any]) -> str:
     result = found["where"]
     lines = [
         (
-            name,
+            renamed(name),
             f"{one['step_ms']:.1f} ms",
             ", ".join(f"{op} {100 * share:.0f} %" for op, share in one["shares"].items()),
         )
@@ -129,7 +129,7 @@ def operations(found: dict[str, Any]) -> str:
 def replacements(found: dict[str, Any]) -> str:
     result = found["replacements"]
     lines = [
-        (what, *(f"{row['ms'][name]['median']:.2f} ms" for name in ("before", "now")), ratio(row["ratio"]))
+        (renamed(what), *(f"{row['ms'][name]['median']:.2f} ms" for name in ("before", "now")), ratio(row["ratio"]))
         for what, row in result["rows"].items()
     ]
     return table(("on one core", "before", "now", "times as fast"), lines) + source(result)

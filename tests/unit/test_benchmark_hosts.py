@@ -137,6 +137,7 @@ def test_the_interface_that_sent_most_is_the_one(rates: ModuleType) -> None:
         (["--layouts", "9x1"], "2 to 4 hosts"),
         (["--rates", "fast"], "--rates 'fast': a rate is a number of Mbit/s"),
         (["--recipes", "none"], "There is no recipe 'none'"),
+        (["--recipes", "songs"], "rows of this name are those of synthetic-songs"),
         (["--hostfile", "missing"], "--hostfile missing: there is no such file"),
         (["--smoke", "--out", "/proc/nowhere"], "--out /proc/nowhere cannot be written"),
     ],
