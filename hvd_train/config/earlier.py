@@ -23,13 +23,17 @@ SPLIT_KEYS = {
 }
 TARGET_KEYS = ("targets", "target_sigma", "target_step")
 
-LATER_KEYS = ("test_path", "categories", "missing_in_features")
-"""Of [table], which [data] never had."""
+LATER_KEYS = ("test_path", "categories", "missing_in_features", "window_warp")
+"""Of [table] and [sampling], which [data] never had."""
 
 # The key that stood in [data]: (its section, its key) of today.
 DATA_KEYS: dict[str, tuple[str, str]] = {
-    **{field.name: ("table", field.name) for field in dataclasses.fields(TableConfig) if field.name not in LATER_KEYS},
-    **{field.name: ("sampling", field.name) for field in dataclasses.fields(SamplingConfig)},
+    **{
+        field.name: (section, field.name)
+        for section, kind in (("table", TableConfig), ("sampling", SamplingConfig))
+        for field in dataclasses.fields(kind)
+        if field.name not in LATER_KEYS
+    },
     **{earlier: ("split", key) for earlier, key in SPLIT_KEYS.items()},
     **{key: ("objective", key) for key in TARGET_KEYS},
 }

@@ -24,6 +24,8 @@ class SamplingConfig(Section):
     """Standard deviation of the Gaussian noise on train features, as a multiple of the standard deviation of each feature."""
     feature_dropout: float = 0.0
     """Share of the train features that their mean replaces."""
+    window_warp: float = 0.0
+    """For series: the probability that a train series has a window of a tenth of its length stretched to twice that, or squeezed to half of it."""
     mixup_alpha: float = 0.0
     """Mix each train row with a row of a near label, by a share drawn from Beta(alpha, alpha). 0 means none."""
     mixup_distance: float = 3.0
@@ -34,5 +36,6 @@ class SamplingConfig(Section):
         limit = self.balance_max_repeats
         require(limit == 0 or limit >= 1, "balance_max_repeats", limit, "it is at least 1, or 0 for no limit")
         require(0 <= self.feature_dropout < 1, "feature_dropout", self.feature_dropout, "it is at least 0 and below 1")
+        require(0 <= self.window_warp <= 1, "window_warp", self.window_warp, "it is a probability, from 0 to 1")
         for key in ("lds_sigma", "noise", "mixup_alpha", "mixup_distance"):
             require(getattr(self, key) >= 0, key, getattr(self, key), "it is not negative")

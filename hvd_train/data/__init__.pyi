@@ -2,6 +2,7 @@ from .arrays import in_cache as in_cache
 from .augment import Augmentation as Augmentation
 from .augment import Mixup as Mixup
 from .augment import augments as augments
+from .augment import require_possible_augmentation as require_possible_augmentation
 from .balance import loss_weights as loss_weights
 from .balance import make_plan as make_plan
 from .cache import converted_before as converted_before
@@ -99,6 +100,7 @@ __all__ = [
     "prepare",
     "read_metadata",
     "read_table_for_prediction",
+    "require_possible_augmentation",
     "save_histogram",
     "series_in_words",
     "user_cache_dir",

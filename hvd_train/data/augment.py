@@ -1,4 +1,4 @@
-"""Noise augmentation, drawn from (seed, epoch, row id): the same for a row whatever rank and batch it is in.
+"""Augmentation of train rows, drawn from (seed, epoch, row id): the same for a row whatever rank and batch it is in.
 
 `Augmentation.apply` works on one batch of any rows; `Mixup` first says which row each is mixed with. Both are pure
 numpy. Train only: validation and test rows are never augmented.
@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hvd_train.config import SamplingConfig
+from hvd_train.data.dataset import Dataset
+from hvd_train.data.series import window_warp
+from hvd_train.errors import ConfigError
 
-_NOISE, _DROPOUT, _PARTNER, _BETA = 1, 2, 3, 4  # streams
+_NOISE, _DROPOUT, _PARTNER, _BETA, _WARP = 1, 2, 3, 4, 5  # streams
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -42,18 +45,32 @@ def normals(seed: int, stream: int, epoch: int, row_ids: NDArray[np.int64], coun
 
 def augments(sampling: SamplingConfig) -> bool:
     """Whether a row is another one in each epoch."""
-    return sampling.noise > 0 or sampling.feature_dropout > 0 or sampling.mixup_alpha > 0
+    return any((sampling.noise, sampling.feature_dropout, sampling.window_warp, sampling.mixup_alpha))
+
+
+def require_possible_augmentation(sampling: SamplingConfig, dataset: Dataset, transform: str) -> None:
+    """ConfigError where windows of rows are to be warped that are no series. `transform` is that of the model. All ranks alike."""
+    if sampling.window_warp > 0 and dataset.series is None and transform != "series":
+        raise ConfigError(
+            f"window_warp = {sampling.window_warp} is not possible: the rows are no series, so their columns have no order in "
+            "time. Leave --window-warp out. Series come as .ts files or as arrays of three axes. Where the columns of a table "
+            "are the positions of series, give --transform series."
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Augmentation:
-    """Noise, feature dropout and mixup of batches."""
+    """Mixup, window warping, noise and feature dropout of batches, in this order."""
 
     seed: int
     noise: float
     """Standard deviation of the added noise, as a share of `scale`."""
     feature_dropout: float
     """Share of the features replaced by `center`."""
+    window_warp: float
+    """Probability that a window of a series is warped."""
+    layout: tuple[int, int]
+    """Positions and channels of a series."""
     center: NDArray[np.float32]
     """(F,) the features' means; zeros where they are normalised already."""
     scale: NDArray[np.float32]
@@ -61,12 +78,18 @@ class Augmentation:
 
     @classmethod
     def of(
-        cls, sampling: SamplingConfig, *, seed: int, center: NDArray[np.float32], scale: NDArray[np.float32]
+        cls,
+        sampling: SamplingConfig,
+        *,
+        seed: int,
+        layout: tuple[int, int],
+        center: NDArray[np.float32],
+        scale: NDArray[np.float32],
     ) -> Augmentation | None:
         """What the config asks for; None where it asks for nothing."""
         if not augments(sampling):
             return None
-        return cls(seed, sampling.noise, sampling.feature_dropout, center, scale)
+        return cls(seed, sampling.noise, sampling.feature_dropout, sampling.window_warp, layout, center, scale)
 
     def apply(
         self,
@@ -87,6 +110,9 @@ class Augmentation:
             shape = (-1,) + (1,) * (targets.ndim - 1)
             targets = targets + weight.reshape(shape) * (other_targets - targets)
         num_features = features.shape[1]
+        if self.window_warp > 0:
+            drawn = uniforms(self.seed, _WARP, epoch, row_ids, window_warp.NUM_DRAWN)
+            features = window_warp.warped(features, self.layout, drawn, self.window_warp)
         if self.noise > 0:
             drawn = normals(self.seed, _NOISE, epoch, row_ids, num_features)
             features = features + np.float32(self.noise) * self.scale * drawn

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from hvd_train import models
 from hvd_train.config import RunConfig
-from hvd_train.data import Dataset, augments, make_plan
+from hvd_train.data import Dataset, augments, make_plan, require_possible_augmentation
 from hvd_train.distributed import World
 from hvd_train.evaluation import (
     MetricSet,
@@ -41,6 +41,7 @@ def compile_experiment(
     """The experiment with its model compiled with the distributed optimizer. All ranks, with the same `spec`. No collective."""
     spec = spec or input_spec(config, dataset)
     training, schema = config.training, dataset.schema
+    require_possible_augmentation(config.sampling, dataset, config.model.inputs.transform)
     targets = TrainTargets.of(dataset, config)
     output_spec = OutputSpec.of(schema.label_kind, schema.label_values, targets.loss, delta=targets.delta)
     metrics = MetricSet.of(output_spec)

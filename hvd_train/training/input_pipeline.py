@@ -35,7 +35,11 @@ class TrainRows:
         statistics, schema = dataset.statistics, dataset.schema
         self.rows, self.train_targets, self._epoch = rows, targets, epoch
         self.augmentation = Augmentation.of(
-            sampling, seed=seed, center=statistics.mean.astype(np.float32), scale=statistics.std.astype(np.float32)
+            sampling,
+            seed=seed,
+            layout=schema.layout,
+            center=statistics.mean.astype(np.float32),
+            scale=statistics.std.astype(np.float32),
         )
         self.mixup: Mixup | None = None
         if sampling.mixup_alpha > 0:

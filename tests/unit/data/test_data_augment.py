@@ -16,7 +16,9 @@ SCALE = np.array([1, 10, 0, 0.1] * 5, np.float32)
 
 
 def augmentation(**options: float) -> Augmentation:
-    made = Augmentation.of(SamplingConfig(**options), seed=7, center=np.zeros(20, np.float32), scale=SCALE)
+    made = Augmentation.of(
+        SamplingConfig(**options), seed=7, layout=(20, 1), center=np.zeros(20, np.float32), scale=SCALE
+    )
     assert made is not None
     return made
 
@@ -63,7 +65,7 @@ def test_draws_are_uniform_normal_and_uncorrelated() -> None:
 
 
 def test_nothing_asked_is_nothing_done() -> None:
-    assert Augmentation.of(SamplingConfig(), seed=0, center=SCALE, scale=SCALE) is None
+    assert Augmentation.of(SamplingConfig(), seed=0, layout=(20, 1), center=SCALE, scale=SCALE) is None
 
 
 def test_mixup_stays_in_the_shard_and_near_the_label_for_any_number_of_ranks() -> None:
