@@ -204,10 +204,12 @@ def choose_columns(
     path: object,
     index: tuple[int, ...] = (),
     finds_texts: bool = False,
+    key: int | None = None,
 ) -> Columns:
     """Label, features and key column of a table with these columns, as `config` and `split` say. Raises DataError.
 
     The columns in `index` number or name the rows: they are taken only where they are asked for. `finds_texts`: see `Columns`.
+    `key`: see `Table.find_key`.
     """
     remarks: dict[str, None] = {}
 
@@ -223,7 +225,8 @@ def choose_columns(
 
     label = find(config.label, "the label") if config.label is not None else _label(names, index)
     method, _, key_name = split.method.partition(":")
-    key = find(key_name, f"the split by {method}") if key_name else None
+    if key is None and key_name:
+        key = find(key_name, f"the split by {method}")
     dropped = {find(d, "--drop") for d in config.drop} | {label, key}
     if config.features:
         features = [find(f, "--features") for f in config.features]

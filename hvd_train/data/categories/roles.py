@@ -11,7 +11,13 @@ from hvd_train.errors import DataError
 def choose_table_columns(table: Table, config: TableConfig, split: SplitConfig) -> Columns:
     """The columns to read of a table that a dataset is made of. Raises DataError."""
     columns = choose_columns(
-        table.columns, config, split, path=table.path, index=table.index_columns, finds_texts=table.reads_texts
+        table.columns,
+        config,
+        split,
+        path=table.path,
+        index=table.index_columns,
+        finds_texts=table.reads_texts,
+        key=table.find_key(split.method) if split.method.partition(":")[2] else None,
     )
     if columns.texts and not table.reads_texts:
         raise DataError(

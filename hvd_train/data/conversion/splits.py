@@ -104,10 +104,7 @@ def _official(config: SplitConfig, given: SplitInput) -> NDArray[np.uint8]:
 def _test_given(config: SplitConfig, given: SplitInput, begin_test: int) -> NDArray[np.uint8]:
     """The rows from `begin_test` on are test; of the others val is drawn from each class, or the last ones of songs."""
     if config.method not in ("auto", "official"):
-        raise DataError(
-            f"{given.path}: --split {config.method} assigns all rows, but --test-data gives those of the test split. Leave one "
-            "of them out."
-        )
+        raise assigned_twice(given.path, config.method)
     codes = np.full(given.num_rows, TEST, np.uint8)
     if given.is_songs:
         codes[:begin_test] = TRAIN
@@ -119,6 +116,13 @@ def _test_given(config: SplitConfig, given: SplitInput, begin_test: int) -> NDAr
         held_out[begin_test - round(begin_test * config.val_fraction) :] = VAL
         codes[:begin_test] = generator(config.seed, _SPLIT_STREAM).permuted(held_out)
     return codes
+
+
+def assigned_twice(path: object, method: str) -> DataError:
+    """The error for a --split that assigns rows which --test-data assigns already."""
+    return DataError(
+        f"{path}: --split {method} assigns all rows, but --test-data gives those of the test split. Leave one of them out."
+    )
 
 
 def _held_out(config: SplitConfig, num_rows: int) -> tuple[int, int]:

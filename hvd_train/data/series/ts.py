@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hvd_train.data.conversion.exactness import extremes_of
 from hvd_train.data.schema import Columns
 from hvd_train.data.series.header import Header, read_header
-from hvd_train.data.sources.base import Chunk, Table
+from hvd_train.data.sources.base import Chunk, LineTable
 from hvd_train.data.sources.careful import FLOAT32_MAX, text_lines
 from hvd_train.data.sources.missing import parsed_number
 from hvd_train.data.sources.table_format import TableFormat
@@ -32,16 +32,14 @@ _BLOCK_CELLS = 1 << 20
 _MISSING = ("?", "nan")
 
 
-class TsTable(Table):
+class TsTable(LineTable):
     """Column 1 is the label where there is one. Then come the positions of channel 1, of channel 2, and so on."""
 
-    is_named = False
     is_series = True
 
     def __init__(self, path: Path, table_format: TableFormat) -> None:
         super().__init__(path, table_format)
         self._form = TextForm(encoding=found_encoding(path, table_format.encoding))
-        self._bytes_read = 0
         self._header, channels, length = self._surveyed()
         self._offset = 1 if self._header.has_label else 0
         self.layout = (length, channels)
@@ -68,20 +66,11 @@ class TsTable(Table):
                 "series with labels."
             )
 
-    def bytes_read(self) -> int:
-        return self._bytes_read
-
     def pad(self, layout: tuple[int, int]) -> None:
         assert self.layout is not None
         if layout[1] == self.layout[1] and layout[0] > self.layout[0]:
             self.layout = layout
             self._name_columns()
-
-    def place(self, row: int) -> str:
-        for number, (line, _, _) in enumerate(self._series()):
-            if number == row:
-                return f"line {line}"
-        raise IndexError(row)
 
     def chunks(self, columns: Columns) -> Iterator[Chunk]:
         if columns.label is not None:
@@ -97,7 +86,7 @@ class TsTable(Table):
         num_rows = max(1, _BLOCK_CELLS // (length * channels))
         block = np.full((num_rows, channels, length), np.nan)
         labels: list[Any] = []
-        for line, position, parts in self._series():
+        for line, position, parts in self.lines():
             cells = self._cells(line, parts)
             for channel, part in enumerate(parts[:channels]):
                 values = self._values(part, line, channel)
@@ -130,7 +119,7 @@ class TsTable(Table):
         header = read_header(self.path, ((number, text) for number, _, text in lines))
         self._header = header
         channels, longest, first = header.num_channels or (1 if header.is_univariate else None), 0, 0
-        for line, _, parts in self._series():
+        for line, _, parts in self.lines():
             values = parts[: len(parts) - header.has_label]
             if channels is None:
                 channels = len(values)
@@ -170,7 +159,7 @@ class TsTable(Table):
             f"1,2,3:4,5,6{labels}. Correct the line, or @dimensions and @classLabel in the header."
         )
 
-    def _series(self) -> Iterator[tuple[int, int, list[str]]]:
+    def lines(self) -> Iterator[tuple[int, int, list[str]]]:
         """(line from 1, bytes read, parts between the colons) of the lines after @data that hold a series."""
         lines = text_lines(self.path, self._form)
         read_header(self.path, ((number, text) for number, _, text in lines))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from hvd_train.data.conversion.splits import assigned_twice
 from hvd_train.data.schema import Columns
 from hvd_train.data.sources.base import Chunk, Table
 from hvd_train.errors import DataError
@@ -46,6 +47,9 @@ class TrainAndTest(Table):
         # The first table alone tells which columns hold texts.
         yield from self.test.chunks(replace(columns, texts=self.text_columns(columns), finds_texts=False))
         self._require_same_kinds(columns)
+
+    def find_key(self, split: str) -> int | None:
+        raise assigned_twice(self.path, split)
 
     def text_columns(self, columns: Columns) -> tuple[int, ...]:
         return self.train.text_columns(columns)

@@ -152,6 +152,13 @@ class Table(ABC):
         facts = self.path.stat()
         return facts.st_size, facts.st_mtime_ns
 
+    def find_key(self, split: str) -> int | None:
+        """The number of the key that `split` (METHOD:NAME) names, where keys are no columns; None where they are.
+
+        Such a number follows those of the columns. Raises DataError where there is none of this name, or none at all.
+        """
+        return None
+
     def widen(self, num_columns: int) -> None:  # noqa: B027 (most tables say)
         """Count at least this many columns, where a table does not say how many it has (LIBSVM)."""
 
@@ -193,6 +200,32 @@ class Table(ABC):
         if column is not None:
             where += f", {describe_column(self.columns, column, named=self.is_named)}"
         return DataError(f"{where}: {problem}")
+
+
+class LineTable(Table):
+    """A text that holds a row on each line, with the label in a place of its own."""
+
+    is_named = False
+    _bytes_read = 0
+
+    @abstractmethod
+    def lines(self) -> Iterator[tuple[int, int, Any]]:
+        """(number from 1, bytes read up to its end, content) of the lines that hold a row."""
+
+    def place(self, row: int) -> str:
+        for number, (line, _, _) in enumerate(self.lines()):
+            if number == row:
+                return f"line {line}"
+        raise IndexError(row)
+
+    def bytes_read(self) -> int:
+        return self._bytes_read
+
+    def find_key(self, split: str) -> int | None:
+        raise DataError(
+            f"{self.path}: --split {split} is not possible: a {self.table_format.format} file has no such column. Test rows "
+            "come in a file of their own: --test-data."
+        )
 
 
 def describe_column(names: tuple[str, ...], column: int, *, named: bool) -> str:

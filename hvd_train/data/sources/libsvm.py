@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hvd_train.data.conversion.exactness import extremes_of
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
-from hvd_train.data.sources.base import Chunk, Table
+from hvd_train.data.sources.base import Chunk, LineTable
 from hvd_train.data.sources.careful import FLOAT32_MAX, text_lines
 from hvd_train.data.sources.missing import parsed_number
 from hvd_train.data.sources.table_format import TableFormat
@@ -30,19 +30,16 @@ _BLOCK_CELLS = 1 << 20
 _NUM_PROBED_ROWS = 100
 
 
-class LibsvmTable(Table):
+class LibsvmTable(LineTable):
     """Column 1 is the label, column i + 1 the feature of index i (of index i - 1 where indices begin at 0)."""
-
-    is_named = False
 
     def __init__(self, path: Path, table_format: TableFormat) -> None:
         self.path = path
-        self._bytes_read = 0
         self._form = TextForm(encoding=found_encoding(path, table_format.encoding))
         base = table_format.index_base
         first, last = (1 if base == "auto" else int(base)), 0
         labels: list[str] = []
-        for line, _, text in self._lines():
+        for line, _, text in self.lines():
             label, *pairs = text.split()
             for pair in pairs:
                 if not pair.startswith("qid:"):
@@ -74,15 +71,6 @@ class LibsvmTable(Table):
     def is_label_first(self) -> bool:
         return True
 
-    def bytes_read(self) -> int:
-        return self._bytes_read
-
-    def place(self, row: int) -> str:
-        for number, (line, _, _) in enumerate(self._lines()):
-            if number == row:
-                return f"line {line}"
-        raise IndexError(row)
-
     def chunks(self, columns: Columns) -> Iterator[Chunk]:
         if columns.key is not None or columns.label not in (0, None) or 0 in columns.features:
             raise DataError(f"{self.path}: in a LIBSVM file the label stands first on each line: leave --label out.")
@@ -90,7 +78,7 @@ class LibsvmTable(Table):
         num_rows = max(1, _BLOCK_CELLS // self._num_features)
         block = np.zeros((num_rows, self._num_features))
         labels: list[float | str] = []
-        for line, position, text in self._lines():
+        for line, position, text in self.lines():
             label, *pairs = text.split()
             number = self._number(label, line, 0)
             # A text keeps all the digits of a whole number that a 64-bit float does not hold.
@@ -114,7 +102,7 @@ class LibsvmTable(Table):
         found: Any = np.array(labels) if all(isinstance(label, float) for label in labels) else _texts(labels)
         return Chunk(matrix.astype(np.float32, order="C"), found, extremes=extremes_of(matrix))
 
-    def _lines(self) -> Iterator[tuple[int, int, str]]:
+    def lines(self) -> Iterator[tuple[int, int, str]]:
         """(line from 1, bytes read, content) of the lines that hold a row."""
         for line, position, text in text_lines(self.path, self._form):
             content = text.partition("#")[0].strip()

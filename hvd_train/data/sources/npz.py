@@ -1,6 +1,6 @@
 """NumPy archives: an array of features (N, F) or (N, L, C), and one of labels (N,) or one-hot (N, K).
 
-NaN is a missing value; pickles are refused.
+NaN is a missing value; pickles are refused. A split may go by another array, with a cell for each row.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from hvd_train.data.conversion.exactness import extremes_of
 from hvd_train.data.schema import NUM_SONG_COLUMNS, SONG_YEARS, Columns, unnamed_columns
 from hvd_train.data.sources.base import Chunk, Table, checked_float32
-from hvd_train.data.sources.npz_arrays import LABEL_NAMES, find_arrays
-from hvd_train.data.sources.opening import damaged
+from hvd_train.data.sources.npz_arrays import LABEL_NAMES, StoredArray, find_arrays, stored_array
+from hvd_train.data.sources.opening import damaged, printable
 from hvd_train.data.sources.table_format import TableFormat
 from hvd_train.errors import DataError
 
@@ -43,6 +43,8 @@ class NpzTable(Table):
             raise
         except Exception as error:  # whatever a damaged archive or header makes zipfile and numpy raise
             raise damaged(path, error) from None
+        self._others = others
+        self._key: StoredArray | None = None
         self._offset = 0 if self._labels is None else 1
         self.columns = unnamed_columns(num_features + self._offset, is_songs=self.is_songs)
         if len(self._features.shape) == 3:
@@ -51,8 +53,8 @@ class NpzTable(Table):
             self.remarks += (
                 f"{self._features.name} is {self._features.shape}: rows of {positions} positions x {channels} channels",
             )
-        if others:
-            self.remarks += (f"left out of the file: {', '.join(others)}",)
+        self._layout_remarks = self.remarks
+        self._tell_left_out(others)
 
     @property
     def is_label_first(self) -> bool:
@@ -66,13 +68,44 @@ class NpzTable(Table):
         if self._labels is None:
             raise DataError(f"{self.path}: there is no array of labels: it is called one of {', '.join(LABEL_NAMES)}.")
 
+    def find_key(self, split: str) -> int | None:
+        name = split.partition(":")[2]
+        found = name if name in self._others else None
+        found = found or next((other for other in self._others if other.lower() == name.lower()), None)
+        if found is None:
+            there = ", ".join(self._others) or "none"
+            raise DataError(
+                f"{self.path}: --split {split} needs an array {printable(name)!r} with a cell for each row. The arrays beside the "
+                f"features and the labels are: {printable(there)}."
+            )
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                self._key = array = stored_array(self.path, archive, found)
+        except DataError:
+            raise
+        except Exception as error:
+            raise damaged(self.path, error) from None
+        num_rows = self._features.shape[0]
+        if array.shape not in ((num_rows,), (num_rows, 1)) or array.dtype.kind not in "iubUS":
+            raise DataError(
+                f"{self.path}: {printable(found)} is {array.shape} of {array.dtype}. For --split {split} it holds a text or a whole "
+                f"number for each of the {num_rows} rows."
+            )
+        self._tell_left_out(tuple(other for other in self._others if other != found))
+        return len(self.columns)
+
+    def row_error(self, row: int, column: int | None, problem: str) -> DataError:
+        if self._key is not None and column == len(self.columns):
+            return DataError(f"{self.path}, {self.place(row)}, {printable(self._key.name)}: {problem}")
+        return super().row_error(row, column, problem)
+
     def bytes_read(self) -> int:
         return self._bytes_read
 
     def chunks(self, columns: Columns) -> Iterator[Chunk]:
         if columns.label is not None:
             self.require_labels()
-        if columns.key is not None or columns.label not in (0, None) or (self._offset and 0 in columns.features):
+        if columns.label not in (0, None) or (self._offset and 0 in columns.features):
             raise DataError(f"{self.path}: in an .npz file the labels are an array of their own: leave --label out.")
         picked = np.array(columns.features) - self._offset
         rows = max(1, _BLOCK_CELLS // max(len(self.columns), 1))
@@ -80,6 +113,9 @@ class NpzTable(Table):
         try:
             with zipfile.ZipFile(self.path) as archive:
                 labels = iter(()) if self._labels is None else self._labels.blocks(archive, rows)
+                keys = (
+                    self._key.blocks(archive, rows) if self._key is not None and columns.key is not None else iter(())
+                )
                 for block in self._features.blocks(archive, rows):
                     matrix = _channel_after_channel(block)[:, picked].astype(np.float64)
                     self.missing.erase(matrix, single=block.dtype.itemsize < 8 and block.dtype.kind == "f")
@@ -87,13 +123,19 @@ class NpzTable(Table):
                     found = next(labels, None)
                     wanted = columns.label is not None and found is not None
                     own = self._as_labels(found, start) if wanted else None
-                    yield Chunk(features, own, extremes=extremes_of(matrix))
+                    key = next(keys, None)
+                    of_split = None if key is None else self._cells(key, start, len(self.columns))
+                    yield Chunk(features, own, of_split, extremes_of(matrix))
                     start += len(block)
                     self._bytes_read = total * start // max(self._features.shape[0], 1)
         except DataError:
             raise
         except Exception as error:
             raise damaged(self.path, error) from None
+
+    def _tell_left_out(self, others: tuple[str, ...]) -> None:
+        told = (f"left out of the file: {', '.join(others)}",) if others else ()
+        self.remarks = (*self._layout_remarks, *told)
 
     def _require_shapes(self) -> None:
         array, labels = self._features, self._labels
@@ -121,12 +163,17 @@ class NpzTable(Table):
     def _as_labels(self, labels: Any, start: int) -> Any:
         if _num_classes(labels.shape):
             return self._from_one_hot(labels, start)
-        labels = labels.reshape(-1)
-        if labels.dtype.kind == "S":
-            return pa.array([self._decoded(text, start + row) for row, text in enumerate(labels.tolist())], pa.string())
-        if labels.dtype.kind == "U":
-            return pa.array(labels.tolist(), pa.string())
-        return labels.astype(np.int64 if labels.dtype.kind == "b" else labels.dtype.newbyteorder("="))
+        return self._cells(labels, start, 0)
+
+    def _cells(self, array: NDArray[Any], start: int, column: int) -> Any:
+        """Numbers or texts of some consecutive rows, one a row."""
+        array = array.reshape(-1)
+        if array.dtype.kind == "S":
+            texts = [self._decoded(text, start + row, column) for row, text in enumerate(array.tolist())]
+            return pa.array(texts, pa.string())
+        if array.dtype.kind == "U":
+            return pa.array(array.tolist(), pa.string())
+        return array.astype(np.int64 if array.dtype.kind == "b" else array.dtype.newbyteorder("="))
 
     def _from_one_hot(self, labels: NDArray[Any], start: int) -> NDArray[np.float64]:
         """(n, K) with one 1 in each row -> (n,) its column, from 0."""
@@ -141,12 +188,14 @@ class NpzTable(Table):
         classes: NDArray[np.float64] = labels.argmax(axis=1).astype(np.float64)
         return classes
 
-    def _decoded(self, text: bytes, row: int) -> str:
+    def _decoded(self, text: bytes, row: int, column: int) -> str:
         try:
             return text.decode("utf-8")
         except UnicodeDecodeError:
             raise self.row_error(
-                row, 0, f"the label {text!r} is not UTF-8. Save the labels as texts: labels.astype(str)."
+                row,
+                column,
+                f"the {'cell' if column else 'label'} {text!r} is not UTF-8. Save the array as texts: array.astype(str).",
             ) from None
 
 

@@ -71,17 +71,25 @@ class StoredArray:
 
 def find_arrays(path: Path, archive: zipfile.ZipFile) -> tuple[StoredArray, StoredArray | None, tuple[str, ...]]:
     """Features, labels (None where there are none), and the names of the arrays that are left out. Raises DataError."""
-    members = {Path(name).stem: name for name in archive.namelist() if name.endswith(".npy")}
+    members = _members(archive)
     features, labels = _names(path, list(members))
-    found = []
-    for name in (features, labels):
-        if name is not None:
-            with archive.open(members[name]) as file:
-                found.append(StoredArray(path, members[name], *stored_header(path, members[name], file)))
+    found = [stored_array(path, archive, name) for name in (features, labels) if name is not None]
     if len(found) == 2 and features.lower() == "arr_0" and len(found[0].shape) == 1:
         found.reverse()  # numpy.savez(OUT, y, x)
     others = tuple(name for name in members if name not in (features, labels))
     return found[0], found[1] if len(found) == 2 else None, others
+
+
+def stored_array(path: Path, archive: zipfile.ZipFile, name: str) -> StoredArray:
+    """The array of this name, by its header."""
+    member = _members(archive)[name]
+    with archive.open(member) as file:
+        return StoredArray(path, member, *stored_header(path, member, file))
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, str]:
+    """The files of the archive by the names of their arrays."""
+    return {Path(name).stem: name for name in archive.namelist() if name.endswith(".npy")}
 
 
 def _names(path: Path, names: list[str]) -> tuple[str, str | None]:
