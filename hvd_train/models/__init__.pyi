@@ -2,6 +2,7 @@ from .forward import FORWARD_BATCH as FORWARD_BATCH
 from .forward import forward_pass as forward_pass
 from .heads import Head as Head
 from .heads import HeadSpec as HeadSpec
+from .inputs import PREPARED as PREPARED
 from .inputs import InputSpec as InputSpec
 from .losses import TrainLoss as TrainLoss
 from .members import loss_of as loss_of
@@ -32,6 +33,7 @@ __all__ = [
     "DEFAULT_OF_VALUES",
     "FORWARD_BATCH",
     "OBJECTIVES",
+    "PREPARED",
     "SERIES_BODIES",
     "Fit",
     "Head",

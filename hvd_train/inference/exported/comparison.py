@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hvd_train.inference.exported.outputs import CLASS_NUMBER, LEVELS
+from hvd_train.models import PREPARED
 
 CLOSE = 1e-5
 """Outputs differ by at most this, absolutely where they are below 1 and relatively above: what float32 rounding explains."""
@@ -19,16 +20,24 @@ FAR = 1e-3
 NUM_ROWS = 1024
 
 
-def likely_rows(model: Any, seed: int = 0) -> np.ndarray | None:
-    """(NUM_ROWS, F) rows drawn as the train split was spread, one of them with missing values; None where it is not known.
+def likely_rows(model: Any, layout: tuple[int, int], seed: int = 0) -> tuple[np.ndarray | None, str]:
+    """(NUM_ROWS, F) rows as a model may be given, and what they are in words; None where nothing is known of them.
 
-    Each column from a normal distribution with the mean and the standard deviation that the model standardises by.
+    Where the model standardises by the train split, each column is from a normal distribution with its mean and its
+    standard deviation, and one row has missing values. Where it normalises each series, random walks, see `_random_series`.
     """
     layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
+    # Prepared series have one more column, their length.
+    if (
+        "to_unit" not in layers
+        and PREPARED in layers
+        and layers[PREPARED].output.shape[-1] == model.input_shape[-1] + 1
+    ):
+        return _random_series(layout, seed), "random series of every length"
     try:
         in_unit, normalise = layers["to_unit"], layers["normalise"]
     except KeyError:  # a network of the user's that reads plain rows, or a transform of its own
-        return None
+        return None, ""
     num_features = model.input_shape[-1]
     z_NF = np.random.default_rng(seed).normal(size=(NUM_ROWS, num_features))
     rows_NF = z_NF
@@ -37,7 +46,20 @@ def likely_rows(model: Any, seed: int = 0) -> np.ndarray | None:
         # A column that is constant in the train split has the scale 0.
         rows_NF = np.where(scale == 0, 0.0, (rows_NF - offset) / np.where(scale == 0, 1.0, scale))
     rows_NF[0] = np.nan
-    return rows_NF.astype(np.float32)
+    return rows_NF.astype(np.float32), "random rows, as the train split was spread"
+
+
+def _random_series(layout: tuple[int, int], seed: int) -> np.ndarray:
+    """(NUM_ROWS, F) random walks of each length, padded by NaN. One has no value, one is constant, and some lack values within."""
+    positions, channels = layout
+    random = np.random.default_rng(seed)
+    x_NCL = random.normal(size=(NUM_ROWS, channels, positions)).cumsum(axis=2)
+    x_NCL[1] = 3.0
+    x_NCL[2::3][random.random((len(x_NCL[2::3]), channels, positions)) < 0.05] = np.nan
+    lengths_N = np.resize(np.arange(positions, 0, -1), NUM_ROWS)
+    lengths_N[0] = 0
+    x_NCL[np.broadcast_to(np.arange(positions) >= lengths_N[:, None, None], x_NCL.shape)] = np.nan
+    return x_NCL.reshape(NUM_ROWS, -1).astype(np.float32)
 
 
 def largest_difference(keras_outputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> float:

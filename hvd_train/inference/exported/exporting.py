@@ -71,7 +71,7 @@ def export_run(run_dir: RunDir, kind: Format, out: Path, *, data: Path | None = 
 def _rows(trained: Trained, data: Path | None) -> tuple[np.ndarray | None, str]:
     """(n, F) the rows to compare on, and where they are from. DataError."""
     if data is None:
-        return likely_rows(trained.model), "random rows, as the train split was spread"
+        return likely_rows(trained.model, trained.schema.layout)
     blocks = read_table_for_prediction(data, trained.schema, trained.table_format, with_labels=False)
     first = next(blocks, None)
     blocks.close()  # type: ignore[attr-defined]
@@ -123,6 +123,11 @@ def _metadata(
                 "name": INPUT,
                 "dtype": "float32",
                 "shape": [None, schema.num_features],
+                "layout": {
+                    "positions": schema.layout[0],
+                    "channels": schema.layout[1],
+                    "order": "channel after channel",
+                },
                 "meaning": "plain cells of the table, one row for each prediction; NaN is a missing cell",
                 "text_columns": [column.to_json() for column in schema.text_columns],
                 "columns": [

@@ -42,9 +42,10 @@ def normalised(x_NLC: Any, mask: Any, name: str) -> Any:
         count = keras.ops.maximum(keras.ops.sum(here, axis=1, keepdims=True), 1.0) * (C // G)
         d = (x - keras.ops.sum(x * here, axis=(1, 3), keepdims=True) / count) * here
         variance = keras.ops.sum(keras.ops.square(d), axis=(1, 3), keepdims=True) / count
-    z = keras.ops.reshape(d * keras.ops.rsqrt(variance + EPSILON), (-1, L, C))
-    scale = Scale("nlc,c->nlc", (L, C), bias_axes="c", kernel_initializer="ones", name=name)
-    return scale(z)
+    # Position by position: the converter of LiteRT mistakes an einsum of "nlc,c->nlc" where the number of rows is open.
+    z_MC = keras.ops.reshape(d * keras.ops.rsqrt(variance + EPSILON), (-1, C))
+    scale = Scale("mc,c->mc", C, bias_axes="c", kernel_initializer="ones", name=name)
+    return keras.ops.reshape(scale(z_MC), (-1, L, C))
 
 
 def rectified(x_NLC: Any, mask: Any, name: str) -> Any:

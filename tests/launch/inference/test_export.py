@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from exported_models import FORMATS, computed, need_packages
 from processes import mpirun, run
 from real_rows import REAL_ROWS, needs_real_rows
 
 from hvd_train.cli.verbs import main
 
 HEAD = REAL_ROWS / "msd_head.csv"
-# The packages of the extra; `make exports` installs them and runs these tests.
-NO_ONNX = "the packages of hvd_train[onnx] are not installed: make exports"
 HEADS = {
     "softmax": ("--loss", "cross-entropy"),
     "ordinal": ("--loss", "coral"),
@@ -25,7 +23,6 @@ HEADS = {
     "gaussian of values": ("--loss", "gaussian", "--label-kind", "values"),
     "tabm": ("--loss", "cross-entropy", "--model", "tabm", "--arrangement", "piecewise"),
 }
-FORMATS = ("savedmodel", "onnx", "litert")
 LABELS = ("median", "most_likely", "low_90", "high_90")
 
 
@@ -40,36 +37,13 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return run_dir
 
 
-def computed(kind: str, folder: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """The exported model as a program without hvd_train calls it."""
-    if kind == "savedmodel":
-        import tensorflow as tf
-
-        loaded = tf.saved_model.load(str(folder))
-        return lambda rows: {
-            name: value.numpy() for name, value in loaded.signatures["serving_default"](rows=tf.constant(rows)).items()
-        }
-    if kind == "litert":
-        import tensorflow as tf
-
-        interpreter = tf.lite.Interpreter(str(folder / "model.tflite"))
-        return lambda rows: interpreter.get_signature_runner("serving_default")(rows=rows)
-    onnxruntime = pytest.importorskip("onnxruntime", reason=NO_ONNX)
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
-    return lambda rows: dict(
-        zip([o.name for o in session.get_outputs()], session.run(None, {"rows": rows}), strict=True)
-    )
-
-
 @needs_real_rows
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter:UserWarning")
 @pytest.mark.parametrize("kind", FORMATS)
 def test_real_rows_come_out_as_keras_has_them(
     trained: Path, tmp_path: Path, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if kind == "onnx":
-        pytest.importorskip("onnxruntime", reason=NO_ONNX)
-        pytest.importorskip("tf2onnx", reason=NO_ONNX)
+    need_packages(kind)
     import keras
 
     out = tmp_path / "export"
