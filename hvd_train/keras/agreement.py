@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from hvd_train.keras import hooks, variables
-from hvd_train.keras.basics import is_elastic, key, native, say_once
+from hvd_train.keras.basics import KerasVariable, is_elastic, key, native, say_once
 from hvd_train.keras.ended import place
 from hvd_train.keras.together import Together, TrainingMismatchError, by_value
 
@@ -228,7 +228,7 @@ def _rate_of(optimizer: Any) -> float:
     while hasattr(optimizer, "inner_optimizer"):
         optimizer = optimizer.inner_optimizer
     rate = getattr(optimizer, "_learning_rate", None)
-    return float(rate.numpy()) if isinstance(rate, keras.Variable) else np.nan
+    return float(rate.numpy()) if isinstance(rate, KerasVariable) else np.nan
 
 
 def _digest(compared: Sequence[Any]) -> int:

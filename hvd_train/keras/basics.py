@@ -7,8 +7,12 @@ import os
 from typing import Any
 
 import horovod.tensorflow as _horovod
+import keras
 import tensorflow as tf
 
+# The class of all variables of Keras. In Keras 3.6 those of layers and optimizers are no instances of keras.Variable,
+# which derives from their class; later ones are of both.
+KerasVariable: Any = keras.Variable.__bases__[0]
 log = logging.getLogger("hvd_train.keras")
 _said: set[str] = set()
 

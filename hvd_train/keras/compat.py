@@ -23,7 +23,7 @@ import tensorflow as tf
 from horovod.tensorflow import mpi_ops
 
 from hvd_train.keras import environment, hooks
-from hvd_train.keras.basics import native, say_once
+from hvd_train.keras.basics import KerasVariable, native, say_once
 
 DEFAULT_LEARNING_RATE = 0.001
 OTHER_BUILD = (
@@ -64,8 +64,8 @@ def install() -> None:
     _accept_old_rates(hooks.base_optimizer())
     _complete(tf.keras.losses, keras.losses)
     _complete(tf.keras.metrics, keras.metrics)
-    if not hasattr(keras.Variable, "ref"):
-        keras.Variable.ref = lambda self: _Reference(self)
+    if not hasattr(KerasVariable, "ref"):
+        KerasVariable.ref = lambda self: _Reference(self)
 
 
 def _complete(old: Any, new: Any) -> None:

@@ -58,4 +58,4 @@ class AdamW(FusedUpdate, keras.optimizers.AdamW):  # type: ignore[misc]
 
 def handle(variable: Any) -> Any:
     """TensorFlow's resource of its own variable, or of the one in a Keras variable."""
-    return (variable.value if isinstance(variable, keras.Variable) else variable).handle
+    return (variable if isinstance(variable, tf.Variable) else variable.value).handle

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from hvd_train.keras import hooks
-from hvd_train.keras.basics import require_initialized, say_once
+from hvd_train.keras.basics import KerasVariable, require_initialized, say_once
 from hvd_train.keras.variables import broadcast_variables, is_built, state_of
 
 
@@ -45,7 +45,7 @@ class BroadcastGlobalVariablesCallback(keras.callbacks.Callback):  # type: ignor
 
     def register_local_var(self, var: Any) -> None:
         """Leave `var` out of the broadcast, on every rank."""
-        if not isinstance(var, (tf.Variable, keras.Variable)):
+        if not isinstance(var, (tf.Variable, KerasVariable)):
             raise ValueError("All local variables must be of tf.Variable or keras.Variable type.")
         self._local.append(var)
 

@@ -16,7 +16,7 @@ import horovod.tensorflow as _horovod
 import keras
 import tensorflow as tf
 
-from hvd_train.keras.basics import require_initialized
+from hvd_train.keras.basics import KerasVariable, require_initialized
 from hvd_train.keras.plain import become, plain_subclass
 
 
@@ -160,7 +160,7 @@ class _Rate:
                 if model.train_function is not None:  # it may hold a graph without the factor
                     model.make_train_function(force=True)
             self._schedule = rate
-        elif isinstance(rate, keras.Variable) and not hasattr(optimizer, "optimizers"):
+        elif isinstance(rate, KerasVariable) and not hasattr(optimizer, "optimizers"):
             self._schedule = None
         else:
             raise TypeError(

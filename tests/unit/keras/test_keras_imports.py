@@ -38,3 +38,11 @@ def test_imports_nothing_else_of_hvd_train(path: Path) -> None:
 
 def test_files_are_short() -> None:
     assert {p.name: n for p in PACKAGE.glob("*.py") if (n := len(p.read_text().splitlines())) > 250} == {}
+
+
+def test_no_variable_is_told_by_the_exported_class() -> None:
+    """In Keras 3.6 the variables of layers and optimizers are no instances of keras.Variable."""
+    for path in PACKAGE.parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+                assert "keras.Variable" not in ast.unparse(node.args[1]), f"{path.name}:{node.lineno}"
