@@ -51,7 +51,7 @@ def test_the_best_value_and_the_time_are_those_of_all_sessions(
     world.allgather(0)
     monkeypatch.chdir(shared_dir)
     settings = SearchSettings(config=CONFIG, space={}, folder=shared_dir, num_trials=1)
-    trial = Trial(0, {}, RunDir(shared_dir / "trial"))
+    trial = Trial(number=0, values={}, run_dir=RunDir(shared_dir / "trial"))
     studies = cast("list[Study]", [NeverPrunes()])
 
     def train(given: str, watch: Watch | None = None) -> tuple[Trial, Any]:
