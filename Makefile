@@ -24,7 +24,7 @@ NO_RECOMPILING := unset PYTHONDONTWRITEBYTECODE;
 PYTEST := $(NO_RECOMPILING) python -m pytest -q --durations=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-rest spark exports trackers search unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench kills check lint format typecheck lock horovod-source horovod-patches clean distclean
+.PHONY: help setup train test test-all test-rest oldest spark exports trackers search unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench kills check lint format typecheck lock horovod-source horovod-patches clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,16 @@ test-rest: setup ## what `make test` leaves out
 
 unit: setup ## tests without TensorFlow and MPI (ten seconds)
 	@$(WITH_ENV) $(PYTEST) -n $(JOBS) --dist worksteal --hypothesis-profile=$(EXAMPLES) -m "$(SELECT)" $(UNIT)
+
+# These tests need neither Open MPI nor Horovod, so the environment is made in a minute. Another Python is OLDEST=python3.10.
+OLDEST ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python3.10) /usr/bin/python3.10)
+oldest: setup ## the unit tests under the oldest Python, OLDEST=python3.10, where it is installed (three minutes)
+	@if ! $(OLDEST) --version >/dev/null 2>&1; then \
+		echo "Python 3.10 is not here: make oldest was not run. OLDEST=PATH names one." >&2; exit 0; fi; \
+	$(WITH_ENV) uv venv --quiet --allow-existing --python $(OLDEST) build/oldest && export VIRTUAL_ENV="$(abspath build/oldest)" && \
+	uv pip install --quiet --require-hashes -r requirements/run.txt -r requirements/dev.txt && \
+	uv pip install --quiet --no-deps --no-build-isolation -e . && \
+	export PATH="$$VIRTUAL_ENV/bin:$$PATH" && $(PYTEST) -n $(JOBS) --dist worksteal -m "not slow" tests/unit
 
 fuzz-smoke: setup ## every fuzzer for two seconds, with the same inputs each time
 	@$(WITH_ENV) $(PYTEST) tests/fuzz
@@ -120,6 +130,8 @@ docs-serve: setup ## show the documentation on http://127.0.0.1:8000, and follow
 
 lint: setup ## ruff, ruff format --check, mypy, import contracts, shellcheck, clang-format and g++ -Wall -Wextra
 	@$(WITH_ENV) ruff check . && ruff format --check . && mypy && shellcheck $$(scripts/shell-files.sh)
+	@# What only a newer Python has would fail on the oldest. numpy's types are those for the Python of this environment.
+	@$(WITH_ENV) mypy --python-version 3.10 --no-warn-return-any
 	@$(WITH_ENV) contracts=$$(lint-imports --no-cache 2>&1) || { echo "$$contracts"; exit 1; }
 	@$(WITH_ENV) python scripts/horovod_sources.py
 

@@ -20,9 +20,8 @@ from hvd_train.events import Watch
 from hvd_train.gpus import Carrier, GpuOfRank
 
 if TYPE_CHECKING:
-    from typing import Self
-
     import numpy as np
+    from typing_extensions import Self
 
 T = TypeVar("T")
 

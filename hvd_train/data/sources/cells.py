@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any, Literal
 
 import numpy as np
@@ -30,10 +30,10 @@ PLURALS: dict[str, str] = {
 }
 BOOLEANS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 """In any case of letters."""
-_DATE = r"\d{4}-\d\d-\d\d(?:[T ](?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?)?"
-_ZONE = r"(?:Z|[+-](?:[01]\d|2[0-3]):?[0-5]\d)"
-_IS_DATE = re.compile(f"{_DATE}(?:{_ZONE})?", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DATE = r"(\d{4}-\d\d-\d\d)(?:[T ]((?:[01]\d|2[0-3]):[0-5]\d)(?::([0-5]\d)(?:\.(\d{1,6}))?)?)?"
+_ZONE = r"(?:Z|([+-](?:[01]\d|2[0-3])):?([0-5]\d))"
+_IS_DATE = re.compile(f"{_DATE}(?(2){_ZONE}?)", re.ASCII)  # a zone where there is a time
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _DAY_US = 86_400_000_000
 _BLANKS = " \t"
 _SPACES = " \u00a0\u202f"
@@ -182,11 +182,14 @@ def _number(text: str, notation: Notation) -> float | None:
 
 
 def _days(text: str) -> float | None:
-    if not _IS_DATE.fullmatch(text):
+    if (found := _IS_DATE.fullmatch(text)) is None:
         return None
-    try:
-        time = datetime.fromisoformat(text)
+    day, minute, second, fraction, hours, minutes = (group or "" for group in found.groups())
+    try:  # in the form that Python 3.10 reads, too: six digits after the second, and no Z
+        time = datetime.fromisoformat(
+            f"{day}T{minute or '00:00'}:{second or '00'}.{fraction:0<6}{hours or '+00'}:{minutes or '00'}"
+        )
     except ValueError:  # such as the 31st of February
         return None
-    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH
+    since = time - _EPOCH
     return (since.days * _DAY_US + since.seconds * 1_000_000 + since.microseconds) / _DAY_US

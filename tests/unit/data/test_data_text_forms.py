@@ -15,7 +15,7 @@ from hvd_train.data import convert
 from hvd_train.data.sources import TableFormat
 from hvd_train.data.sources import csv as csv_source
 from hvd_train.data.sources.beginning import read_beginning
-from hvd_train.data.sources.cells import Notation
+from hvd_train.data.sources.cells import Notation, value_of
 from hvd_train.data.sources.text_stream import open_text
 from hvd_train.errors import DataError
 
@@ -262,3 +262,28 @@ def test_lines_that_are_no_rows(lines: list[str], says: str, tmp_path: Path) -> 
     rows = [f"{i},2,3" for i in range(30)] if len(lines) < 3 else []
     with pytest.raises(DataError, match=says):
         converted(write_lines(tmp_path / "t.csv", *lines, *rows), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2024-02-29", "2024-02-29T00:00:00"),
+        ("2024-02-29 06:30", "2024-02-29T06:30:00"),
+        ("2024-02-29T06:30:15.5", "2024-02-29T06:30:15.500000"),
+        ("2024-02-29T06:30:15.250001Z", "2024-02-29T06:30:15.250001"),
+        ("2024-02-29T06:30Z", "2024-02-29T06:30:00"),
+        ("2024-02-29T06:30-0130", "2024-02-29T08:00:00"),
+        ("2024-02-29T06:30:15+01:30", "2024-02-29T05:00:15"),
+    ],
+)
+def test_a_time_is_read_alike_by_every_python(text: str, time: str) -> None:
+    """Python 3.10 reads fewer forms than those after it."""
+    expected = pd.Timestamp(time).value / pd.Timedelta(days=1).value
+    assert value_of(text, "date", Notation()) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text", ["2023-02-29", "2024-02-29Z", "2024-02-29+01:00", "2024-02-29T24:00", "2024-02-29T06:30.5"]
+)
+def test_what_is_no_time(text: str) -> None:
+    assert value_of(text, "date", Notation()) is None

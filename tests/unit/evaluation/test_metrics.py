@@ -50,6 +50,7 @@ def expected(logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
     }
 
 
+@pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")  # of scikit-learn 1.7, with Python 3.10
 @given(num_rows=st.integers(1, 200), num_shards=st.integers(1, 9), seed=st.integers(0, 99))
 def test_sums_over_uneven_shards_equal_the_metrics_of_all_rows(num_rows: int, num_shards: int, seed: int) -> None:
     logits, targets = some_outputs(num_rows, seed)
