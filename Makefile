@@ -20,7 +20,7 @@ SELECT ?= not slow
 EXAMPLES ?= quick
 UNIT ?= tests/unit
 # The tests start Python hundreds of times: each start compiles every module again where bytecode is not written.
-NO_RECOMPILING := unset PYTHONDONTWRITEBYTECODE;
+NO_RECOMPILING := unset PYTHONDONTWRITEBYTECODE &&
 PYTEST := $(NO_RECOMPILING) python -m pytest -q --durations=10
 
 .DEFAULT_GOAL := help
@@ -39,11 +39,14 @@ test: unit parallel launch ## every behaviour once, at np = 2 (twelve minutes on
 
 test-all: test test-rest ## everything: the test suite of CI, except hosts and docker-test (forty minutes)
 
+# What depends on the number of ranks most. `make test-3` runs all folders.
+MANY_RANKS := $(addprefix tests/parallel/,api distributed keras training)
+
 # What CI runs after `make test`: np = 3 and 8, slow trials of faults and of set-up, and more examples of each property.
 test-rest: setup ## what `make test` leaves out
 	@$(MAKE) --no-print-directory unit SELECT="hypothesis or slow" EXAMPLES=thorough
 	@$(MAKE) --no-print-directory fuzz-smoke
-	@$(WITH_ENV) $(NO_RECOMPILING) scripts/parallel_tests.py 3 -m "not slow"
+	@$(WITH_ENV) $(NO_RECOMPILING) scripts/parallel_tests.py 3 -m "not slow" $(MANY_RANKS)
 	@$(MAKE) --no-print-directory parallel launch SELECT=slow
 
 unit: setup ## tests without TensorFlow and MPI (ten seconds)
@@ -57,7 +60,7 @@ oldest: setup ## the unit tests under the oldest Python, OLDEST=python3.10, wher
 	$(WITH_ENV) uv venv --quiet --allow-existing --python $(OLDEST) build/oldest && export VIRTUAL_ENV="$(abspath build/oldest)" && \
 	uv pip install --quiet --require-hashes -r requirements/run.txt -r requirements/dev.txt && \
 	uv pip install --quiet --no-deps --no-build-isolation -e . && \
-	export PATH="$$VIRTUAL_ENV/bin:$$PATH" && $(PYTEST) -n $(JOBS) --dist worksteal -m "not slow" tests/unit
+	export PATH="$$VIRTUAL_ENV/bin:$$PATH" && $(PYTEST) -n $(JOBS) --dist worksteal -m "not slow" $(UNIT)
 
 fuzz-smoke: setup ## every fuzzer for two seconds, with the same inputs each time
 	@$(WITH_ENV) $(PYTEST) tests/fuzz
