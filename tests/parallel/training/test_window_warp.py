@@ -75,5 +75,9 @@ def test_without_the_windows_it_is_another_run(
 
 
 def test_rows_that_are_no_series_are_refused_on_all_ranks(world: World, shared_dir: Path) -> None:
+    skip_unless_shared(world, NUM_SHARDS, "virtual shards")
+    songs = recipes.DEBUG.replace(
+        split={"num_virtual_shards": NUM_SHARDS}, sampling=DRAWN, training={"global_batch_size": 24}
+    )
     with pytest.raises(ConfigError, match=r"window_warp = 0\.5 is not possible: the rows are no series"):
-        train_and_evaluate(recipes.DEBUG.replace(sampling=DRAWN), world, RunDir(shared_dir / "songs"))
+        train_and_evaluate(songs, world, RunDir(shared_dir / "songs"))
