@@ -89,6 +89,14 @@ class EarlyEnd:
         if self._stop is not None:
             self._stop.waits = True
 
+    def let_stops_wait_for(self, expected_s: float) -> None:
+        """`let_stops_wait` for work of so many seconds (nan: unknown), and `let_stops_interrupt` if a stop leaves no time for it."""
+        grace_s = self._stop.grace_s if self._stop is not None else None
+        if grace_s is not None and expected_s > grace_s / 3:
+            self.let_stops_interrupt()
+        else:
+            self.let_stops_wait()
+
     def let_stops_interrupt(self) -> None:
         """Undo `let_stops_wait`. Raises `Stopped` if a signal came meanwhile."""
         if self._stop is not None:

@@ -90,6 +90,11 @@ class StopHandler:
         self._thread = threading.Thread(target=self._listen, name="hvd_train stop", daemon=True)
         self._thread.start()
 
+    @property
+    def grace_s(self) -> float | None:
+        """Seconds from a stop to the end of the process by force; None without a limit."""
+        return self._grace_s
+
     def release(self) -> None:
         """The main thread handles `Stopped`, so the process is not ended by force. The same signal again still ends it."""
         self._released = True
@@ -212,7 +217,7 @@ class NoStopHandler(StopHandler):
     """Handles no signal: for a thread that may not."""
 
     def __init__(self) -> None:
-        self.waits, self.stopped = False, None
+        self.waits, self.stopped, self._grace_s = False, None, None
 
     def release(self) -> None: ...
 

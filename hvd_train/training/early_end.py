@@ -56,7 +56,7 @@ class EarlyEnding(keras.callbacks.Callback):  # type: ignore[misc]
             self._end_if_agreed()
 
     def on_train_end(self, logs: Any = None) -> None:
-        # Not before: a stop in a validation would lose the steps of the epoch, which nothing has saved yet.
+        # Not before: a stop would lose the steps of an epoch that nothing has saved yet.
         early_end.let_stops_interrupt()
 
     def _end_if_agreed(self, *, always: bool = False) -> None:

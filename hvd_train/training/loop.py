@@ -22,6 +22,7 @@ from hvd_train.distributed import World
 from hvd_train.errors import HvdTrainError
 from hvd_train.events import Observer, Watch
 from hvd_train.models import TrainLoss
+from hvd_train.processes import early_end
 from hvd_train.runs import TrainingState
 from hvd_train.training.callbacks import AgreedStop
 from hvd_train.training.early_end import EarlyEnding
@@ -73,6 +74,7 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
         self.first_step = self.state.step  # done before, by an earlier session of this epoch
         self.samples_per_s = math.nan
         self._shown = self._rate_shown = 0.0
+        self._validation_s = math.nan  # of the last one
         self.step = self._saved_step = self.first_step
 
     @property
@@ -137,6 +139,8 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
         return batches // len(self.workers.plan.own)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        validation_began = time.monotonic()
+        early_end.let_stops_wait_for(self._validation_s)  # a stop in a validation that is short loses no epoch
         if self.workers:
             self.workers.end_epoch()
         steps_s = time.monotonic() - self._started
@@ -148,6 +152,8 @@ class TrainingLoop(keras.callbacks.Callback):  # type: ignore[misc]
         with self.average.in_place() if self.average else contextlib.nullcontext():
             before, row = self.state, self._validate(epoch, logs)
             best = self.state.best_epoch == self.state.epoch
+            self._validation_s = time.monotonic() - validation_began
+            early_end.let_stops_wait()
             if best and self.average:  # averaged weights are kept, and training goes on from its own
                 self.save(False, True)
         self.save(True, best and not self.average)

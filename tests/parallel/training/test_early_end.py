@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,6 @@ def test_a_stop_saves_where_there_is_time(
     with pytest.raises(Stopped) as stopped:
         train_guarded(CONFIG, world, run_dir, callbacks=[Sends(world, ROOT, number, after=2)], grace_s=None)
     assert (stopped.value.number, stopped.value.exit_code) == (number, 128 + number)
-    assert stopped.value.saved.startswith("saved after step ")
     world.allgather(0)
     assert saved(run_dir) == (0, 32)
     assert stopped.value.saved == "saved after step 32 of 53 in epoch 1"
@@ -184,6 +184,27 @@ def test_a_stop_at_the_end_of_an_epoch_loses_none_of_it(
     with pytest.raises(Stopped) as stopped:
         train_guarded(CONFIG, world, run_dir, callbacks=[sends], grace_s=None)
     assert stopped.value.saved == "saved after epoch 1"
+    world.allgather(0)
+    assert saved(run_dir) == (1, 0)
+
+
+def test_a_stop_interrupts_a_validation_for_which_it_leaves_no_time(
+    world: World, shared_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it says how it ended, before it is ended by force. The first validation told how long they are."""
+    original = TrainingLoop._validate
+
+    def long(loop: TrainingLoop, *arguments: Any) -> dict[str, float]:
+        if loop.state.epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(4.0)
+        return original(loop, *arguments)
+
+    monkeypatch.setattr(TrainingLoop, "_validate", long)
+    run_dir = RunDir(shared_dir / "run")
+    with pytest.raises(Stopped) as stopped:
+        train_guarded(CONFIG, world, run_dir, grace_s=10.0)
+    assert not stopped.value.saved
     world.allgather(0)
     assert saved(run_dir) == (1, 0)
 
