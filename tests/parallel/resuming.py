@@ -27,6 +27,14 @@ def common_run_dir(world: World, factory: pytest.TempPathFactory) -> RunDir:
     return RunDir(Path(world.broadcast(str(factory.mktemp("common") / "run"))))
 
 
+def use_own_metric(world: World, folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write own.py into a folder that all ranks share, and work there, so that "own.py:NAME" is found. All ranks."""
+    if world.is_root:
+        (folder / "own.py").write_text(text)
+    world.allgather(0)
+    monkeypatch.chdir(folder)
+
+
 class Interrupted(Exception):
     pass
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from resuming import Interrupted, StopAt, skip_unless_shared
+from resuming import Interrupted, StopAt, skip_unless_shared, use_own_metric
 
 from hvd_train.config import recipes
 from hvd_train.distributed.world import World
@@ -46,10 +46,7 @@ def test_the_best_value_and_the_time_are_those_of_all_sessions(
     world: World, shared_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     skip_unless_shared(world, 60, "virtual shards")
-    if world.is_root:
-        (shared_dir / "own.py").write_text(GIVEN)
-    world.allgather(0)
-    monkeypatch.chdir(shared_dir)
+    use_own_metric(world, shared_dir, GIVEN, monkeypatch)
     settings = SearchSettings(config=CONFIG, space={}, folder=shared_dir, num_trials=1)
     trial = Trial(number=0, values={}, run_dir=RunDir(shared_dir / "trial"))
     studies = cast("list[Study]", [NeverPrunes()])

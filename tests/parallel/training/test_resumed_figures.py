@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from resuming import Interrupted, StopAt, skip_unless_shared
+from resuming import Interrupted, StopAt, skip_unless_shared, use_own_metric
 
 from hvd_train.config import recipes
 from hvd_train.distributed.world import World
@@ -72,10 +72,7 @@ def test_times_and_the_best_epoch_are_those_of_all_sessions(
     world: World, shared_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     skip_unless_shared(world, 60, "virtual shards")
-    if world.is_root:
-        (shared_dir / "own.py").write_text(FLAT)
-    world.allgather(0)
-    monkeypatch.chdir(shared_dir)
+    use_own_metric(world, shared_dir, FLAT, monkeypatch)
     run_dir = RunDir(shared_dir / "run")
     stop(world, run_dir, 25, resume=False)
     first = checkpoint.load(run_dir.last).state
