@@ -61,11 +61,18 @@ def source(result: dict[str, Any]) -> str:
     return f"\n\nMeasured {date_of(result)[:10]} on {machine_of(result)}{load} (`benchmarks/results/{result['file']}`)."
 
 
-def measured(document: dict[str, Any]) -> str:
-    """When and where it was measured, of a result with versions, as one line."""
+def about_of(document: dict[str, Any]) -> dict[str, Any]:
+    """When, where and with what a result was measured: what `measured` reads."""
+    return {key: document[key] for key in ("date", "machine", "versions")}
+
+
+def measured(document: dict[str, Any], what: str = "") -> str:
+    """When and where it was measured, of a result with versions, as one line. `what` names the rows it is about."""
     v, m = document["versions"], document["machine"]
     keras = f"Keras {v['keras']}, TensorFlow {v.get('tensorflow-cpu', v.get('tensorflow'))}, Python {v['python']}"
-    return f"*Measured {document['date']} on {m['cores']} cores ({m['cpu']}) with {keras}.*"
+    cores = "1 core" if m["cores"] == 1 else f"{m['cores']} cores"
+    begin = f"{what}: measured" if what else "Measured"
+    return f"*{begin} {document['date']} on {cores} ({m['cpu']}) with {keras}.*"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
