@@ -137,6 +137,11 @@ class HorovodWorld(World):
             may_round=config.wire_precision != "float32",
         )
 
+    def batch_normalization(self, settings: dict[str, Any]) -> Any:
+        from hvd_train import keras as hvd_keras
+
+        return hvd_keras.SyncBatchNormalization.from_config(settings)
+
     def _groups(self, config: DistributedConfig) -> int:
         """In how many groups gradients leave. All ranks: they measure the links between the hosts, the first time."""
         if self.placement.local_size == self.size or "two-levels" not in config.automatic:

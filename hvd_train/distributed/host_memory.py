@@ -31,7 +31,7 @@ JOIN_S = 30.0
 ALIGNMENT = 128
 HELLO = 16
 NUMBER = 8
-# By this the error of a rank that is gone is known (tf_collectives.SIGNS).
+# By this the error of a rank that is gone is known (tf.collectives.SIGNS).
 LOST = "another rank has left the memory of the host"
 
 Gather = Callable[[Any], list[Any]]

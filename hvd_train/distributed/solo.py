@@ -39,6 +39,11 @@ class SoloWorld(World):
             )
         return optimizer
 
+    def batch_normalization(self, settings: dict[str, Any]) -> Any:
+        import keras
+
+        return keras.layers.BatchNormalization(**settings)
+
     def gather_state(self, optimizer: Any) -> None:
         pass
 

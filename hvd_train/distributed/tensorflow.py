@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tensorflow as tf
 
 from hvd_train.config import DistributedConfig
-from hvd_train.distributed import settings, tf_optimizer
+from hvd_train.distributed import settings
 from hvd_train.distributed.host_memory import HostMemory, join
 from hvd_train.distributed.launchers import launcher_of
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.rendezvous import gathering
-from hvd_train.distributed.tf_collectives import Collectives, is_loss_of_ranks
-from hvd_train.distributed.tf_meeting import meet, require_free_port
+from hvd_train.distributed.tf.batch_norm import BatchNormalization
+from hvd_train.distributed.tf.collectives import Collectives, is_loss_of_ranks
+from hvd_train.distributed.tf.meeting import meet, require_free_port
+from hvd_train.distributed.tf.optimizer import distribute
 from hvd_train.distributed.timeouts import time_limit
 from hvd_train.distributed.world import World
 from hvd_train.errors import MissingEnvironment, RankFailure
@@ -91,7 +93,10 @@ class TensorFlowWorld(World):
                 variable.assign(value)
 
     def distribute(self, optimizer: Any, config: DistributedConfig | None = None) -> Any:
-        return tf_optimizer.distribute(optimizer, config or DistributedConfig(), self._collectives)
+        return distribute(optimizer, config or DistributedConfig(), self._collectives)
+
+    def batch_normalization(self, settings: dict[str, Any]) -> Any:
+        return BatchNormalization(self._collectives, **settings)
 
     def gather_state(self, optimizer: Any) -> None:
         pass  # every rank has all of it

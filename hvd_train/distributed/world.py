@@ -118,6 +118,13 @@ class World(ABC):
         """
 
     @abstractmethod
+    def batch_normalization(self, settings: dict[str, Any]) -> Any:
+        """keras.layers.BatchNormalization of these settings, with the statistics of the global batch in training.
+
+        All ranks, and in training all ranks call it.
+        """
+
+    @abstractmethod
     def gather_state(self, optimizer: Any) -> None:
         """Give every rank the whole state of an optimizer from `distribute`, before it is saved. All ranks."""
 

@@ -13,7 +13,7 @@ from hvd_train.models.expansive_cnn import expansive_cnn
 from hvd_train.models.heads import HeadSpec, head
 from hvd_train.models.inputs import PREPARED, InputSpec, positions_and_channels, positions_and_mask
 from hvd_train.models.mlp import linear, mlp
-from hvd_train.models.own_network import built, failure, own_network, reset_layer_names
+from hvd_train.models.own_network import LayerOfSettings, built, failure, own_network, reset_layer_names
 from hvd_train.models.seed_cnn import seed_cnn
 from hvd_train.models.seeds import Seeds
 from hvd_train.models.series.networks import SERIES_BODIES
@@ -38,16 +38,23 @@ def require_network(config: ModelConfig) -> None:
 
 
 def build(
-    config: ModelConfig, spec: InputSpec, head_spec: HeadSpec, *, seed: int, rank: Any = 0, num_ranks: int = 1
+    config: ModelConfig,
+    spec: InputSpec,
+    head_spec: HeadSpec,
+    *,
+    seed: int,
+    rank: Any = 0,
+    batch_normalization: LayerOfSettings | None = None,
 ) -> Any:
     """The Keras model of `config`: plain rows (N, F) in, what the head of `head_spec` is trained on out.
 
     All ranks, with the same arguments but `rank`: equal weights everywhere, and on each rank the dropout of its part of the
-    global batch. `rank` may be an int64 variable. Raises ConfigError where the rows cannot be arranged as the config says, or a user's network fails.
+    global batch. `rank` may be an int64 variable. `batch_normalization` makes the layer that has the settings of one of Keras's, and the
+    statistics of the global batch. Raises ConfigError where the rows cannot be arranged as the config says, or a user's network fails.
     """
     seeds = Seeds(seed, rank)
     if is_reference(config.name):
-        return _build_own(config, spec, head_spec, seeds, num_ranks=num_ranks)
+        return _build_own(config, spec, head_spec, seeds, batch_normalization)
     x_NF = keras.Input((spec.num_features,), name="rows")
     x_NLC, mask = positions_and_mask(x_NF, config.inputs, spec, seeds)
     if config.name in SERIES_BODIES:
@@ -57,12 +64,14 @@ def build(
     return keras.Model(x_NF, head(x_NU, head_spec, seeds), name=config.name)
 
 
-def _build_own(config: ModelConfig, spec: InputSpec, head_spec: HeadSpec, seeds: Seeds, *, num_ranks: int) -> Any:
+def _build_own(
+    config: ModelConfig, spec: InputSpec, head_spec: HeadSpec, seeds: Seeds, batch_normalization: LayerOfSettings | None
+) -> Any:
     network = own_network(config.name, config.options)
     reset_layer_names()
     x_NF = keras.Input((spec.num_features,), name="rows")
     x_NLC = positions_and_channels(x_NF, config.inputs, spec, seeds)
-    x_NF, x_NU = built(network, config.name, x_NF, x_NLC, seeds, num_ranks=num_ranks)
+    x_NF, x_NU = built(network, config.name, x_NF, x_NLC, seeds, batch_normalization)
     try:
         return keras.Model(x_NF, head(x_NU, head_spec, seeds), name=config.name.rpartition(":")[2])
     except ValueError as error:  # a layer of the user's has the name of one of ours

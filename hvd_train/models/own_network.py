@@ -35,6 +35,8 @@ from hvd_train.models.dropout import Dropout
 from hvd_train.models.inputs import PREPARED
 from hvd_train.models.seeds import Seeds
 
+# A layer from the config of another.
+LayerOfSettings = Callable[[dict[str, Any]], Any]
 KEY = "model"
 # Layers of ours that compute what Keras's own do, faster. They stand for these exact classes alone.
 TWINS: dict[type, Any] = {keras.layers.Dense: Dense, keras.layers.Conv1D: Conv1D}
@@ -70,7 +72,12 @@ def own_network(reference: str, options: tuple[str, ...]) -> Callable[[Any], Any
 
 
 def built(
-    network: Callable[[Any], Any], reference: str, x_NF: Any, x_NLC: Any, seeds: Seeds, *, num_ranks: int
+    network: Callable[[Any], Any],
+    reference: str,
+    x_NF: Any,
+    x_NLC: Any,
+    seeds: Seeds,
+    batch_normalization: LayerOfSettings | None,
 ) -> tuple[Any, Any]:
     """The rows (N, F) and the output (N, U) of the network, where x_NLC is made of the rows x_NF. All ranks.
 
@@ -90,7 +97,7 @@ def built(
     def trained(layer: Any) -> Any:
         if layer.name == PREPARED:  # its output is looked up, so it must have one alone
             return type(layer).from_config(layer.get_config())
-        return layer if id(layer) in before else over_all_ranks(layer, seeds, num_ranks=num_ranks)
+        return layer if id(layer) in before else over_all_ranks(layer, seeds, batch_normalization)
 
     copy = keras.models.clone_model(whole, clone_function=trained)
     return copy.input, copy.output
@@ -117,9 +124,9 @@ def failure(error: Exception, reference: str) -> ConfigError:
     return ConfigError(f"{KEY} = {reference!r} cannot be built: {type(error).__name__}{where}: {reason}")
 
 
-def over_all_ranks(layer: Any, seeds: Seeds, *, num_ranks: int) -> Any:
+def over_all_ranks(layer: Any, seeds: Seeds, batch_normalization: LayerOfSettings | None) -> Any:
     """The layer that is trained in place of a user's `layer`: mostly itself, else one with the same weights."""
-    twin = _twin(layer, seeds, num_ranks=num_ranks)
+    twin = _twin(layer, seeds, batch_normalization)
     if twin is None:
         return layer
     if layer.built:
@@ -128,7 +135,7 @@ def over_all_ranks(layer: Any, seeds: Seeds, *, num_ranks: int) -> Any:
     return twin
 
 
-def _twin(layer: Any, seeds: Seeds, *, num_ranks: int) -> Any | None:
+def _twin(layer: Any, seeds: Seeds, batch_normalization: LayerOfSettings | None) -> Any | None:
     kind = type(layer)
     if kind in TWINS:
         try:
@@ -139,10 +146,8 @@ def _twin(layer: Any, seeds: Seeds, *, num_ranks: int) -> Any | None:
         settings = layer.get_config()
         seed = seeds.next() if settings["seed"] is None else settings["seed"]
         return Dropout(**settings | {"seed": seed, "rank": seeds.rank})
-    if kind is keras.layers.BatchNormalization and num_ranks > 1:
-        from hvd_train.keras import SyncBatchNormalization
-
-        return SyncBatchNormalization.from_config(layer.get_config())
+    if kind is keras.layers.BatchNormalization and batch_normalization is not None:
+        return batch_normalization(layer.get_config())
     return None
 
 

@@ -55,11 +55,13 @@ def compile_experiment(
     workers = worker_plan(config.distributed, rank=world.rank, size=world.size)
     # Under local steps dropout draws the rows of whichever worker has its turn, and no layer meets other ranks in a step.
     part = tf.Variable(0, dtype=tf.int64, trainable=False, name="worker") if workers else world.rank
-    num_parts = 1 if workers else world.size
+    batch_normalization = None if workers else world.batch_normalization
     keras.utils.set_random_seed(training.seed)
     head = head_spec(dataset, output_spec, targets)
     with computing_in(training.precision):
-        model = models.build(config.model, spec, head, seed=training.seed, rank=part, num_ranks=num_parts)
+        model = models.build(
+            config.model, spec, head, seed=training.seed, rank=part, batch_normalization=batch_normalization
+        )
         preparation, trained = (None, model) if augments(config.sampling) else models.split(model)
     schedule = make_schedule(
         config.optimizer,

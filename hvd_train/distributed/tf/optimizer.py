@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from hvd_train.config import DistributedConfig
-from hvd_train.distributed.tf_collectives import Collectives
+from hvd_train.distributed.tf.collectives import Collectives
 from hvd_train.errors import ConfigError
 
 # Fields of DistributedConfig that only Horovod and MPI have.
