@@ -146,8 +146,8 @@ class InputConfig(Section):
 
     input_dropout: float = 0.0
     """Dropout rate of the normalised inputs."""
-    transform: Literal["standard", "signed-log", "quantile", "log-covariance", "series"] = "standard"
-    """The first layer, fitted on the train split. standard: mean 0 and standard deviation 1. signed-log: then log(1 + |x|) with the sign of x. quantile: a normal distribution. log-covariance: the matrix logarithm of the covariances, for the 90 columns of songs. series: each channel of each series by its own mean and standard deviation."""
+    transform: Literal["standard", "signed-log", "quantile", "log-covariance", "series", "channel"] = "standard"
+    """The first layer, fitted on the train split. standard: mean 0 and standard deviation 1. signed-log: then log(1 + |x|) with the sign of x. quantile: a normal distribution. log-covariance: the matrix logarithm of the covariances, for the 90 columns of songs. series: each channel of each series by its own mean and standard deviation. channel: each channel by its mean and standard deviation over all train series."""
     missing_values: Literal["mean", "indicator"] = "mean"
     """What a missing value is: the mean of its column, or that and a 1 in a column of its own. The latter is there for each column where at least 2 train rows, and one in 500, lack a value."""
     whiten: bool = False
@@ -161,17 +161,18 @@ class InputConfig(Section):
     piecewise_channels: int = 16
     """For --arrangement piecewise: the channels of each column."""
 
+    @property
+    def is_for_series(self) -> bool:
+        """Whether rows are series, which end where their padding begins."""
+        return self.transform in ("series", "channel")
+
     def check(self) -> None:
         super().check()
         require_share(self, "input_dropout")
-        if self.transform == "series":
-            require(
-                self.missing_values == "mean",
-                "missing_values",
-                self.missing_values,
-                "--transform series masks what is missing",
-            )
-            rule = "--transform series leaves positions and channels as --layout or the file says"
+        if self.is_for_series:
+            rule = f"--transform {self.transform} masks what is missing"
+            require(self.missing_values == "mean", "missing_values", self.missing_values, rule)
+            rule = f"--transform {self.transform} leaves positions and channels as --layout or the file says"
             require(self.arrangement == "columns", "arrangement", self.arrangement, rule)
             require(not self.whiten, "whiten", self.whiten, rule)
         possible = not self.whiten or self.arrangement != "covariance"

@@ -48,13 +48,13 @@ def augments(sampling: SamplingConfig) -> bool:
     return any((sampling.noise, sampling.feature_dropout, sampling.window_warp, sampling.mixup_alpha))
 
 
-def require_possible_augmentation(sampling: SamplingConfig, dataset: Dataset, transform: str) -> None:
-    """ConfigError where windows of rows are to be warped that are no series. `transform` is that of the model. All ranks alike."""
-    if sampling.window_warp > 0 and dataset.series is None and transform != "series":
+def require_possible_augmentation(sampling: SamplingConfig, dataset: Dataset, are_series: bool) -> None:
+    """ConfigError where windows of rows are to be warped that are no series. `are_series`: the transform takes them for some. All ranks alike."""
+    if sampling.window_warp > 0 and dataset.series is None and not are_series:
         raise ConfigError(
             f"window_warp = {sampling.window_warp} is not possible: the rows are no series, so their columns have no order in "
             "time. Leave --window-warp out. Series come as .ts files or as arrays of three axes. Where the columns of a table "
-            "are the positions of series, give --transform series."
+            "are the positions of series, give --transform channel."
         )
 
 

@@ -70,6 +70,19 @@ class Statistics:
         least = least_rows(num_rows)
         return tuple(np.flatnonzero((self.num_missing >= least) & (self.num_missing < num_rows)).tolist())
 
+    def of_channels(self, num_rows: int, num_channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard deviation (F,) of all values of the channel that a column belongs to, by the `num_rows` rows."""
+        means, stds, counts = (
+            array.reshape(num_channels, -1) for array in (self.mean, self.std, num_rows - self.num_missing)
+        )
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        mean = (shares * means).sum(axis=1, keepdims=True)
+        variance = (shares * (stds**2 + (means - mean) ** 2)).sum(axis=1, keepdims=True)
+        return (
+            np.repeat(mean, means.shape[1], axis=1).reshape(-1),
+            np.repeat(np.sqrt(variance), means.shape[1], axis=1).reshape(-1),
+        )
+
 
 class RunningStatistics:
     """Statistics of features that come in blocks."""

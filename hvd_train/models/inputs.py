@@ -18,7 +18,7 @@ from hvd_train.errors import ConfigError
 from hvd_train.models.layers import dropped, vector
 from hvd_train.models.piecewise import piecewise_linear
 from hvd_train.models.seeds import Seeds
-from hvd_train.models.series.input import mask_of, prepared_series
+from hvd_train.models.series.input import mask_of, prepared_series, with_lengths
 from hvd_train.models.transforms import (
     Fit,
     covariance_columns,
@@ -56,14 +56,23 @@ def positions_and_channels(x_NF: Any, config: InputConfig, spec: InputSpec, seed
 
 def positions_and_mask(x_NF: Any, config: InputConfig, spec: InputSpec, seeds: Seeds) -> tuple[Any, Any]:
     """What `positions_and_channels` gives, and for series which positions are no padding (N, L, 1); None for other rows."""
-    is_series, mask = config.transform == "series", None
-    x_NF = prepared_series(x_NF, spec.layout) if is_series else prepared(x_NF, config, spec.mean, spec.std, spec.fit)
+    mask = None
+    x_NF = _prepared(x_NF, config, spec)
     layout = (x_NF.shape[1], 1) if config.whiten or spec.fit.indicators else spec.layout
     x_NF = keras.layers.Identity(name=PREPARED, dtype="float32")(x_NF)
-    if is_series:
+    if config.is_for_series:
         x_NF, mask = x_NF[:, :-1], mask_of(x_NF, spec.layout[0])
     x_NF = dropped(x_NF, config.input_dropout, seeds, "input_dropout")
     return _arranged(x_NF, layout, config, spec, seeds), mask
+
+
+def _prepared(x_NF: Any, config: InputConfig, spec: InputSpec) -> Any:
+    """(N, F) plain rows -> prepared ones, (N, F) or with columns that some transforms add. Nothing of it is trained."""
+    if config.transform == "series":
+        return prepared_series(x_NF, spec.layout)
+    if config.transform == "channel":
+        return with_lengths(prepared(x_NF, config, spec.mean, spec.std, spec.fit), x_NF, spec.layout)
+    return prepared(x_NF, config, spec.mean, spec.std, spec.fit)
 
 
 def _arranged(x_NF: Any, layout: tuple[int, int], config: InputConfig, spec: InputSpec, seeds: Seeds) -> Any:

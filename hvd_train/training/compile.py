@@ -41,7 +41,7 @@ def compile_experiment(
     """The experiment with its model compiled with the distributed optimizer. All ranks, with the same `spec`. No collective."""
     spec = spec or input_spec(config, dataset)
     training, schema = config.training, dataset.schema
-    require_possible_augmentation(config.sampling, dataset, config.model.inputs.transform)
+    require_possible_augmentation(config.sampling, dataset, config.model.inputs.is_for_series)
     targets = TrainTargets.of(dataset, config)
     output_spec = OutputSpec.of(schema.label_kind, schema.label_values, targets.loss, delta=targets.delta)
     metrics = MetricSet.of(output_spec)
@@ -105,7 +105,10 @@ def input_spec(config: RunConfig, dataset: Dataset) -> InputSpec:
     fit = Fit(indicators=indicators)
     if models.is_fitted(inputs):
         fit = Fit.of(inputs, dataset.sample("train", FITTED_ROWS), statistics.mean, statistics.std, indicators)
-    return InputSpec(statistics.mean, statistics.std, dataset.schema.layout, fit)
+    mean, std = statistics.mean, statistics.std
+    if inputs.transform == "channel":
+        mean, std = statistics.of_channels(dataset.num_rows("train"), dataset.schema.layout[1])
+    return InputSpec(mean, std, dataset.schema.layout, fit)
 
 
 def head_spec(dataset: Dataset, output_spec: OutputSpec, targets: TrainTargets) -> HeadSpec:

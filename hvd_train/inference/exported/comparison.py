@@ -24,42 +24,44 @@ def likely_rows(model: Any, layout: tuple[int, int], seed: int = 0) -> tuple[np.
     """(NUM_ROWS, F) rows as a model may be given, and what they are in words; None where nothing is known of them.
 
     Where the model standardises by the train split, each column is from a normal distribution with its mean and its
-    standard deviation, and one row has missing values. Where it normalises each series, random walks, see `_random_series`.
+    standard deviation, and one row has missing values. Series are random walks, see `_random_series`.
     """
     layers = {layer.name: layer for layer in model._flatten_layers(include_self=False)}
-    # Prepared series have one more column, their length.
-    if (
-        "to_unit" not in layers
-        and PREPARED in layers
-        and layers[PREPARED].output.shape[-1] == model.input_shape[-1] + 1
-    ):
-        return _random_series(layout, seed), "random series of every length"
-    try:
-        in_unit, normalise = layers["to_unit"], layers["normalise"]
-    except KeyError:  # a network of the user's that reads plain rows, or a transform of its own
-        return None, ""
     num_features = model.input_shape[-1]
-    z_NF = np.random.default_rng(seed).normal(size=(NUM_ROWS, num_features))
-    rows_NF = z_NF
-    for layer in (normalise, in_unit):
+    # Prepared series have one more column, their length.
+    are_series = PREPARED in layers and layers[PREPARED].output.shape[-1] == num_features + 1
+    standardisation = [layers[name] for name in ("normalise", "to_unit") if name in layers]
+    # A network of the user's that reads plain rows, or a transform of its own.
+    if not are_series and not standardisation:
+        return None, ""
+    rows_NF = _random_series(layout, seed) if are_series else _random_rows(num_features, seed)
+    for layer in standardisation:
         scale, offset = (np.asarray(value, np.float64) for value in (layer.scale, layer.offset))
         # A column that is constant in the train split has the scale 0.
-        rows_NF = np.where(scale == 0, 0.0, (rows_NF - offset) / np.where(scale == 0, 1.0, scale))
+        rows_NF = np.where(scale == 0, 0.0 * rows_NF, (rows_NF - offset) / np.where(scale == 0, 1.0, scale))
+    told = "random series of every length" if are_series else "random rows, as the train split was spread"
+    return rows_NF.astype(np.float32), told
+
+
+def _random_rows(num_features: int, seed: int) -> np.ndarray:
+    """(NUM_ROWS, F) normal numbers, and one row without values."""
+    rows_NF = np.random.default_rng(seed).normal(size=(NUM_ROWS, num_features))
     rows_NF[0] = np.nan
-    return rows_NF.astype(np.float32), "random rows, as the train split was spread"
+    return rows_NF
 
 
 def _random_series(layout: tuple[int, int], seed: int) -> np.ndarray:
     """(NUM_ROWS, F) random walks of each length, padded by NaN. One has no value, one is constant, and some lack values within."""
     positions, channels = layout
     random = np.random.default_rng(seed)
-    x_NCL = random.normal(size=(NUM_ROWS, channels, positions)).cumsum(axis=2)
+    x_NCL = random.normal(size=(NUM_ROWS, channels, positions)).cumsum(axis=2) / positions**0.5
     x_NCL[1] = 3.0
     x_NCL[2::3][random.random((len(x_NCL[2::3]), channels, positions)) < 0.05] = np.nan
     lengths_N = np.resize(np.arange(positions, 0, -1), NUM_ROWS)
     lengths_N[0] = 0
     x_NCL[np.broadcast_to(np.arange(positions) >= lengths_N[:, None, None], x_NCL.shape)] = np.nan
-    return x_NCL.reshape(NUM_ROWS, -1).astype(np.float32)
+    rows_NF: np.ndarray = x_NCL.reshape(NUM_ROWS, -1)
+    return rows_NF
 
 
 def largest_difference(keras_outputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> float:

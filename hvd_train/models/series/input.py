@@ -1,4 +1,4 @@
-"""Series as input: each channel of each series at mean 0 and standard deviation 1, and which positions are padding.
+"""Series as input: normalised one by one, or channel by channel over all of them, and which positions are padding.
 
 A series ends at its last position that has a value in any channel. Built-in Keras operations alone, so that a saved model
 opens without this package. Shape letters: N rows, F columns (channel after channel), L positions, C channels.
@@ -33,14 +33,17 @@ def prepared_series(x_NF: Any, layout: tuple[int, int]) -> Any:
     centred = (share - keras.ops.sum(share, axis=2, keepdims=True) / count) * present
     deviation = keras.ops.sqrt(keras.ops.sum(keras.ops.square(centred), axis=2, keepdims=True) / count)
     z_NCL = keras.ops.where(varies, centred / keras.ops.where(varies, deviation, 1.0), 0.0)
-    z_NF = keras.ops.reshape(z_NCL, (-1, positions * channels))
-    return keras.ops.concatenate([z_NF, _lengths(present, positions)], axis=1)
+    return with_lengths(keras.ops.reshape(z_NCL, (-1, positions * channels)), x_NF, layout)
 
 
-def _lengths(present_NCL: Any, positions: int) -> Any:
-    """(N, 1) the number of the last position that has a value, from 1."""
+def with_lengths(z_NF: Any, x_NF: Any, layout: tuple[int, int]) -> Any:
+    """Prepared series (N, F) -> (N, F + 1): then the length of each plain one, the number of its last position with a value."""
+    positions, channels = layout
+    is_missing_NCL = keras.ops.isnan(keras.ops.reshape(x_NF, (-1, channels, positions)))
+    present_NL = keras.ops.max(1.0 - keras.ops.cast(is_missing_NCL, "float32"), axis=1)
     numbers_1L = keras.ops.convert_to_tensor([[float(i + 1) for i in range(positions)]], "float32")
-    return keras.ops.max(keras.ops.max(present_NCL, axis=1) * numbers_1L, axis=1, keepdims=True)
+    length_N1 = keras.ops.max(present_NL * numbers_1L, axis=1, keepdims=True)
+    return keras.ops.concatenate([z_NF, length_N1], axis=1)
 
 
 def mask_of(prepared_NF: Any, positions: int) -> Any:

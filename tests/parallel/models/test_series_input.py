@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from hvd_train.config import ModelConfig
-from hvd_train.models.inputs import InputSpec, positions_and_channels
+from hvd_train.data.statistics import RunningStatistics
+from hvd_train.models.inputs import InputSpec, positions_and_channels, positions_and_mask
 from hvd_train.models.seeds import Seeds
 from hvd_train.models.series.input import mask_of, prepared_series
 
@@ -73,3 +74,23 @@ def test_the_network_sees_positions_and_channels() -> None:
     found = np.asarray(model(rows.astype(np.float32)))
     expected = prepared(rows)[:, :-1].reshape(2, C, L).transpose(0, 2, 1)
     assert np.array_equal(found, expected)
+
+
+def test_by_channel_the_whole_train_split_has_mean_0_and_deviation_1() -> None:
+    """Its padding and missing values are zero, and how large a series is stays."""
+    rows = some_rows([7, 3, 5])
+    rows[0, 2] = NAN
+    rows[:, L:] *= 1000
+    statistics = RunningStatistics(C * L)
+    statistics.add(rows.astype(np.float32))
+    mean, std = statistics.result().of_channels(3, C)
+    x = keras.Input((C * L,))
+    inputs = ModelConfig(transform="channel").inputs
+    positions, mask = positions_and_mask(x, inputs, InputSpec(mean, std, (L, C)), Seeds(0, 0))
+    found, kept = (np.asarray(part) for part in keras.Model(x, [positions, mask])(rows.astype(np.float32)))
+    assert kept.sum(axis=(1, 2)).tolist() == [7, 3, 5]
+    x_NCL = rows.reshape(3, C, L)
+    assert (found[np.isnan(x_NCL).transpose(0, 2, 1)] == 0).all()
+    middle, spread = np.nanmean(x_NCL, axis=(0, 2)), np.nanstd(x_NCL, axis=(0, 2))
+    expected = (x_NCL - middle[None, :, None]) / spread[None, :, None]
+    assert found == pytest.approx(np.nan_to_num(expected).transpose(0, 2, 1), abs=1e-5)

@@ -142,8 +142,8 @@ def test_columns_without_an_order_are_not_warped(tmp_path) -> None:
     path.write_text("".join(f"{i % 2},{i},{i * i}\n" for i in range(60)))
     table, warping = converted(path, tmp_path / "table"), SamplingConfig(window_warp=0.5)
     with pytest.raises(ConfigError, match=r"window_warp = 0\.5 is not possible: the rows are no series"):
-        require_possible_augmentation(warping, table, "standard")
-    require_possible_augmentation(warping, table, "series")  # its user says that they are positions in time
-    require_possible_augmentation(SamplingConfig(noise=0.5), table, "standard")
+        require_possible_augmentation(warping, table, False)
+    require_possible_augmentation(warping, table, True)  # its user says that they are positions in time
+    require_possible_augmentation(SamplingConfig(noise=0.5), table, False)
     series = converted(write(tmp_path / "a.ts", ts_text(*some_series(30, 2, (6, 8)))), tmp_path / "series")
-    require_possible_augmentation(warping, series, "standard")
+    require_possible_augmentation(warping, series, False)
