@@ -16,6 +16,7 @@ from hvd_train.models.mlp import linear, mlp
 from hvd_train.models.own_network import LayerOfSettings, built, failure, own_network, reset_layer_names
 from hvd_train.models.seed_cnn import seed_cnn
 from hvd_train.models.seeds import Seeds
+from hvd_train.models.series.layers import SeriesLayers
 from hvd_train.models.series.networks import SERIES_BODIES
 from hvd_train.models.tabm import tabm
 
@@ -58,7 +59,7 @@ def build(
     x_NF = keras.Input((spec.num_features,), name="rows")
     x_NLC, mask = positions_and_mask(x_NF, config.inputs, spec, seeds)
     if config.name in SERIES_BODIES:
-        x_NU = SERIES_BODIES[config.name](x_NLC, mask, config.network, seeds)  # type: ignore[arg-type]
+        x_NU = SERIES_BODIES[config.name](x_NLC, SeriesLayers(mask, seeds, batch_normalization))
     else:
         x_NU = BODIES[config.name](x_NLC, config.network, seeds)
     return keras.Model(x_NF, head(x_NU, head_spec, seeds), name=config.name)
