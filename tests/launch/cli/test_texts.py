@@ -97,6 +97,8 @@ def test_that_a_value_is_missing_can_tell_all(tmp_path: Path, capfd: pytest.Capt
         str(tmp_path / "run"),
         "--num-epochs",
         "8",
+        "--min-steps",
+        "0",
     ]
     small = ["--cache-dir", str(tmp_path), "--dense-units", "32", "--parallel-members", "4"]
     assert main(["train", "--recipe", "table", *flags, *small]) == 0

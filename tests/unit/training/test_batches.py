@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hvd_train.config import TrainingConfig
+from hvd_train.config import TrainingConfig, recipes
 from hvd_train.data import default_num_virtual_shards
 from hvd_train.errors import ConfigError
+from hvd_train.training.automatic_defaults import epochs_for
 from hvd_train.training.batch_sizes import default_global_batch_size, resolve_batch_sizes, shards_for_batch
 
 
@@ -98,6 +99,15 @@ def test_the_default_batch_always_fits_the_shards(rows: int, shards: int) -> Non
 def test_the_default_batch_by_the_number_of_rows(rows: int, size: int) -> None:
     """The table of docs/how-to/choose-a-network.md."""
     assert default_global_batch_size(rows, default_num_virtual_shards(rows)) == size
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs"), [(300, 167), (800, 125), (1_920, 50), (8_191, 50), (16_384, 50), (500_000, 50)]
+)
+def test_the_epochs_of_the_recipe_for_tables_by_the_number_of_rows(rows: int, epochs: int) -> None:
+    """The same table: a small table gets as many epochs as 1,500 steps need."""
+    steps = rows // default_global_batch_size(rows, default_num_virtual_shards(rows))
+    assert epochs_for(recipes.recipe("table").training, steps) == epochs
 
 
 @given(global_batch_size=st.integers(1, 10**6))
