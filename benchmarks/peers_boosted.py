@@ -1,7 +1,7 @@
-"""CatBoost, LightGBM and XGBoost on a dataset's own split, tuned on its validation rows.
+"""CatBoost, LightGBM and XGBoost on a dataset's own split. Needs requirements/peers.txt.
 
-Each setting of a small grid learns from the train rows until the validation rows get no better. The setting with the best
-validation RMSE is judged on the test rows. Needs requirements/peers.txt.
+Each learns from the train rows until the validation rows get no better. `scores` tunes: of a small grid, the setting with the best
+validation RMSE is judged on the test rows. `untuned_scores` has one setting, for many rows.
 """
 
 from __future__ import annotations
@@ -19,30 +19,32 @@ MOST_TREES, PATIENCE = 5000, 100
 RATES = (0.03, 0.1)
 
 Rows = tuple[np.ndarray, np.ndarray]
-Fit = Callable[[dict[str, Any], Rows, Rows], Any]
+Fit = Callable[[dict[str, Any], Rows, Rows, int], Any]
 
 
-def _catboost(settings: dict[str, Any], train: Rows, val: Rows) -> Any:
+def _catboost(settings: dict[str, Any], train: Rows, val: Rows, threads: int) -> Any:
     from catboost import CatBoostRegressor
 
     model = CatBoostRegressor(
-        iterations=MOST_TREES, early_stopping_rounds=PATIENCE, thread_count=1, random_seed=0,
+        iterations=MOST_TREES, early_stopping_rounds=PATIENCE, thread_count=threads, random_seed=0,
         allow_writing_files=False, logging_level="Silent", **settings,
     )  # fmt: skip
     return model.fit(*train, eval_set=val)
 
 
-def _lightgbm(settings: dict[str, Any], train: Rows, val: Rows) -> Any:
+def _lightgbm(settings: dict[str, Any], train: Rows, val: Rows, threads: int) -> Any:
     from lightgbm import LGBMRegressor, early_stopping
 
-    model = LGBMRegressor(n_estimators=MOST_TREES, n_jobs=1, random_state=0, verbosity=-1, **settings)
+    model = LGBMRegressor(n_estimators=MOST_TREES, n_jobs=threads, random_state=0, verbosity=-1, **settings)
     return model.fit(*train, eval_X=val[0], eval_y=val[1], callbacks=[early_stopping(PATIENCE, verbose=False)])
 
 
-def _xgboost(settings: dict[str, Any], train: Rows, val: Rows) -> Any:
+def _xgboost(settings: dict[str, Any], train: Rows, val: Rows, threads: int) -> Any:
     from xgboost import XGBRegressor
 
-    model = XGBRegressor(n_estimators=MOST_TREES, early_stopping_rounds=PATIENCE, n_jobs=1, random_state=0, **settings)
+    model = XGBRegressor(
+        n_estimators=MOST_TREES, early_stopping_rounds=PATIENCE, n_jobs=threads, random_state=0, **settings
+    )
     return model.fit(*train, eval_set=[val], verbose=False)
 
 
@@ -62,9 +64,20 @@ def scores(dataset: Dataset) -> dict[str, dict[str, Any]]:
     found = {}
     for name, (fit, grid) in PEERS.items():
         began = time.monotonic()
-        fitted = [(settings, fit(settings, train, val)) for settings in _settings(grid)]
+        fitted = [(settings, fit(settings, train, val, 1)) for settings in _settings(grid)]
         chosen, model = min(fitted, key=lambda each: _rmse(each[1], val))
         found[name] = {"test": _rmse(model, test), "chosen": chosen, "seconds": time.monotonic() - began}
+    return found
+
+
+def untuned_scores(train: Rows, val: Rows, test: Rows, threads: int) -> dict[str, dict[str, float]]:
+    """By peer, with its own default settings but for the rate: the RMSE on val and test rows, and the seconds of the fit."""
+    found = {}
+    for name, (fit, _) in PEERS.items():
+        began = time.monotonic()
+        model = fit({"learning_rate": max(RATES)}, train, val, threads)
+        seconds = time.monotonic() - began
+        found[name] = {"val": _rmse(model, val), "test": _rmse(model, test), "seconds": seconds}
     return found
 
 

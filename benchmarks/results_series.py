@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import tempfile
 import zipfile
 from pathlib import Path
@@ -97,6 +98,7 @@ def figures(report: dict[str, Any], members: int, num_train: int) -> dict[str, A
         "epochs": report["member_epochs"],
         "train": num_train,
         "seconds": report["seconds"],
+        "load_average": os.getloadavg()[1],
     }
 
 

@@ -1,6 +1,7 @@
 """Results on the synthetic songs at full size, where the best possible is known; and the methods for rare years.
 
-    python benchmarks/results_synthetic.py recipes      # each recipe on 463,715 / 51,630 songs, and HistGradientBoosting
+    python benchmarks/results_synthetic.py recipes      # each recipe on 463,715 / 51,630 songs
+    python benchmarks/results_synthetic.py peers        # gradient boosting on the same songs; needs requirements/peers.txt
     python benchmarks/results_synthetic.py rare         # the methods for imbalance on one net and fewer songs
     python benchmarks/results_synthetic.py time         # how fast the recipe `songs` trains, on a few of them
 
@@ -35,6 +36,8 @@ RARE_NUM_SONGS = 100_000
 RARE_NUM_EPOCHS = 6
 RARE_BEFORE = 1970
 RUN_LIMIT_S = 3600
+# How often the metrics of a run are looked at.
+POLL_S = 0.2
 # Enough rows for the rate of `songs`. What it predicts after so few epochs is no result.
 TIME_NUM_SONGS = 20_000
 TIME = {"songs": ["--recipe", "songs", "--num-epochs", "3"]}
@@ -81,57 +84,95 @@ RARE = {
 
 
 def trained(flags: list[str], folder: Path, name: str) -> dict[str, Any]:
-    """The report of one run, with its wall time."""
+    """The report of one run, with its wall time, and for each epoch the seconds from the command to its figures."""
     run_dir = folder / name.replace(" ", "-").replace("/", "")
     cores = len(os.sched_getaffinity(0))
     command = ["horovodrun", "-np", str(cores), "hvd-train", "train", "--run-dir", str(run_dir), *flags]
     started = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_LIMIT_S, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    epoch_ends: list[float] = []
+    with (folder / "output.txt").open("w+") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            while process.poll() is None:
+                time.sleep(POLL_S)
+                now = time.monotonic() - started
+                epoch_ends += [now] * (num_epochs_in(run_dir / "metrics.csv") - len(epoch_ends))
+                if now > RUN_LIMIT_S:
+                    raise SystemExit(f"{' '.join(command)} took more than {RUN_LIMIT_S} s")
+        finally:
+            process.terminate()
+            process.wait()
+        if process.returncode:
+            output.seek(0)
+            raise SystemExit(f"{' '.join(command)} failed:\n{output.read()[-6000:]}")
     report: dict[str, Any] = json.loads((run_dir / "report.json").read_text())
     report["wall_seconds"] = time.monotonic() - started
+    report["epoch_ends"] = epoch_ends
     figures = ", ".join(f"{k} {v:.4f}" for k, v in report["metrics"]["test"].items())
     print(f"{name}: {figures} ({report['wall_seconds']:.0f} s)", file=sys.stderr, flush=True)
     return report
 
 
+def num_epochs_in(metrics: Path) -> int:
+    """The lines of metrics.csv below its header."""
+    return max(0, metrics.read_text().count("\n") - 1) if metrics.exists() else 0
+
+
 def row(report: dict[str, Any]) -> dict[str, Any]:
     """What the page shows of a run."""
     kept = ("metrics", "baselines", "optimum", "temperature", "epochs", "best_epoch", "train_seconds", "wall_seconds", "size")  # fmt: skip
+    val_rmse = [epoch["val_rmse"] for epoch in report["history"]]
     details = {key: value for key, value in report["details"]["test"].items() if key not in ("rows", "predicted_rows")}
-    return {key: report[key] for key in kept} | {"details": details, "samples_per_s": report["samples_per_s"]}
+    return {key: report[key] for key in kept} | {
+        "details": details,
+        "samples_per_s": report["samples_per_s"],
+        "val_rmse": val_rmse,
+        "epoch_ends": report["epoch_ends"],
+    }
 
 
 def gradient_boosting() -> dict[str, Any]:
-    """scikit-learn's HistGradientBoosting on the same rows, on all cores: its mean for RMSE, and its own loss for MAE."""
+    """Gradient boosting on the same rows, on all cores.
+
+    scikit-learn's has one model for RMSE, and one of its own loss for MAE. It stops by rows of its own choice, the others by val.
+    """
+    import peers_boosted
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     dataset = Dataset.open(prepare(TableConfig(num_songs=NUM_SONGS), SplitConfig()))
     values = np.array(dataset.schema.label_values, float)
-    (x, y), (x_val, y_val), (x_test, y_test) = (dataset.features_and_labels(s) for s in ("train", "val", "test"))
-    x, y = np.concatenate([x, x_val]), values[np.concatenate([y, y_val])]
-    found: dict[str, Any] = {}
+    train, val, test = ((x, values[y]) for x, y in map(dataset.features_and_labels, ("train", "val", "test")))
+    boosted = peers_boosted.untuned_scores(train, val, test, len(os.sched_getaffinity(0)))
+    found: dict[str, Any] = {name: {"rmse": figures} for name, figures in boosted.items()}
+    x, y = (np.concatenate(parts) for parts in zip(train, val, strict=True))
+    of_sklearn = found["HistGradientBoosting"] = {}
     for metric, loss in (("rmse", "squared_error"), ("mae", "absolute_error")):
         started = time.monotonic()
         model = HistGradientBoostingRegressor(
             loss=loss, max_iter=600, learning_rate=0.08, max_leaf_nodes=63, early_stopping=True, random_state=0
         ).fit(x, y)
-        error = model.predict(x_test) - values[y_test]
+        seconds = time.monotonic() - started
+        error = model.predict(test[0]) - test[1]
         figure = float(np.sqrt(np.mean(error**2))) if metric == "rmse" else float(np.mean(np.abs(error)))
-        found[metric] = {"test": figure, "seconds": time.monotonic() - started, "iterations": int(model.n_iter_)}
-        print(f"HistGradientBoosting {metric} {figure:.4f}", file=sys.stderr, flush=True)
+        of_sklearn[metric] = {"test": figure, "seconds": seconds}
+    for name, of in found.items():
+        print(f"{name}: RMSE {of['rmse']['test']:.4f} ({of['rmse']['seconds']:.0f} s)", file=sys.stderr, flush=True)
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["recipes", "rare", "time"])
+    parser.add_argument("what", choices=["recipes", "peers", "rare", "time"])
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     parser.add_argument("--only", nargs="*", help="these rows alone")
     arguments = parser.parse_args()
     check(parser, out=arguments.out)
-    measured = {"recipes": (RECIPES, NUM_SONGS), "rare": (RARE, RARE_NUM_SONGS), "time": (TIME, TIME_NUM_SONGS)}
+    measured = {
+        "recipes": (RECIPES, NUM_SONGS),
+        "peers": ({}, NUM_SONGS),
+        "rare": (RARE, RARE_NUM_SONGS),
+        "time": (TIME, TIME_NUM_SONGS),
+    }
     rows, songs = measured[arguments.what]
     common = ["--num-songs", str(songs)]
     if arguments.what == "rare":
@@ -144,14 +185,16 @@ def main() -> None:
             if not arguments.only or name in arguments.only
         }
     date = datetime.date.today().isoformat()
-    out = arguments.out / f"synthetic-{arguments.what}_{date}.json"
+    # Both are one table of the page.
+    kind, order = ("recipes", RECIPES) if arguments.what == "peers" else (arguments.what, rows)
+    out = arguments.out / f"synthetic-{kind}_{date}.json"
     # Rows that were measured the same day stay, in the order of the page.
     before: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
-    ours = {name: (before.get("ours", {}) | ours)[name] for name in rows if name in before.get("ours", {}) | ours}
-    document = {"what": arguments.what, "date": date, "machine": trials.machine(), "versions": versions(),
-                "num_songs": songs, "rare_before": RARE_BEFORE, "flags": rows, "ours": ours}  # fmt: skip
-    if arguments.what == "recipes":
-        document["peers"] = before.get("peers") or {"HistGradientBoosting": gradient_boosting()}
+    ours = {name: (before.get("ours", {}) | ours)[name] for name in order if name in before.get("ours", {}) | ours}
+    document = {"what": kind, "date": date, "machine": trials.machine(), "versions": versions(),
+                "num_songs": songs, "rare_before": RARE_BEFORE, "flags": order, "ours": ours}  # fmt: skip
+    if kind == "recipes":
+        document["peers"] = gradient_boosting() if arguments.what == "peers" else before.get("peers", {})
     out.write_text(json.dumps(document, indent=2) + "\n")
     print(out)
 

@@ -41,6 +41,6 @@ def test_a_package_that_is_missing_is_named(results_series: ModuleType, tmp_path
 
 
 def test_each_set_has_published_figures(results_series: ModuleType) -> None:
-    page = importlib.import_module("results_page")
+    page = importlib.import_module("series_tables")
     assert set(page.SERIES) == set(results_series.SETS)
     assert all(len(row) == len(page.SERIES_HEADS) for row in page.SERIES.values())
