@@ -80,6 +80,13 @@ _CONVOLUTIONS: dict[str, Range | Choices] = {
 }
 _WITH_DENSE: dict[str, Range | Choices] = {"model.dense_units": Choices(([64], [128], [256], [512])), "model.dense_dropout": _DENSE["model.dense_dropout"]}  # fmt: skip
 
+_SERIES: dict[str, Range | Choices] = {
+    "optimizer.base_learning_rate": RATE,
+    "model.transform": Choices(("channel", "series")),
+    "sampling.window_warp": Range(low=0.0, high=0.8),
+    "sampling.noise": Range(low=0.0, high=0.2),
+}
+
 SPACES: dict[str, Space] = {
     "seed_cnn": {**_CONVOLUTIONS, **_WITH_DENSE, "model.conv_dropout": Range(low=0.0, high=0.5)},
     "deep_cnn": {**_CONVOLUTIONS, **_WITH_DENSE, "model.conv_dropout": Range(low=0.0, high=0.5)},
@@ -96,7 +103,7 @@ SPACES: dict[str, Space] = {
         "model.piecewise_channels": Range(low=8, high=32),
     },
     "linear": {"optimizer.base_learning_rate": RATE},
-    **{name: {"optimizer.base_learning_rate": RATE} for name, kind in NETWORKS.items() if kind is SeriesNetworkConfig},
+    **{name: _SERIES for name, kind in NETWORKS.items() if kind is SeriesNetworkConfig},
 }
 """The built-in spaces, by the name of the network. The batch follows the number of rows, so it is in none."""
 OF_PIECEWISE = ("model.piecewise_bins", "model.piecewise_channels")
