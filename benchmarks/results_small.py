@@ -2,6 +2,7 @@
 
     python benchmarks/results_small.py leaves --data leaf.csv
     python benchmarks/results_small.py songs --data msd_subset_54.csv
+    python benchmarks/results_small.py boosted --data msd_subset_54.csv   # more peers of the songs; needs requirements/peers.txt
 
 Writes benchmarks/results/<table>_<date>.json, from which benchmarks/results_page.py makes docs/reference/results.md. The recipes
 were chosen on splits of other seeds (10 and up). Needs no MPI: a trial has a core of its own.
@@ -56,6 +57,21 @@ def peers_of(config: RunConfig, table: str) -> dict[str, dict[str, Any]]:
     return peers_sklearn.scores(dataset, peers_sklearn.REGRESSORS, ("rmse", "mae"))
 
 
+def boosted(configs: list[RunConfig], pool: ProcessPoolExecutor) -> dict[str, Any]:
+    """By peer the RMSE of gradient boosting on the split of each config, tuned by its validation rows."""
+    by_split = list(pool.map(boosted_of, configs))
+    return {
+        name: {"rmse": row([{"rmse": of[name]["test"]} for of in by_split])["rmse"], "seconds": float(np.mean([of[name]["seconds"] for of in by_split]))}
+        for name in by_split[0]
+    }  # fmt: skip
+
+
+def boosted_of(config: RunConfig) -> dict[str, dict[str, Any]]:
+    import peers_boosted
+
+    return peers_boosted.scores(Dataset.open(prepare(config.table, config.split)))
+
+
 def row(figures: list[dict[str, float]]) -> dict[str, dict[str, float]]:
     """Mean and deviation over the splits of each metric."""
     return {
@@ -70,14 +86,21 @@ def row(figures: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["leaves", "songs"])
+    parser.add_argument("table", choices=["leaves", "songs", "boosted"])
     parser.add_argument("--data", type=Path, required=True, help="the table as CSV")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     arguments = parser.parse_args()
     check(parser, out=arguments.out)
     if not arguments.data.is_file():
         parser.error(f"--data {arguments.data}: there is no such file")
-    rows = {"leaves": leaves, "songs": songs}[arguments.table](arguments.data)
+    rows = (leaves if arguments.table == "leaves" else songs)(arguments.data)
+    if arguments.table == "boosted":
+        first, _ = next(iter(rows.values()))
+        os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            found = {"peers": boosted([first.replace(split={"seed": seed}) for seed in SPLIT_SEEDS], pool)}
+        write(arguments.out, "songs-boosted", found)
+        return
     plan = [
         trials.Trial((name, str(seed)), config.replace(split={"seed": seed}), members)
         for name, (config, members) in rows.items()
@@ -108,11 +131,20 @@ def main() -> None:
         }
         for name in peers[0]
     }
+    write(arguments.out, arguments.table, {"ours": ours, "peers": theirs})
+
+
+def write(folder: Path, table: str, found: dict[str, Any]) -> None:
     date = datetime.date.today().isoformat()
-    document = {"table": arguments.table, "date": date, "machine": trials.machine(), "versions": versions(),
-                "split_seeds": SPLIT_SEEDS, "ours": ours, "peers": theirs}  # fmt: skip
-    out = arguments.out / f"{arguments.table}_{date}.json"
-    out.write_text(json.dumps(document, indent=2) + "\n")
+    document = {
+        "table": table,
+        "date": date,
+        "machine": trials.machine(),
+        "versions": versions(),
+        "split_seeds": SPLIT_SEEDS,
+    }
+    out = folder / f"{table}_{date}.json"
+    out.write_text(json.dumps(document | found, indent=2) + "\n")
     print(out)
 
 
