@@ -1,4 +1,4 @@
-"""States that a user's own layers change while training, such as running means: each rank has seen its own rows alone."""
+"""States that layers change while training, such as running means: a rank or a virtual worker may have seen its own rows alone."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from hvd_train.config import RunConfig, is_reference
+from hvd_train.config import NETWORKS, RunConfig, SeriesNetworkConfig, is_reference
 from hvd_train.distributed import World
 
 
 def average_layer_states(config: RunConfig, model: Any, world: World) -> None:
     """Give all ranks the mean of their layer states, as all ranks end with one model. All ranks, after each epoch.
 
-    Layers of ours have no such states, and batch normalization of Keras has equal ones on all ranks.
+    Batch normalization has equal ones on all ranks, except under local steps.
     """
-    if world.size == 1 or not is_reference(config.model.name):
+    if world.size == 1:
         return
     states = layer_states(config, model)
     if states:
@@ -27,7 +27,11 @@ def average_layer_states(config: RunConfig, model: Any, world: World) -> None:
 
 
 def layer_states(config: RunConfig, model: Any) -> list[Any]:
-    """The variables of a user's own layers that a step can change and that can be averaged. Pure."""
-    if not is_reference(config.model.name):
+    """The variables without gradients that a step can change and that can be averaged. Pure.
+
+    A user's own layers may have some. Of our networks those for series do: their batch normalization.
+    """
+    name = config.model.name
+    if not is_reference(name) and NETWORKS[name] is not SeriesNetworkConfig:
         return []
     return [v for v in model.non_trainable_variables if np.issubdtype(np.asarray(v).dtype, np.floating)]

@@ -128,3 +128,21 @@ def test_the_number_of_ranks_changes_nothing(name: str, world: World, shared_dir
     if world.is_root:
         loaded = load_trained(RunDir(shared_dir / f"{name}-together")).model
         assert np.isfinite(np.asarray(loaded(np.zeros((2, *loaded.input_shape[1:]), np.float32)))).all()
+
+
+def test_under_local_steps_all_ranks_end_with_one_normalisation(world: World, shared_dir: Path) -> None:
+    """Each worker has statistics of its own rows, and an epoch ends with their mean on every rank."""
+    if 4 % world.size:
+        pytest.skip(f"{world.size} ranks cannot share 4 virtual workers")
+    path = shared_dir / "local.ts"
+    if world.is_root:
+        path.write_text(ts_text(*some_series(48, 2, (12, 20))))
+    world.allgather(0)
+    config = recipes.recipe("series").replace(
+        table={"path": path, "cache_dir": shared_dir / "cache"},
+        split={"num_virtual_shards": 4, "val_fraction": 0.2},
+        distributed={"local_steps": 2},
+        training={"num_epochs": 1, "min_steps": 2, "global_batch_size": 16, "check_equal_weights": True},
+    )
+    train_and_evaluate(config, world, RunDir(shared_dir / "local"))
+    world.allgather(0)
