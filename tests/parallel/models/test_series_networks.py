@@ -102,16 +102,21 @@ def test_a_saved_network_is_plain_keras_and_outputs_the_same(name: str, tmp_path
     assert np.asarray(loaded(rows)) == pytest.approx(np.asarray(model(rows)), rel=1e-4, abs=1e-5)
 
 
+def table_of(num_series: int, world: World, folder: Path) -> dict[str, Path]:
+    """The settings of a table of so many series of two channels. All ranks; the root writes it."""
+    path = folder / f"{num_series}.ts"
+    if world.is_root:
+        path.write_text(ts_text(*some_series(num_series, 2, (12, 20))))
+    world.allgather(0)
+    return {"path": path, "cache_dir": folder / "cache"}
+
+
 @pytest.mark.parametrize("name", SERIES_BODIES)
 def test_the_number_of_ranks_changes_nothing(name: str, world: World, shared_dir: Path, tmp_path: Path) -> None:
     if 8 % world.size:
         pytest.skip(f"{world.size} ranks cannot share 8 virtual shards")
-    path = shared_dir / f"{name}.ts"
-    if world.is_root:
-        path.write_text(ts_text(*some_series(96, 2, (12, 20))))
-    world.allgather(0)
     config = recipes.recipe("series").replace(
-        table={"path": path, "cache_dir": shared_dir / "cache"},
+        table=table_of(96, world, shared_dir),
         split={"num_virtual_shards": 8, "val_fraction": 0.2},
         model={"name": name},
         training={"num_epochs": 1, "min_steps": 2, "global_batch_size": 64, "check_equal_weights": True},
@@ -134,12 +139,8 @@ def test_under_local_steps_all_ranks_end_with_one_normalisation(world: World, sh
     """Each worker has statistics of its own rows, and an epoch ends with their mean on every rank."""
     if 4 % world.size:
         pytest.skip(f"{world.size} ranks cannot share 4 virtual workers")
-    path = shared_dir / "local.ts"
-    if world.is_root:
-        path.write_text(ts_text(*some_series(48, 2, (12, 20))))
-    world.allgather(0)
     config = recipes.recipe("series").replace(
-        table={"path": path, "cache_dir": shared_dir / "cache"},
+        table=table_of(48, world, shared_dir),
         split={"num_virtual_shards": 4, "val_fraction": 0.2},
         distributed={"local_steps": 2},
         training={"num_epochs": 1, "min_steps": 2, "global_batch_size": 16, "check_equal_weights": True},
