@@ -24,7 +24,7 @@ NO_RECOMPILING := unset PYTHONDONTWRITEBYTECODE &&
 PYTEST := $(NO_RECOMPILING) python -m pytest -q --durations=10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all test-rest oldest spark exports trackers search unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench kills check lint format typecheck lock horovod-source horovod-patches clean distclean
+.PHONY: help setup train test test-all test-rest oldest spark extras unit fuzz fuzz-smoke parallel launch hosts cluster cluster-smoke bench kills check lint format typecheck lock horovod-source horovod-patches clean distclean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -95,23 +95,16 @@ spark: setup ## training on a real cluster of Spark, a master and two workers on
 	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; uv pip install --quiet --require-hashes -r requirements/spark.txt && \
 	$(PYTEST) -rs -m "$(SELECT)" tests/spark
 
-# The clients join the environment that trains. The server of MLflow wants other versions, so it has one of its own.
+# The packages of extras are no part of the environment that trains, so they join it when they are asked for. The server of
+# MLflow wants other versions than a run, so it has an environment of its own.
 MLFLOW_SERVER := build/mlflow-server
-trackers: setup ## trackers against a real server of MLflow and real wandb, read back (two minutes)
-	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; uv pip install --quiet --require-hashes -r requirements/mlflow.txt -r requirements/wandb.txt && \
+EXTRAS ?= tests/launch
+extras: setup ## tests of optional packages: ONNX, a server, trackers, search (EXTRAS=tests/launch/search for one; four minutes)
+	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; \
+	uv pip install --quiet --require-hashes $(foreach name,onnx serve search mlflow wandb,-r requirements/$(name).txt) && \
 	{ test -x $(MLFLOW_SERVER)/bin/python || uv venv --quiet --python "$(abspath $(BIN))/python" $(MLFLOW_SERVER); } && \
 	VIRTUAL_ENV="$(abspath $(MLFLOW_SERVER))" uv pip install --quiet --require-hashes -r requirements/mlflow-server.txt && \
-	$(PYTEST) -rs tests/launch/runs/test_tracker_servers.py
-
-# The packages of these extras are no part of the environment that trains, so they come when they are asked for.
-exports: setup ## tests of exported models in ONNX Runtime, and of the example of a server (three minutes)
-	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; \
-	uv pip install --quiet --require-hashes -r requirements/onnx.txt -r requirements/serve.txt && \
-	$(PYTEST) -rs -m "$(SELECT)" tests/launch/inference tests/launch/examples/test_serving.py
-
-search: setup ## tests of hvd-train search, with Optuna (one minute)
-	@$(WITH_ENV) export VIRTUAL_ENV="$(abspath $(VENV))"; uv pip install --quiet --require-hashes -r requirements/search.txt && \
-	$(PYTEST) -rs tests/launch/search
+	$(PYTEST) -rs -n $(JOBS) --dist loadfile -m extra $(EXTRAS)
 
 bench: setup ## measure everything in docs/reference/performance-log.md (half an hour; nothing else should run)
 	@$(WITH_ENV) benchmarks/performance.sh

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -35,13 +36,13 @@ DAEMON = "orted"
 LAST = 1
 """The host on which it happens. The root is on the other one."""
 
-# Each exchange with each number of ranks a host; two of the four in every run of CI.
-LAYOUTS = [
-    (1, "mpi"),
-    (2, "two-levels"),
-    pytest.param(1, "two-levels", marks=pytest.mark.slow),
-    pytest.param(2, "mpi", marks=pytest.mark.slow),
-]
+
+
+def layouts(ranks_per_host: int, allreduce: str) -> list[Any]:
+    """Each exchange with each number of ranks a host. CI runs this one, and `make hosts SELECT=` all four."""
+    every = [(ranks, exchange) for ranks in (1, 2) for exchange in ("mpi", "two-levels")]
+    chosen = (ranks_per_host, allreduce)
+    return [pytest.param(*one, marks=() if one == chosen else pytest.mark.slow) for one in every]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,7 @@ def left_over(lab: Lab, but: tuple[str, ...] = ()) -> list[str]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("ranks_per_host", "allreduce"), LAYOUTS)
+@pytest.mark.parametrize(("ranks_per_host", "allreduce"), layouts(2, "two-levels"))
 def test_a_rank_is_killed(lab: Lab, ranks_per_host: int, allreduce: str) -> None:
     rank = 2 * ranks_per_host - 1
     with training(lab, ranks_per_host, allreduce) as job:
@@ -121,7 +122,7 @@ def test_a_rank_is_killed(lab: Lab, ranks_per_host: int, allreduce: str) -> None
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("ranks_per_host", "allreduce"), LAYOUTS)
+@pytest.mark.parametrize(("ranks_per_host", "allreduce"), layouts(1, "mpi"))
 def test_a_rank_is_stopped(lab: Lab, ranks_per_host: int, allreduce: str) -> None:
     rank = 2 * ranks_per_host - 1
     with training(lab, ranks_per_host, allreduce) as job:
@@ -132,7 +133,7 @@ def test_a_rank_is_stopped(lab: Lab, ranks_per_host: int, allreduce: str) -> Non
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("ranks_per_host", "allreduce"), LAYOUTS)
+@pytest.mark.parametrize(("ranks_per_host", "allreduce"), layouts(2, "two-levels"))
 def test_a_host_is_cut_off(lab: Lab, ranks_per_host: int, allreduce: str) -> None:
     try:
         with training(lab, ranks_per_host, allreduce) as job:

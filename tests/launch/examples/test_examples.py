@@ -1,4 +1,4 @@
-"""Every example runs as its first lines say, on one rank and on two, and ends with what it promises."""
+"""Every example runs as its first lines say, on two ranks and some on one, and ends with what it promises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ PROMISED = {
 }
 # What the others show is tested by itself, so they wait for `make test-rest`.
 QUICK = ("quickstart.py", "horovod_script.py")
-RANKS = [pytest.param(1, marks=pytest.mark.slow), 2]
+ON_ONE_RANK = ("quickstart.py", "resume.py")
+RUNS = [(name, 2) for name in QUICK]
+RUNS += [pytest.param(name, 2, marks=pytest.mark.slow) for name in PROMISED if name not in QUICK]
+RUNS += [pytest.param(name, 1, marks=pytest.mark.slow) for name in ON_ONE_RANK]
 
 
 def ran(np: int, *command: str | Path, cwd: Path) -> Finished:
@@ -31,10 +34,7 @@ def ran(np: int, *command: str | Path, cwd: Path) -> Finished:
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize("np", RANKS)
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PROMISED]
-)
+@pytest.mark.parametrize(("name", "np"), RUNS)
 def test_an_example_runs(tmp_path: Path, name: str, np: int) -> None:
     finished = ran(np, EXAMPLES / name, cwd=tmp_path)
     assert PROMISED[name] in finished.stdout, str(finished)

@@ -19,7 +19,10 @@ from hvd_train.cli.verbs import main
 
 PACKAGES = ("fastapi", "uvicorn", "onnxruntime", "tf2onnx")
 missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-pytestmark = pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed: make exports")
+pytestmark = [
+    pytest.mark.extra,
+    pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} not installed: make extras"),
+]
 
 
 def posted(port: int, rows: list[Any]) -> Any:

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-FORMATS = ("savedmodel", "onnx", "litert")
-# The packages of the extra; `make exports` installs them and runs the tests of exports.
-NO_ONNX = "the packages of hvd_train[onnx] are not installed: make exports"
+FORMATS = ("savedmodel", pytest.param("onnx", marks=pytest.mark.extra), "litert")
+NO_ONNX = "the packages of hvd_train[onnx] are not installed: make extras"
 
 
 def need_packages(kind: str) -> None:

@@ -134,6 +134,7 @@ def test_a_conversion_that_changes_predictions_is_found() -> None:
 
 @needs_real_rows
 @pytest.mark.slow
+@pytest.mark.parametrize("trained", ["softmax"], indirect=True)
 def test_the_root_alone_exports_under_mpirun(trained: Path, tmp_path: Path) -> None:
     done = run(mpirun(2, "hvd-train", "export", trained, "--out", tmp_path / "songs" / "1"), timeout_s=90)
     assert done.stdout.count("written: ") == 1

@@ -1,4 +1,4 @@
-"""Real MLflow and real wandb, read back. `make trackers` installs them; without them these tests are skipped.
+"""Real MLflow and real wandb, read back. `make extras` installs them; without them these tests are skipped.
 
 The clients are extras of this package, and the server of MLflow has an environment of its own, because it wants other
 versions than a run. Its program is build/mlflow-server/bin/mlflow, or what MLFLOW_SERVER names.
@@ -39,7 +39,7 @@ FLAGS = ("hvd-train", "train", "--recipe", "debug", "--num-songs", "2000")
 LONG = ("--num-epochs", "30", "--early-stopping-patience", "0")
 needs_mlflow = pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="mlflow is not installed")
 needs_wandb = pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extra]
 
 
 class Mlflow:

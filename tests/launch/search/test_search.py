@@ -15,7 +15,8 @@ from processes import BIN, Job, mpirun, run, started
 from hvd_train.config import toml
 from hvd_train.search.space import Choices, Range
 
-pytest.importorskip("optuna", reason="make search installs Optuna")
+pytestmark = pytest.mark.extra
+pytest.importorskip("optuna", reason="make extras installs Optuna")
 
 from hvd_train.search.study import Study, StudySettings, Trial
 
