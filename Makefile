@@ -47,7 +47,7 @@ test-rest: setup ## what `make test` leaves out
 	@$(MAKE) --no-print-directory unit SELECT="hypothesis or slow" EXAMPLES=thorough
 	@$(MAKE) --no-print-directory fuzz-smoke
 	@$(WITH_ENV) $(NO_RECOMPILING) scripts/parallel_tests.py 3 -m "not slow" $(MANY_RANKS)
-	@$(MAKE) --no-print-directory parallel launch SELECT=slow
+	@$(MAKE) --no-print-directory parallel launch SELECT="slow and not extra"
 
 unit: setup ## tests without TensorFlow and MPI (ten seconds)
 	@$(WITH_ENV) $(PYTEST) -n $(JOBS) --dist worksteal --hypothesis-profile=$(EXAMPLES) -m "$(SELECT)" $(UNIT)

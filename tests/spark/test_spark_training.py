@@ -67,7 +67,7 @@ def started(spark: Cluster, rows: Path, run_dir: Path, engine: str, *more: str) 
     return spark.submit(PROGRAMS / "shuffled.py", rows, run_dir, engine, *more)
 
 
-@pytest.mark.parametrize("engine", ["horovod", "tensorflow"])
+@pytest.mark.parametrize("engine", ["horovod", pytest.param("tensorflow", marks=pytest.mark.slow)])
 def test_a_killed_rank_ends_the_job_and_fit_goes_on(spark: Cluster, rows: Path, tmp_path: Path, engine: str) -> None:
     pace = Pace(tmp_path, 2.0)
     command, env = started(spark, rows, tmp_path / "run", engine, "12"), {**settings(), "METRIC": pace.flags[1]}
@@ -104,6 +104,7 @@ def test_an_executor_that_dies_ends_the_job_by_its_host(spark: Cluster, rows: Pa
     spark.wait_for_ranks(0)
 
 
+@pytest.mark.slow  # as the test below, from another side
 def test_ctrl_c_ends_all_ranks(spark: Cluster, rows: Path, tmp_path: Path) -> None:
     with processes.started(
         started(spark, rows, tmp_path / "run", "horovod", "400"), timeout_s=240, env=settings()

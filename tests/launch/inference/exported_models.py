@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 FORMATS = ("savedmodel", pytest.param("onnx", marks=pytest.mark.extra), "litert")
+# What is trained for all formats is trained once, where all of them are tested.
+IN_EXTRAS = (pytest.mark.slow, pytest.mark.extra)
 NO_ONNX = "the packages of hvd_train[onnx] are not installed: make extras"
 
 

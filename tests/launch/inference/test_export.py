@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from exported_models import FORMATS, computed, need_packages
+from exported_models import FORMATS, IN_EXTRAS, computed, need_packages
 from processes import mpirun, run
 from real_rows import REAL_ROWS, needs_real_rows
 
@@ -27,7 +27,7 @@ LABELS = ("median", "most_likely", "low_90", "high_90")
 
 
 @pytest.fixture(
-    scope="module", params=[head if head == "softmax" else pytest.param(head, marks=pytest.mark.slow) for head in HEADS]
+    scope="module", params=[head if head == "softmax" else pytest.param(head, marks=IN_EXTRAS) for head in HEADS]
 )
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on 800 real songs."""

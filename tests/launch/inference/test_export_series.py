@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exported_models import FORMATS, computed, need_packages
+from exported_models import FORMATS, IN_EXTRAS, computed, need_packages
 from series_files import dense, some_series, ts_text, write
 
 from hvd_train.cli.verbs import main
 
-NETWORKS = ("lite", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fcn", "resnet1d", "inception")))
+NETWORKS = ("lite", *(pytest.param(name, marks=IN_EXTRAS) for name in ("fcn", "resnet1d", "inception")))
 LENGTH, CHANNELS = 40, 2
 
 

@@ -189,7 +189,7 @@ def test_a_job_that_is_warned_now_and_then_ends_like_an_undisturbed_one(tmp_path
         command = mpirun(2, *flags) if run_dir.last.exists() else train("mpirun", run_dir.path, *SHORT)
         with started(command, timeout_s=330) as job:
             job.wait_for("run       ", timeout_s=100)
-            if sessions < 6:
+            if sessions < 5:
                 time.sleep(sessions / 2)  # the first before a step, the later ones at steps or saves
                 if job.process.poll() is None:
                     os.kill(job.pid, signal.SIGUSR1)
