@@ -40,7 +40,9 @@ test: unit parallel launch ## every behaviour once, at np = 2 (twelve minutes on
 test-all: test test-rest ## everything: the test suite of CI, except hosts and docker-test (forty minutes)
 
 # What depends on the number of ranks most. `make test-3` runs all folders.
-MANY_RANKS := $(addprefix tests/parallel/,api distributed keras training)
+MANY_RANKS := $(addprefix tests/parallel/,api distributed \
+	$(addprefix keras/test_keras_,custom_steps.py elastic_state.py equivalence.py ops.py sync_batch_norm.py unlike_ranks.py) \
+	$(addprefix training/test_,early_end.py local_workers.py train.py))
 
 # What CI runs after `make test`: np = 3 and 8, slow trials of faults and of set-up, and more examples of each property.
 test-rest: setup ## what `make test` leaves out

@@ -1,13 +1,18 @@
-"""Import Keras without packages that only its optional parts use: almost half of the time of its import.
+"""How a program of ours imports Keras: without packages that only its optional parts use, and without a search for garbage.
 
 Keras 3.15 tries to import scikit-learn (for `keras.wrappers`), matplotlib (for `keras.visualization`) and pandas (for
 data frames in `fit`), and with them SciPy. It does without each of them where it is not installed. The ranks of a program
 of ours need none of these parts, and start, and start again after a fault, two seconds earlier.
+
+Python's collector goes through all objects again and again while they become more, and once more at the end of the process.
+What modules hold stays until then, and then the system takes it back. That is half a second of the start and one of the end.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
@@ -29,6 +34,22 @@ class _Refusing(MetaPathFinder):
         if fullname.partition(".")[0] in self._packages:
             raise ModuleNotFoundError(f"No module named {fullname!r} while Keras is imported", name=fullname)
         return None
+
+
+@contextlib.contextmanager
+def lean_import() -> Iterator[None]:
+    """For the imports in the block, and the end of the process: see this module."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with leaving_out(*LEFT_OUT):
+            yield
+    finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
+        atexit.unregister(gc.freeze)
+        atexit.register(gc.freeze)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from hvd_train.distributed.cores import read_machine
 from hvd_train.distributed.devices import gpu_of_rank, take_own_gpu
 from hvd_train.distributed.engines import choose_engine, load_engine
 from hvd_train.distributed.launchers import detect_placement, launcher_of
-from hvd_train.distributed.lean_import import LEFT_OUT, leaving_out
+from hvd_train.distributed.lean_import import lean_import
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.world import World
 from hvd_train.errors import UnusableLauncher
@@ -47,8 +47,8 @@ def open_world(
             ...
 
     Call it before anything imports TensorFlow or Keras: cores and threads are set when they load. A rank that does not
-    come ends the job after about `watchdog_s` seconds. With `lean`, Keras is imported without what its optional parts
-    need (`lean_import`): for a program of ours, not for one of the user. Raises MissingEnvironment where Horovod or its
+    come ends the job after about `watchdog_s` seconds. With `lean`, Keras is imported as a program of ours
+    needs it (`lean_import`), not one of the user. Raises MissingEnvironment where Horovod or its
     MPI is missing, and UnusableLauncher where the engine cannot join ranks that were started so.
     """
     environment = os.environ if environment is None else environment
@@ -77,7 +77,7 @@ def open_world(
     os.environ["KERAS_BACKEND"] = "tensorflow"
     started = time.monotonic()
     _loaded_by_us.set()
-    with quiet_stderr(), leaving_out(*(LEFT_OUT if lean else ())):
+    with quiet_stderr(), lean_import() if lean else contextlib.nullcontext():
         import keras  # noqa: F401  (TensorFlow loads it late; its second belongs here, not to the first step)
         import tensorflow as tf
     # Without a driver TensorFlow reports an error from each rank, and one line of the run's own says the same.

@@ -37,7 +37,6 @@ LAST = 1
 """The host on which it happens. The root is on the other one."""
 
 
-
 def layouts(ranks_per_host: int, allreduce: str) -> list[Any]:
     """Each exchange with each number of ranks a host. CI runs this one, and `make hosts SELECT=` all four."""
     every = [(ranks, exchange) for ranks in (1, 2) for exchange in ("mpi", "two-levels")]

@@ -7,6 +7,7 @@ fails on one rank leaves the others waiting in a collective: the first failure i
 
 from __future__ import annotations
 
+import gc
 import getpass
 import os
 import sys
@@ -62,6 +63,7 @@ def pytest_runtest_makereport(item: Any, call: Any) -> Iterator[None]:
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A choice by markers may leave nothing of a folder, which is no failure."""
+    gc.freeze()  # pytest looks for garbage ten times as it ends, among a million objects of TensorFlow
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
         session.exitstatus = pytest.ExitCode.OK
 
@@ -69,6 +71,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     opened = open_world()
+    gc.freeze()
     yield opened
     opened.close()
 

@@ -15,11 +15,11 @@ from processes import BIN, Job, mpirun, run, started
 from hvd_train.config import toml
 from hvd_train.search.space import Choices, Range
 
-pytestmark = pytest.mark.extra
 pytest.importorskip("optuna", reason="make extras installs Optuna")
 
 from hvd_train.search.study import Study, StudySettings, Trial
 
+pytestmark = pytest.mark.extra
 SPACE = {"optimizer.base_learning_rate": Range(low=1e-4, high=1e-2, log=True), "model.kernel_size": Range(low=1, high=7), "model.filters": Choices(([8], [8, 8]))}  # fmt: skip
 SEARCH = [BIN / "hvd-train", "search", "--recipe", "debug", "--num-songs", "2000"]
 LIMIT_S = 240.0
