@@ -1,10 +1,11 @@
-"""Seconds from the command to the end of the first steps, as a user waits for them, under each launcher.
+"""Seconds from the command to the end of the first steps, and from the last word to the end, as a user waits for them.
 
     python benchmarks/start.py --out benchmarks/results
     python benchmarks/start.py --before ../older/.venv       also with another environment, in turns
 
 Run it where nothing else runs. The training is one to three steps of 1,000 songs, so what is timed is the start: the
-launcher, Python, the imports, Horovod, the data, the model, the trace of the step and of the validation. The table has the imports alone, too.
+launcher, Python, the imports, Horovod, the data, the model, the trace of the step and of the validation. The end is that of
+all processes after the run said where its results are. The table has the imports alone, too.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ ROWS: dict[str, Callable[[str], Sequence[str]]] = {
 }
 
 
-def seconds_to_the_first_step(command: Sequence[str], venv: Path) -> float:
-    """Until the command prints the line of its first epoch. It is waited for to its end."""
+def start_and_end(command: Sequence[str], venv: Path) -> tuple[float, float]:
+    """Seconds until the command prints the line of its first epoch, and from its last line until it has ended."""
     env = jobs.environment()
     env |= {"PATH": os.pathsep.join([str(venv / "bin"), env["PATH"]]), "PYTHONUNBUFFERED": "1"}
     if "OPAL_PREFIX" in env:
@@ -59,35 +60,47 @@ def seconds_to_the_first_step(command: Sequence[str], venv: Path) -> float:
         limit.start()
         try:
             assert process.stdout is not None
-            found = next((time.monotonic() - began for line in process.stdout if FIRST_EPOCH in line), None)
-            process.stdout.read()
+            found, last = None, began
+            for line in process.stdout:
+                last = time.monotonic()
+                if found is None and FIRST_EPOCH in line:
+                    found = last - began
             code = process.wait()
+            end = time.monotonic() - last
         finally:
             limit.cancel()
             jobs.kill(process)  # type: ignore[arg-type]
         if code != 0 or found is None:
             errors.seek(0)
             raise SystemExit(f"{' '.join(command)} ended with {code}:\n{errors.read()[-2000:]}")
-    return found
+    return found, end
 
 
 def measure(venvs: dict[str, Path], names: Sequence[str], repeats: int) -> dict[str, Any]:
     """Seconds by environment and row. The first run of each is not counted: it may convert the songs."""
-    seconds: dict[str, dict[str, list[float]]] = {which: {name: [] for name in names} for which in venvs}
+    seconds: dict[str, dict[str, list[tuple[float, float]]]] = {which: {name: [] for name in names} for which in venvs}
     rows = [(which, name) for name in names for which in venvs]
     with tempfile.TemporaryDirectory(prefix="hvd_train-start-") as scratch:
         for repeat in range(-1, repeats):
             order = in_turn([f"{which}\n{name}" for which, name in rows], repeat)
             for number, (which, _, name) in enumerate(row.partition("\n") for row in order):
                 command = ROWS[name](str(Path(scratch, f"{repeat}-{number}")))
-                found = seconds_to_the_first_step(command, venvs[which])
-                sys.stderr.write(f"{which}, {name}: {found:.2f} s{'' if repeat >= 0 else ' (not counted)'}\n")
+                found = start_and_end(command, venvs[which])
+                said = f"{found[0]:.2f} s, and {found[1]:.2f} s at the end"
+                sys.stderr.write(f"{which}, {name}: {said}{'' if repeat >= 0 else ' (not counted)'}\n")
                 if repeat >= 0:
                     seconds[which][name].append(found)
     return {
-        which: {name: {"median": statistics.median(s), "min": min(s), "max": max(s)} for name, s in its.items()}
-        for which, its in seconds.items()
+        what: {
+            which: {name: spread([pair[part] for pair in s]) for name, s in its.items()}
+            for which, its in seconds.items()
+        }
+        for part, what in enumerate(("seconds", "end_seconds"))
     }
+
+
+def spread(seconds: Sequence[float]) -> dict[str, float]:
+    return {"median": statistics.median(seconds), "min": min(seconds), "max": max(seconds)}
 
 
 def main() -> None:
@@ -106,7 +119,7 @@ def main() -> None:
             parser.error(f"--before {given.before}: there is no bin/hvd-train in it. Give a virtual environment.")
         venvs["before"] = given.before.resolve()
     names = [name for name in ROWS if not given.only or name in given.only]
-    result = header() | {"repeats": given.repeats, "seconds": measure(venvs, names, given.repeats)}
+    result = header() | {"repeats": given.repeats, **measure(venvs, names, given.repeats)}
     save(given.out, "start", result)
 
 

@@ -8,11 +8,12 @@ from pages import source, table
 
 
 def start(found: dict[str, Any]) -> str:
-    """Seconds from the command to the end of the first step, by launcher; before, where that took turns."""
+    """Seconds from the command to the end of the first step and from the last word to the end; before, where that took turns."""
     result = found["start"]
-    now, before = result["seconds"]["now"], result["seconds"].get("before", {})
-    heads = ["seconds: median (least to most)", *(["before"] if before else []), "now"]
-    lines = [(name, *([spread(before[name])] if before else []), spread(one)) for name, one in now.items()]
+    parts = [(what, result[key]) for what, key in (("start", "seconds"), ("end", "end_seconds"))]
+    columns = [(what, which, part) for what, part in parts for which in ("before", "now") if which in part]
+    heads = ["seconds: median (least to most)", *(f"{what}, {which}" for what, which, _ in columns)]
+    lines = [(name, *(spread(part[which][name]) for _, which, part in columns)) for name in result["seconds"]["now"]]
     return table(heads, lines) + source(result)
 
 

@@ -57,7 +57,7 @@ if how == "late":
 began = time.monotonic()
 for turn in range(200):
     mean(turn)
-assert time.monotonic() - began < 10
+assert time.monotonic() - began < 50  # a rank that is not woken looks once in half a second
 hvd.shutdown()
 """
 TRAIN = """
@@ -71,7 +71,7 @@ from hvd_train.cli.entry import main
 sys.exit(main(sys.argv[1:]))
 """
 TINY = ("--recipe", "debug", "--num-epochs", "1", "--num-songs", "1000", "--run-dir", "run")
-ON = {"HOROVOD_SHARED_MEMORY": "1", "HOROVOD_IDLE_CYCLE_TIME": "50", "HOROVOD_CYCLE_TIME": "0.2"}
+ON = {"HOROVOD_SHARED_MEMORY": "1", "HOROVOD_IDLE_CYCLE_TIME": "500", "HOROVOD_CYCLE_TIME": "0.2"}
 
 # A rank that comes late, three ranks on one core, a rank that disagrees.
 RARE = [("late", 2, 1024), ("one core", 3, 1024), ("one rank says no", 2, 0)]
