@@ -20,6 +20,9 @@ EAGER_LIMIT = "OMPI_MCA_btl_tcp_eager_limit"
 # rank sends at once, every other must have room for.
 MAX_SEND_SIZE = "OMPI_MCA_btl_tcp_max_send_size"
 EAGER_BYTES = 2**20
+# Which transports Open MPI loads. That over libfabric (`ofi`) has one-sided messages alone, which Horovod never sends, and takes a
+# second to end. horovodrun gives a value of its own. docs/reference/performance-log.md, Start and end.
+TRANSPORTS, OF_HOROVODRUN = "OMPI_MCA_btl", "^openib"
 
 # What Horovod opens when it starts, in the words of the log.
 SHARED = "the memory that the ranks of this host share"
@@ -94,6 +97,20 @@ def eager_variables(automatic: Collection[str], files: Collection[str], *, one_h
         return {}
     room = {MAX_SEND_SIZE: str(EAGER_BYTES)} if EAGER_LIMIT in files else {}
     return {EAGER_LIMIT: str(EAGER_BYTES)} | room
+
+
+def transport_variables(given: str | None) -> dict[str, str]:
+    """The transports that Open MPI leaves out, beside those that a launcher has left out.
+
+    >>> transport_variables("^openib")
+    {'OMPI_MCA_btl': '^openib,ofi'}
+    """
+    return {TRANSPORTS: f"{given},ofi" if given == OF_HOROVODRUN else "^ofi"}
+
+
+def own_settings(files: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """What the user has set, in files of Open MPI or in the environment: without what horovodrun sets for everyone."""
+    return {**files, **{k: v for k, v in environment.items() if (k, v) != (TRANSPORTS, OF_HOROVODRUN)}}
 
 
 def groups_for(gbit_per_s: float) -> int:

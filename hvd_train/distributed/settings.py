@@ -15,8 +15,11 @@ from dataclasses import dataclass, replace
 from hvd_train.config import DistributedConfig
 from hvd_train.distributed.allreduce import (
     EAGER_LIMIT,
+    TRANSPORTS,
     allreduce_variables,
     eager_variables,
+    own_settings,
+    transport_variables,
     user_s_allreduce,
     within_reach,
 )
@@ -41,19 +44,11 @@ MAKE_PRIMITIVES_ANEW = "TF_MKL_OPTIMIZE_PRIMITIVE_MEMUSE"
 AFFINITY = "the launcher's binding"
 YIELD = "OMPI_MCA_mpi_yield_when_idle"
 # Files of Open MPI may set these, too.
-OF_MPI = (YIELD, EAGER_LIMIT)
+OF_MPI = (YIELD, EAGER_LIMIT, TRANSPORTS)
 NOTHING: Mapping[str, str] = {}
 # Of these the user's own is always told, wanted or not: the others depend on it.
-TOLD = (
-    "HOROVOD_AUTOTUNE",
-    "HOROVOD_CYCLE_TIME",
-    IDLE_CYCLE_TIME,
-    "HOROVOD_FUSION_THRESHOLD",
-    SHARED_MEMORY,
-    TWO_LEVELS,
-    WIRE_PRECISION,
-    YIELD,
-)
+TOLD: tuple[str, ...] = ("HOROVOD_AUTOTUNE", "HOROVOD_CYCLE_TIME", IDLE_CYCLE_TIME, "HOROVOD_FUSION_THRESHOLD")
+TOLD += (SHARED_MEMORY, TWO_LEVELS, WIRE_PRECISION, YIELD)
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ class Settings:
         """What was set and what was kept, in a line."""
         parts = [f"cores {ranges(self.cores)} for this rank"] if self.cores is not None else []
         # The other pools' threads are as many as TensorFlow's; report.json has them all.
-        left_out = {*THREAD_POOLS, INTER_OP, "TF_CPP_MIN_LOG_LEVEL"}
+        left_out = {*THREAD_POOLS, INTER_OP, "TF_CPP_MIN_LOG_LEVEL", TRANSPORTS}
         parts += [f"{key}={value}" for key, value in self.variables.items() if key not in left_out]
         text = ", ".join(parts) or "nothing set"
         if self.kept:
@@ -122,7 +117,8 @@ def choose(
     Horovod is the engine of several ranks its variables are set. `files` are those of OF_MPI that files of Open MPI set
     (`mca_settings`) and `environment` does not.
     """
-    config, environment = config or DistributedConfig(), {**files, **environment}
+    config, given = config or DistributedConfig(), environment.get(TRANSPORTS)
+    environment = own_settings(files, environment)
     if "HOROVOD_AUTOTUNE" in environment:
         config = replace(config, autotune=environment["HOROVOD_AUTOTUNE"] not in ("", "0"))
     automatic: set[str] = set(config.automatic)
@@ -151,6 +147,7 @@ def choose(
     wanted = wanted_variables(placement, share, automatic, config, prefix, has_horovod=has_horovod)
     if has_horovod:
         wanted |= eager_variables(automatic, files, one_host=placement.local_size == placement.size)
+        wanted |= transport_variables(given) if "launch" in automatic else {}
     told = (*wanted, *(TOLD if has_horovod else ()))
     found = {key: environment[key] for key in told if key in environment}
     if bound and "affinity" in automatic:

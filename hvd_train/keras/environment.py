@@ -23,6 +23,8 @@ OF_A_LAUNCHER = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "HOROVOD_RANK"
 # hvd_train/distributed/allreduce.py sets the same, and says why.
 EAGER_LIMIT, MAX_SEND_SIZE = "OMPI_MCA_btl_tcp_eager_limit", "OMPI_MCA_btl_tcp_max_send_size"
 EAGER_BYTES = 2**20
+# Which transports Open MPI loads, and what horovodrun says of it: there, too.
+TRANSPORTS, OF_HOROVODRUN = "OMPI_MCA_btl", "^openib"
 
 changed: list[str] = []
 """What `use_tensorflow` changed, in words. hvd.init() tells it, when it is known which rank is the first."""
@@ -80,6 +82,9 @@ def prepare_start(environment: MutableMapping[str, str], *, prefix: Path | None 
     if EAGER_LIMIT not in environment and _has_other_hosts(environment):
         own = _is_in_a_file(EAGER_LIMIT, environment, prefix, root)
         environment.setdefault(MAX_SEND_SIZE if own else EAGER_LIMIT, str(EAGER_BYTES))
+    of_launcher = environment.get(TRANSPORTS)
+    if of_launcher in (None, OF_HOROVODRUN) and not _is_in_a_file(TRANSPORTS, environment, prefix, root):
+        environment[TRANSPORTS] = f"{of_launcher},ofi" if of_launcher else "^ofi"
     if (prefix / "lib" / "libmpi.so.40").exists():
         environment.setdefault("OPAL_PREFIX", str(prefix))
     if not any(name in environment for name in OF_A_LAUNCHER):

@@ -9,6 +9,7 @@ import pytest
 
 from hvd_train.config.distributed import AUTOMATIC, DistributedConfig
 from hvd_train.distributed import settings
+from hvd_train.distributed.allreduce import TRANSPORTS
 from hvd_train.distributed.cores import Machine
 from hvd_train.distributed.placement import Placement
 from hvd_train.distributed.solo import SoloWorld
@@ -46,6 +47,7 @@ def test_ranks_share_the_cores_and_get_the_measured_settings() -> None:
         "HOROVOD_FUSION_THRESHOLD": "1048576",
         "HOROVOD_SHARED_MEMORY": "1",
         "OPAL_PREFIX": "/env",
+        TRANSPORTS: "^ofi",
     }
 
 
@@ -61,6 +63,25 @@ def test_the_user_s_own_variables_win() -> None:
     assert environment[settings.YIELD] == "1"
     assert "kept as given: " in chosen.describe()
     assert "HOROVOD_CYCLE_TIME=3" in chosen.describe()
+
+
+@pytest.mark.parametrize(
+    ("given", "files", "told", "kept"),
+    [
+        (None, {}, "^ofi", None),
+        ("^openib", {}, "^openib,ofi", None),  # by horovodrun
+        ("^tcp", {}, None, "^tcp"),
+        ("self,vader", {}, None, "self,vader"),
+        (None, {TRANSPORTS: "self,tcp"}, None, "self,tcp"),  # by a file of Open MPI, which a variable would override
+        ("^openib", {TRANSPORTS: "^tcp"}, None, "^tcp"),
+    ],
+)
+def test_a_transport_that_horovod_never_uses_is_left_out(
+    given: str | None, files: dict[str, str], told: str | None, kept: str | None
+) -> None:
+    environment = {} if given is None else {TRANSPORTS: given}
+    chosen = settings.choose(placement(), machine(0, 1), environment, files=files)
+    assert (chosen.variables.get(TRANSPORTS), chosen.kept.get(TRANSPORTS)) == (told, kept)
 
 
 def test_with_everything_off_nothing_is_set() -> None:
@@ -94,7 +115,7 @@ def test_each_can_be_switched_off_by_itself(name: str) -> None:
             "wake": {"HOROVOD_IDLE_CYCLE_TIME"},
             "fusion": {"HOROVOD_FUSION_THRESHOLD"},
             "primitives": {settings.MAKE_PRIMITIVES_ANEW},
-            "launch": {"OPAL_PREFIX", "PMIX_MCA_psec"},
+            "launch": {"OPAL_PREFIX", "PMIX_MCA_psec", TRANSPORTS},
             "quiet": {"TF_CPP_MIN_LOG_LEVEL"},
         }[name]
     )

@@ -64,7 +64,11 @@ def test_another_backend_that_runs_already_is_one_message(
 def test_start_without_a_launcher(module: types.ModuleType, tmp_path: Path) -> None:
     environment: dict[str, str] = {}
     module.prepare_start(environment, prefix=tmp_path)
-    assert environment == {"OMPI_MCA_ess_singleton_isolated": "1", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "600"}
+    assert environment == {
+        "OMPI_MCA_ess_singleton_isolated": "1",
+        "OMPI_MCA_btl": "^ofi",
+        "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "600",
+    }
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "libmpi.so.40").touch()
     module.prepare_start(environment, prefix=tmp_path)
@@ -73,10 +77,27 @@ def test_start_without_a_launcher(module: types.ModuleType, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("launched", ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "HOROVOD_RANK"])
 def test_start_by_a_launcher_keeps_what_is_given(module: types.ModuleType, tmp_path: Path, launched: str) -> None:
-    given = {launched: "2", "OPAL_PREFIX": "there", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "7"}
+    given = {launched: "2", "OPAL_PREFIX": "there", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "7", "OMPI_MCA_btl": "^tcp"}
     environment = dict(given)
     module.prepare_start(environment, prefix=tmp_path)
     assert environment == given
+
+
+def test_a_transport_that_horovod_never_uses_is_left_out(module: types.ModuleType, tmp_path: Path) -> None:
+    """Beside that which horovodrun leaves out, unless a file of Open MPI names others."""
+
+    def found(**environment: str) -> str | None:
+        module.prepare_start(environment, prefix=tmp_path, root=tmp_path)
+        return environment.get("OMPI_MCA_btl")
+
+    home = {"HOME": str(tmp_path)}
+    assert found(**home) == "^ofi"
+    assert found(**home, OMPI_MCA_btl="^openib") == "^openib,ofi"
+    (tmp_path / ".openmpi").mkdir()
+    (tmp_path / ".openmpi" / "mca-params.conf").write_text("btl_tcp_links = 2\n")
+    assert found(**home) == "^ofi"
+    (tmp_path / ".openmpi" / "mca-params.conf").write_text("btl = self,tcp\n")
+    assert found(**home) is None
 
 
 @pytest.mark.parametrize(("check", "shutdown"), [("60", "600"), ("900", "1800"), ("soon", "600")])
