@@ -39,13 +39,14 @@ class _Refusing(MetaPathFinder):
 @contextlib.contextmanager
 def lean_import() -> Iterator[None]:
     """For the imports in the block, and the end of the process: see this module."""
-    collects = gc.isenabled()
+    collects, is_first = gc.isenabled(), "tensorflow" not in sys.modules
     gc.disable()
     try:
         with leaving_out(*LEFT_OUT):
             yield
     finally:
-        gc.freeze()
+        if is_first:  # what is left of an earlier run of this process may be garbage
+            gc.freeze()
         if collects:
             gc.enable()
         atexit.unregister(gc.freeze)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -63,6 +64,15 @@ kept = [[] for _ in range(5000)]
 def test_no_garbage_is_looked_for_while_modules_are_imported_nor_among_them_at_the_end() -> None:
     done = subprocess.run([sys.executable, "-c", AT_THE_END], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines() == ["False", "True True", "True True"]
+
+
+@pytest.mark.usefixtures("collector")
+def test_what_an_earlier_run_of_the_process_left_is_still_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", ModuleType("tensorflow"))
+    gc.unfreeze()
+    with lean_import():
+        pass
+    assert gc.get_freeze_count() == 0
 
 
 @pytest.fixture
