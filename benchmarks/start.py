@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 
 from records import check, header, in_turn, run, save
 
+from hvd_train.bench.figures import spread
 from hvd_train.processes import jobs
 
 LIMIT_S = 120.0
@@ -97,10 +97,6 @@ def measure(venvs: dict[str, Path], names: Sequence[str], repeats: int) -> dict[
         }
         for part, what in enumerate(("seconds", "end_seconds"))
     }
-
-
-def spread(seconds: Sequence[float]) -> dict[str, float]:
-    return {"median": statistics.median(seconds), "min": min(seconds), "max": max(seconds)}
 
 
 def main() -> None:
