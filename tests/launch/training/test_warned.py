@@ -120,17 +120,22 @@ def test_warned_over_and_over_while_it_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after_s", [0.0, 0.3])
-def test_a_warning_that_sigterm_follows(after_s: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_warning_that_sigterm_follows(saved: bool, tmp_path: Path) -> None:
+    """At once, and in the moment after the ranks have saved."""
     run_dir = RunDir(tmp_path / "run")
     with started(train("mpirun", run_dir.path, *LONG), timeout_s=330) as job:
         is_in_an_epoch(job)
         for process in ranks(job).values():
             process.send_signal(signal.SIGUSR1)
-        time.sleep(after_s)
+        if saved:
+            job.wait_for(GO_ON, timeout_s=20)
+            job.wait_for("Primary job", timeout_s=20)
         os.kill(job.pid, signal.SIGTERM)
         finished = job.wait(30)
-    assert finished.code in (1, 85, 143), finished
+    # In the second after a rank's end with a code, mpirun (Open MPI 4.1) dies of any signal: of SIGSEGV, in its own end.
+    of_mpirun = [-signal.SIGSEGV] if "mpirun: abort is already in progress" in finished.output else []
+    assert finished.code in (1, 85, 143, *of_mpirun), finished
     assert not finished.left_behind, finished
     assert "Traceback" not in finished.output, finished
     assert checkpoint.load(run_dir.last).state.epoch >= 1

@@ -60,6 +60,8 @@ FAILED = ("failed", (0, 0), (0, 0), "restart")
         # Outside of a job that can be continued a saved run waits for its user.
         (ended(code=85, reached=AT_3), past(), "saved", "nothing", 85),
         (ended(code=143, warned=True, reached=AT_3), past(), "saved", "nothing", 85),
+        # mpirun crashes of a signal in its own end.
+        (ended(code=139, warned=True, reached=AT_3), past(), "saved", "nothing", 85),
         # Asked to save, and ended without having saved.
         (ended(code=138, warned=True), past(), "failed", "give-up", 138),
         # Failures.

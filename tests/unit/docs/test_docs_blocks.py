@@ -100,7 +100,7 @@ def test_the_readme_opens_with_the_two_commands() -> None:
 
 # What other programs print: Open MPI, horovodrun, pip, Horovod, Keras.
 OF_OTHERS = re.compile(
-    r"help-pmix|evars|not enough slots|run as root|pip install|xla_mpi_ops|compatible17|Executable: none|Read -1"
+    r"help-pmix|evars|not enough slots|run as root|pip install|xla_mpi_ops|compatible17|Executable: none|Read -1|PMIx_Fin|in progress"
     r"|horovodrun -|^\w*Error$|^make setup$|Missing ranks|has no attribute"
 )
 
