@@ -14,7 +14,7 @@ EVERY_RANK = ["4 node1", "4 node1", "4 node2", "4 node2"]
 
 
 def test_slurm_starts_tasks_on_both_nodes(lab: Lab) -> None:
-    assert sorted(lab.on("head", "srun", "-N2", "-n2", "hostname").stdout.split()) == ["node1", "node2"]
+    assert sorted(lab.on("head", "srun", "--quiet", "-N2", "-n2", "hostname").stdout.split()) == ["node1", "node2"]
 
 
 def test_slurm_runs_a_job_of_mpirun(lab: Lab) -> None:

@@ -29,7 +29,8 @@ def test_srun_without_pmix_is_told_in_one_line(lab: Lab) -> None:
 
 
 def test_unequal_tasks_of_srun_have_the_right_local_sizes(lab: Lab) -> None:
-    done = lab.on("head", "srun", "--mpi=pmix", "--nodes=2", "--ntasks=3", "python", "-c", LOCAL, timeout_s=60)
+    srun = ("srun", "--quiet", "--mpi=pmix")  # quiet: on a busy machine it tells that it waits for the nodes
+    done = lab.on("head", *srun, "--nodes=2", "--ntasks=3", "python", "-c", LOCAL, timeout_s=60)
     assert sorted(done.stdout.splitlines()) == ["0 node1 0 2", "1 node1 1 2", "2 node2 0 1"]
 
 
