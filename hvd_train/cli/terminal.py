@@ -6,6 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -39,6 +40,8 @@ def parse(kind: type[T], argv: Sequence[str], placement: Placement, *, prog: str
     """
     if os.environ.get("NO_COLOR"):  # https://no-color.org, which rich follows and tyro does not
         tyro._experimental_options["ansi_codes"] = False
+    if isinstance(getattr(default, "run", None), RunConfig):
+        refuse_a_file_without_a_flag(argv, prog)
     options: dict[str, Any] = {"args": list(argv), "prog": prog, "console_outputs": placement.is_root}
     if default is not None:
         options["default"] = default
@@ -56,6 +59,16 @@ def parse(kind: type[T], argv: Sequence[str], placement: Placement, *, prog: str
     if isinstance(run := getattr(parsed, "run", None), RunConfig):
         refuse_flags_of_other_networks(argv, run.model)
     return parsed
+
+
+def refuse_a_file_without_a_flag(argv: Sequence[str], prog: str) -> None:
+    """UserError for a first word that is no flag, and for a file that follows none: many programs take the table so."""
+    for index, word in enumerate(argv):
+        alone = not word.startswith("-") and not (index and argv[index - 1].startswith("-"))
+        if alone and (index == 0 or ("." in word and Path(word).is_file())):
+            raise UserError(
+                f"{word} stands without a flag. The table of a run is given by --data: {prog} --data {word}"
+            )
 
 
 def described(kind: type) -> str:
