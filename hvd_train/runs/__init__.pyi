@@ -22,6 +22,8 @@ from .ensemble_report import write_ensemble_report as write_ensemble_report
 from .guard import guarded as guarded
 from .guard import how_stopped as how_stopped
 from .guard import last_checkpoint_line as last_checkpoint_line
+from .history_file import HistoryFile as HistoryFile
+from .history_file import write_history as write_history
 from .overview import RunState as RunState
 from .overview import RunSummary as RunSummary
 from .overview import summaries as summaries
@@ -36,7 +38,6 @@ from .provenance import versions as versions
 from .report import EVALUATED_SPLITS as EVALUATED_SPLITS
 from .report import Report as Report
 from .report import read_report as read_report
-from .report import write_history as write_history
 from .report import write_page as write_page
 from .report import write_report as write_report
 from .run_lock import lock_run_dir as lock_run_dir
@@ -53,6 +54,7 @@ __all__ = [
     "JOB_MARK",
     "Checkpoint",
     "EnsembleReport",
+    "HistoryFile",
     "JobDir",
     "Progress",
     "ProgressFile",

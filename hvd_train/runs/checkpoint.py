@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ def contents(variables: list[Any], state: TrainingState, *, config: str, data_ch
     """The arrays of a checkpoint by their names in the file. They are copies, which no later step changes."""
     note = {
         "format": FORMAT,
-        "progress": asdict(state),
+        "progress": vars(state),
         "config": config,
         "data_checksum": data_checksum,
         "names": [describe(v) for v in variables],

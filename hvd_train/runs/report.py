@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from hvd_train.errors import UserError
 from hvd_train.files import strict, write_json, write_text
 from hvd_train.runs.confusion import write_confusion
 from hvd_train.runs.directory import RunDir
+from hvd_train.runs.history_file import write_history
 from hvd_train.runs.page import run_page
 from hvd_train.runs.plots import errors_by_decade, learning_curve
 
@@ -87,7 +86,7 @@ class Report:
 
 def write_report(report: Report, run_dir: RunDir) -> None:
     """Everything but the checkpoints and the model. Root only; DONE comes last."""
-    write_history(report.history, run_dir)
+    write_history(report.history, run_dir.metrics)
     learning_curve(report, run_dir.curve)
     if "decades" in report.details["test"]:
         errors_by_decade(report.details["test"], run_dir.by_decade, title=report.facts["model"])
@@ -127,14 +126,3 @@ def read_report(run_dir: RunDir) -> Report:
         return Report(**{one.name: document[one.name] for one in fields(Report) if one.name in document} | rates)
     except Exception as error:
         raise UserError(strict.damage(run_dir.report, error, WAY_OUT)) from None
-
-
-def write_history(history: list[dict[str, float]], run_dir: RunDir) -> None:
-    """metrics.csv, a line an epoch. Root only, after each epoch: the checkpoint has the same rows, so it need not be synced."""
-    if not history:
-        return
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(run_dir.metrics, text.getvalue(), sync=False)

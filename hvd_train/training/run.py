@@ -18,6 +18,7 @@ from hvd_train.files import write_text
 from hvd_train.inference import deployed, save_model
 from hvd_train.processes import GRACE_S, early_end
 from hvd_train.runs import (
+    HistoryFile,
     ProgressFile,
     Report,
     RunDir,
@@ -192,7 +193,7 @@ def begin_writing(run_dir: RunDir, config: RunConfig, state: TrainingState) -> N
     run_dir.sweep()
     write_text(run_dir.config, toml.dumps(config))
     run_dir.metrics.unlink(missing_ok=True)  # it may be an epoch ahead of the checkpoint of a run that was killed
-    write_history(state.history, run_dir)
+    write_history(state.history, run_dir.metrics)
     user_code.keep(references_of(config), run_dir)
     run_dir.done.unlink(missing_ok=True)
 
@@ -216,6 +217,7 @@ def train(
     watch.phase("the preparation of the rows", waits_for_others=False)
     validation = experiment.prepared(experiment.load("val", world))
     infer = experiment.infer(experiment.trained)
+    history_file = HistoryFile(run_dir.metrics)
 
     def validate() -> dict[str, float]:
         average_layer_states(config, experiment.trained, world)
@@ -234,7 +236,7 @@ def train(
 
         def write() -> None:
             writer.save(paths, experiment.variables, loop.state, config=text, data_checksum=checksum)
-            write_history(loop.state.history, run_dir)
+            history_file.write(loop.state.history)
 
         world.together(write, on="root")
 

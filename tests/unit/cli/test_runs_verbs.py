@@ -12,8 +12,7 @@ from made_up_reports import report
 from hvd_train.cli import main
 from hvd_train.cli.runs.watch_verb import line
 from hvd_train.config import RunConfig, toml
-from hvd_train.runs import Progress, RunDir, summary_of
-from hvd_train.runs.report import write_history
+from hvd_train.runs import Progress, RunDir, summary_of, write_history
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +23,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def complete(path: Path, **changes: object) -> RunDir:
     run, one = begun(path), report(**changes)
-    write_history(one.history, run)
+    write_history(one.history, run.metrics)
     run.report.write_text(json.dumps(one.as_json()))
     run.done.touch()
     return run

@@ -12,8 +12,7 @@ from made_up_reports import report
 from hvd_train.cli.runs.watch_verb import line
 from hvd_train.config import RunConfig, toml
 from hvd_train.events import Notes, Observers, RankState
-from hvd_train.runs import ProgressFile, RunDir, lock_directory, read_progress, summaries, summary_of
-from hvd_train.runs.report import write_history
+from hvd_train.runs import ProgressFile, RunDir, lock_directory, read_progress, summaries, summary_of, write_history
 
 
 class Clock:
@@ -100,7 +99,7 @@ def test_a_resumed_run_goes_on_from_the_figures_of_before(tmp_path: Path) -> Non
 def test_a_resumed_run_without_epochs_left_is_shown_as_evaluating(tmp_path: Path) -> None:
     run, clock = begun(tmp_path), Clock()
     rows = [{"epoch": 1, "val_loss": 2.0, "seconds": 1.0, "samples_per_s": 5.0}]
-    write_history(rows, run)
+    write_history(rows, run.metrics)
     writer = ProgressFile(clock=clock)
     writer.on_start({"training": {"num_epochs": 1}}, {}, run.path)
     writer.on_resume(rows, step=0, best_epoch=1)
@@ -112,7 +111,7 @@ def test_the_best_value_of_a_metric_of_ones_own_is_kept_over_a_resume(tmp_path: 
     run = begun(tmp_path)
     run.config.write_text(toml.dumps(RunConfig().replace(training={"monitor": "val_own"})))
     rows = [{"epoch": e, "val_own": v, "seconds": 1.0, "samples_per_s": 5.0} for e, v in ((1, 0.25), (2, 0.75))]
-    write_history(rows, run)
+    write_history(rows, run.metrics)
     writer = ProgressFile()
     writer.on_start({"training": {"num_epochs": 3}}, {}, run.path)
     writer.on_resume(rows, step=0, best_epoch=1)
@@ -153,7 +152,7 @@ def test_a_run_is_empty_running_stopped_or_complete(tmp_path: Path) -> None:
     with lock_directory(run.path, what="The run directory", flag="--run-dir"):
         assert summary_of(run.path).state == "running"
     one = report()
-    write_history(one.history, run)
+    write_history(one.history, run.metrics)
     run.report.write_text(json.dumps(one.as_json()))
     run.done.touch()
     found = summary_of(run.path)
