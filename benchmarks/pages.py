@@ -79,3 +79,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table: the first column to the left, the figures to the right."""
     rule = "|" + "|".join(["---", *["--:"] * (len(heads) - 1)]) + "|"
     return "\n".join(["| " + " | ".join(heads) + " |", rule, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def spread(figure: dict[str, float], percent: bool = False) -> str:
+    scale, digits = (100, 2) if percent else (1, 3)
+    return f"{scale * figure['mean']:.{digits}f} ± {scale * figure['std']:.{digits}f}"

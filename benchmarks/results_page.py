@@ -6,19 +6,14 @@ python benchmarks/results_page.py
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import Any
 
-from pages import DOCS, NotMeasured, about_of, measured, newest, renamed, table
+from pages import DOCS, NotMeasured, measured, newest, renamed, spread, table
 from published_tables import published
+from real_tables import tables
 from series_tables import series
 
 PAGE = DOCS / "reference" / "results.md"
-
-
-def spread(figure: dict[str, float], percent: bool = False) -> str:
-    scale, digits = (100, 2) if percent else (1, 3)
-    return f"{scale * figure['mean']:.{digits}f} ± {scale * figure['std']:.{digits}f}"
 
 
 def leaves() -> str:
@@ -81,58 +76,6 @@ MAE, gradient boosting may choose the absolute error as its loss. Ours is one mo
 
 {about}
 """
-
-
-def tables() -> str:
-    document = newest("tables")
-    rows = []
-    for name, of in document["tables"].items():
-        peers = [f"{spread(peer['rmse'])} ({peer['seconds']:.0f} s)" for peer in of["peers"].values()]
-        ours = f"**{spread(of['ours']['rmse'])}** ({of['ours']['seconds']:.0f} s)"
-        rows.append([name, f"{of['rows']:,}", str(of["splits"]), ours, *peers, spread(of["baseline"]["rmse"])])
-    peers = list(next(iter(document["tables"].values()))["peers"])
-    heads = ["table", "rows", "splits", f"recipe `{document['recipe']}`", *peers, "always the mean"]
-    means = [[of["ours"]["rmse"]["mean"], *(of["peers"][peer]["rmse"]["mean"] for peer in peers)] for of in document["tables"].values()]  # fmt: skip
-    ranks = [sum(mean_ranks) / len(means) for mean_ranks in zip(*map(ranked, means), strict=True)]
-    rows.append(["mean rank", "", "", f"**{ranks[0]:.1f}**", *(f"{rank:.1f}" for rank in ranks[1:]), ""])
-    return f"""## Real tables of numbers
-
-RMSE on the test rows, mean and standard deviation over splits that come with the tables (UCI). In brackets are the seconds on one core for
-one split. The recipe has the same settings on every table. CatBoost, LightGBM and XGBoost are tuned on the validation rows, and stop early
-on them. scikit-learn's model is tuned by cross-validation on train and validation rows. The times of the peers include their tuning.
-The rank 1 is that of the lowest RMSE of a table.
-
-Validation rows of concrete, energy, wine-red and kin8nm chose the settings of the recipe. Up to a quarter of
-the test rows of a split are among these, because they are validation rows of another split.
-
-{table(heads, rows)}
-
-{measured_by_table(document)}
-"""
-
-
-def ranked(figures: list[float]) -> list[int]:
-    """The rank of each figure: 1 for the lowest."""
-    return [1 + sum(other < figure for other in figures) for figure in figures]
-
-
-def measured_by_table(document: dict[str, Any]) -> str:
-    """When and where the tables were measured: one line, or one for each group of tables, and of their peers, that differs."""
-    whole = about_of(document)
-    ours: dict[str, list[str]] = {}
-    peers: dict[str, list[str]] = {}
-    for name, of in document["tables"].items():
-        about, of_peers = (json.dumps(of.get(key, whole), sort_keys=True) for key in ("about", "peers_about"))
-        ours.setdefault(about, []).append(name)
-        if of_peers != about:
-            peers.setdefault(of_peers, []).append(name)
-    if len(ours) == 1 and not peers:
-        return measured(json.loads(next(iter(ours))))
-    lines = []
-    for about in dict.fromkeys([*ours, *peers]):
-        what = [*ours.get(about, []), *(["the peers on " + ", ".join(peers[about])] if about in peers else [])]
-        lines.append(measured(json.loads(about), ", ".join(what)))
-    return "\n\n".join(lines)
 
 
 def synthetic() -> str:

@@ -69,6 +69,8 @@ class TabmConfig(DenseStackConfig):
 
     parallel_members: int = 32
     """For tabm: networks that are trained side by side in one model. Their predictions are averaged."""
+    member_weights: Literal["shared", "own"] = "shared"
+    """For tabm: whether the networks share the kernels of their dense layers, as TabM's do, or have their own. Then they are plain dense networks."""
 
     def check(self) -> None:
         super().check()

@@ -1,6 +1,6 @@
 """metrics.csv: the history of a run, a line an epoch. Root only.
 
-The checkpoint has the same rows, so the file need not be synced: where a run goes on, it is written anew.
+The checkpoint has the same rows, so the file need not be synced: where a run goes on, it is written again.
 """
 
 from __future__ import annotations

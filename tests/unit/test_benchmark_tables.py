@@ -64,7 +64,7 @@ def test_peers_cannot_be_kept_of_other_splits(
 
 
 def test_the_page_has_the_mean_rank_and_one_line_for_each_machine(results_tables: ModuleType, tmp_path: Path) -> None:
-    page = importlib.import_module("results_page")
+    page = importlib.import_module("real_tables")
     document = OLD | {"recipe": "table", "tables": {"a": row(1.0, 2.0), "b": row(2.0, 1.0)}}
     (tmp_path / "tables_2026-11-02.json").write_text(json.dumps(document))
     text = page.tables()

@@ -99,6 +99,10 @@ def test_that_a_value_is_missing_can_tell_all(tmp_path: Path, capfd: pytest.Capt
         "8",
         "--min-steps",
         "0",
+        "--averaging",  # of so few steps it would be the first weights still
+        "none",
+        "--base-learning-rate",
+        "6e-3",
     ]
     small = ["--cache-dir", str(tmp_path), "--dense-units", "32", "--parallel-members", "4"]
     assert main(["train", "--recipe", "table", *flags, *small]) == 0

@@ -35,6 +35,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "expansive_cnn": {"name": "expansive_cnn", "filters": (1, 2, 1), "downsample_after": (2,)},
     "mlp": {"name": "mlp", "dense_units": (16, 16), "normalisation": "layer", "transform": "quantile", "input_dropout": 0.1},
     "tabm": {"name": "tabm", "dense_units": (16, 16), "parallel_members": 4, "dense_dropout": 0.1},
+    "own members": {"name": "tabm", "dense_units": (16, 16), "parallel_members": 4, "member_weights": "own"},
     "piecewise": {"name": "tabm", "dense_units": (16,), "parallel_members": 4, "transform": "quantile", "arrangement": "piecewise"},
     "linear": {"name": "linear", "transform": "signed-log", "whiten": True},
     "covariance": {"filters": (8,), "arrangement": "covariance", "transform": "log-covariance"},

@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import pytest
 from layer_twins import assert_twins, normal, twins
+from tabm_models import HEADS, ROWS, SHARES, SPEC, F, K, M, built, columns, piecewise, weights_of, with_random_weights
 
 from hvd_train import models
-from hvd_train.config import InputConfig, ModelConfig, ObjectiveConfig, recipes
+from hvd_train.config import ModelConfig, ObjectiveConfig, recipes
 from hvd_train.distributed import SoloWorld, World
 from hvd_train.evaluation.output_spec import OutputSpec
 from hvd_train.inference.export import deployed
-from hvd_train.models.heads import HeadSpec
 from hvd_train.models.inputs import InputSpec
 from hvd_train.models.members import loss_of, predicted
 from hvd_train.models.objectives import LossSettings, objective
@@ -28,38 +28,6 @@ from hvd_train.models.transforms import Fit
 from hvd_train.runs.directory import RunDir
 from hvd_train.training.precision.float32_copy import built_in, in_float32
 from hvd_train.training.run import train_and_evaluate
-
-F, M, K = 5, 4, 3
-ROWS = np.random.default_rng(0).normal(size=(7, F)).astype(np.float32)
-SPEC = InputSpec(np.zeros(F), np.ones(F), (F, 1))
-SHARES = np.log(np.array([0.2, 0.5, 0.3]))
-HEADS = {
-    "softmax": HeadSpec("softmax", SHARES),
-    "coral": HeadSpec("coral", SHARES, np.arange(3.0)),
-    "corn": HeadSpec("corn", SHARES, np.arange(3.0)),
-    "point": HeadSpec("point", mean=3.0, scale=2.0),
-    "point of integers": HeadSpec("point", SHARES, np.arange(3.0), 3.0, 2.0),
-    "gaussian": HeadSpec("gaussian", mean=3.0, scale=2.0),
-    "gaussian of integers": HeadSpec("gaussian", SHARES, np.arange(3.0), 1.0, 0.7),
-}
-
-
-def built(head: HeadSpec = HEADS["softmax"], *, members: int = M, spec: InputSpec = SPEC, **changes: Any) -> Any:
-    config = ModelConfig(
-        **{"name": "tabm", "dense_units": (6, 8), "dense_dropout": 0.0, "parallel_members": members, **changes}
-    )
-    return models.build(config, spec, head, seed=1)
-
-
-def with_random_weights(model: Any) -> Any:
-    rng = np.random.default_rng(3)
-    for variable in model.trainable_variables:
-        variable.assign(rng.normal(size=variable.shape))
-    return model
-
-
-def weights_of(model: Any, layer: str) -> list[np.ndarray]:
-    return [np.asarray(w, np.float64) for w in model.get_layer(layer).weights]
 
 
 def test_it_is_m_networks_with_rank_one_changes_of_the_same_kernel() -> None:
@@ -166,18 +134,6 @@ def test_the_loss_is_the_mean_of_those_of_the_members(loss: str, head: str, soft
     assert (together.weight, together.factor, together.offset) == (of_one.weight, of_one.factor, of_one.offset)
 
 
-def piecewise(rows: np.ndarray, **changes: Any) -> InputSpec:
-    inputs = InputConfig(arrangement="piecewise", **changes)
-    mean, std = rows.mean(0), rows.std(0)
-    return InputSpec(mean, std, (rows.shape[1], 1), Fit.of(inputs, rows.astype(np.float32), mean, std))
-
-
-def columns() -> np.ndarray:
-    """Plain numbers, few values, one value."""
-    rng = np.random.default_rng(2)
-    return np.stack([rng.normal(3, 2, 500), rng.integers(0, 3, 500), np.full(500, 7.0)], axis=1)
-
-
 def test_piecewise_linear_functions_are_the_formula() -> None:
     rows = columns()
     settings = {"piecewise_bins": 8, "piecewise_channels": 2}
@@ -210,13 +166,13 @@ def test_edges_that_float32_cannot_tell_apart_are_one() -> None:
     assert np.isfinite([starts, low, high]).all()
 
 
-@pytest.mark.parametrize("name", HEADS)
-def test_its_file_holds_keras_s_own_layers_alone(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "weights"), [*((name, "shared") for name in HEADS), ("point", "own")])
+def test_its_file_holds_keras_s_own_layers_alone(tmp_path: Path, name: str, weights: str) -> None:
     rows, settings = columns(), {"piecewise_bins": 8, "piecewise_channels": 2}
     head = HEADS[name]
     inputs = {"arrangement": "piecewise", "transform": "quantile", **settings}
     spec = piecewise(rows, transform="quantile", **settings)
-    model = with_random_weights(built(head, spec=spec, dense_dropout=0.1, **inputs))
+    model = with_random_weights(built(head, spec=spec, dense_dropout=0.1, member_weights=weights, **inputs))
     kind, loss = ("values" if head.values is None else "integers", {"softmax": "cross-entropy", "point": "mse"})
     if name == "softmax":
         kind = "classes"
@@ -234,9 +190,12 @@ def test_its_file_holds_keras_s_own_layers_alone(tmp_path: Path, name: str) -> N
     assert raw == pytest.approx(np.asarray(predicted(model(rows.astype(np.float32)), head)), rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize("loss", ["gaussian", pytest.param("corn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("loss", "weights"),
+    [("gaussian", "shared"), ("mse", "own"), pytest.param("corn", "shared", marks=pytest.mark.slow)],
+)
 def test_the_number_of_ranks_does_not_change_the_experiment(
-    world: World, shared_dir: Path, tmp_path: Path, loss: str
+    world: World, shared_dir: Path, tmp_path: Path, loss: str, weights: str
 ) -> None:
     """All ranks together, and each of them alone, within the rounding of sums in another order. Masks are drawn, too."""
     if 12 % world.size:
@@ -245,7 +204,8 @@ def test_the_number_of_ranks_does_not_change_the_experiment(
         table={"num_songs": 1200},
         split={"num_virtual_shards": 12},
         model={"name": "tabm", "dense_units": (16, 16), "dense_dropout": 0.1, "parallel_members": 4}
-        | {"transform": "quantile", "arrangement": "piecewise", "piecewise_bins": 8, "piecewise_channels": 4},
+        | {"transform": "quantile", "arrangement": "piecewise", "piecewise_bins": 8, "piecewise_channels": 4}
+        | {"member_weights": weights},
         objective={"loss": loss},
         optimizer={"optimizer": "adamw", "weight_decay": 3e-4},
         training={"num_epochs": 2, "global_batch_size": 120},

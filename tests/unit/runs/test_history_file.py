@@ -38,7 +38,7 @@ def test_an_epoch_writes_nothing_but_its_own_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("left", [None, "of an earlier session\n"])
-def test_a_new_session_and_a_file_that_is_gone_make_it_anew(left: str | None, tmp_path: Path) -> None:
+def test_a_new_session_and_a_file_that_is_gone_make_it_again(left: str | None, tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     if left is not None:
         path.write_text(left)

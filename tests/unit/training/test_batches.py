@@ -102,10 +102,10 @@ def test_the_default_batch_by_the_number_of_rows(rows: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "epochs"), [(300, 167), (800, 125), (1_920, 50), (8_191, 50), (16_384, 50), (500_000, 50)]
+    ("rows", "epochs"), [(300, 500), (800, 375), (8_191, 50), (8_192, 71), (16_384, 71), (32_768, 71), (500_000, 50)]
 )
 def test_the_epochs_of_the_recipe_for_tables_by_the_number_of_rows(rows: int, epochs: int) -> None:
-    """The same table: a small table gets as many epochs as 1,500 steps need."""
+    """The same table: a small table gets as many epochs as 4,500 steps need."""
     steps = rows // default_global_batch_size(rows, default_num_virtual_shards(rows))
     assert epochs_for(recipes.recipe("table").training, steps) == epochs
 
