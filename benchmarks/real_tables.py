@@ -79,6 +79,11 @@ def measured_by_table(document: dict[str, Any]) -> str:
         return measured(json.loads(next(iter(ours))))
     lines = []
     for about in dict.fromkeys([*ours, *peers]):
-        what = [*ours.get(about, []), *(["the peers on " + ", ".join(peers[about])] if about in peers else [])]
+        measured_here = ours.get(about, [])
+        of_all = len(measured_here) == len(document["tables"])
+        what = [
+            *(["the recipe"] if of_all else measured_here),
+            *(["the peers on " + ", ".join(peers[about])] if about in peers else []),
+        ]
         lines.append(measured(json.loads(about), ", ".join(what)))
     return "\n\n".join(lines)

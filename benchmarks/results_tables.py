@@ -64,23 +64,34 @@ def before() -> dict[str, dict[str, Any]]:
     return {name: {"about": about, "peers_about": about} | of for name, of in document["tables"].items()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_tables(parser: argparse.ArgumentParser) -> None:
+    """The flags of a program that measures on tables."""
     parser.add_argument("--data", type=Path, required=True, help="the folder of the tables")
     parser.add_argument("--only", action="append", default=[], help="a table, by the name of its file; may be repeated")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
+
+
+def chosen_tables(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> dict[str, Path]:
+    """The tables by name, those of --only where it is given. SystemExit with a message where there are none."""
+    paths = {path.stem: path for path in sorted(arguments.data.glob("*.csv"))}
+    if not paths:
+        parser.error(f"--data {arguments.data}: there is no CSV file")
+    check(parser, out=arguments.out, only=arguments.only, rows=paths)
+    return {name: paths[name] for name in arguments.only or paths}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_tables(parser)
     parser.add_argument("--splits", type=int, default=5, help="how many of the splits of each table, at least 2")
     parser.add_argument(
         "--keep-peers", action="store_true", help="measure no peer again: take them from the newest file"
     )
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
     arguments = parser.parse_args()
-    paths = {path.stem: path for path in sorted(arguments.data.glob("*.csv"))}
-    if not paths:
-        parser.error(f"--data {arguments.data}: there is no CSV file")
+    paths = chosen_tables(parser, arguments)
     if arguments.splits < 2:
         parser.error(f"--splits {arguments.splits}: a mean and its spread need at least 2")
-    check(parser, out=arguments.out, only=arguments.only, rows=paths)
-    names = arguments.only or list(paths)
+    names = list(paths)
     known = before()
     if arguments.keep_peers and (
         lacking := [name for name in names if known.get(name, {}).get("splits") != arguments.splits]

@@ -10,18 +10,13 @@ benchmarks/results/series-choices_<date>.json, from which benchmarks/results_pag
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import trials
+from choices import add, means
 from records import check, run
 from results_series import HERE, RECIPE, SETS, config_of, unpacked
-
-from hvd_train.runs.provenance import versions
 
 # Name: what differs from the recipe.
 CHOICES: dict[str, dict[str, Any]] = {
@@ -45,28 +40,15 @@ def main() -> None:
         folder = Path(scratch)
         files = {name: unpacked(name, arguments.wheels, folder) for name in names}
         halves = {"test_path": None}, {"method": "stratified", "test_fraction": 0.5}
-        wanted = [
-            trials.Trial(
-                (name, choice),
-                config_of(*files[name], folder)
-                .replace(table=halves[0], split=halves[1] | {"seed": seed}, training={"seed": seed})
-                .replace(**changes),
+        configs = {
+            (name, seed): config_of(*files[name], folder).replace(
+                table=halves[0], split=halves[1] | {"seed": seed}, training={"seed": seed}
             )
             for name in names
-            for choice, changes in CHOICES.items()
             for seed in SEEDS
-        ]
-        reports = trials.run(wanted)
-    today = datetime.date.today().isoformat()
-    path = arguments.out / f"series-choices_{today}.json"
-    sets = json.loads(path.read_text())["sets"] if path.exists() else {}
-    for name in names:
-        of = {choice: [r["metrics"]["test"] for r in reports if r["names"] == (name, choice)] for choice in CHOICES}
-        sets[name] = {choice: float(np.mean([r["accuracy"] for r in found])) for choice, found in of.items()}
-    document = {"date": today, "machine": trials.machine(), "versions": versions(), "recipe": RECIPE,
-                "seeds": SEEDS, "sets": {name: sets[name] for name in SETS if name in sets}}  # fmt: skip
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    print(path)
+        }
+        found = means(configs, CHOICES, "accuracy")
+    print(add(arguments.out, "series-choices", "sets", found, order=list(SETS), recipe=RECIPE, seeds=SEEDS))
 
 
 if __name__ == "__main__":

@@ -9,19 +9,15 @@ benchmarks/results/table-choices_<date>.json, from which benchmarks/results_page
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import trials
-from records import check, run
-from results_tables import HERE, RECIPE, config_of
-
-from hvd_train.runs.provenance import versions
+from choices import add, means
+from records import run
+from results_tables import RECIPE, add_tables, chosen_tables, config_of
 
 # Name: what differs from the recipe.
 CHOICES: dict[str, dict[str, Any]] = {
@@ -41,7 +37,7 @@ def judged_by_validation(path: Path, split: int, folder: Path) -> Path:
     """The table without the test rows of this split: in their place are the validation rows, and in the place of these train rows."""
     table = pd.read_csv(path)
     column = f"split{split}"
-    table = table[table[column] != "test"].drop(columns=[n for n in table if n.startswith("split") and n != column])
+    table = table[table[column] != "test"].copy()
     train = table.index[table[column] == "train"]
     table[column] = table[column].replace({"val": "test"})
     table.loc[np.random.default_rng(split).permutation(train)[: len(train) // TENTH], column] = "val"
@@ -52,41 +48,18 @@ def judged_by_validation(path: Path, split: int, folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the folder of the tables")
-    parser.add_argument("--only", action="append", default=[], help="a table, by the name of its file; may be repeated")
-    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results")
+    add_tables(parser)
     arguments = parser.parse_args()
-    paths = {path.stem: path for path in sorted(arguments.data.glob("*.csv"))}
-    if not paths:
-        parser.error(f"--data {arguments.data}: there is no CSV file")
-    check(parser, out=arguments.out, only=arguments.only, rows=paths)
-    names = arguments.only or list(paths)
+    paths = chosen_tables(parser, arguments)
     with tempfile.TemporaryDirectory() as scratch:
         configs = {
-            (name, split): config_of(judged_by_validation(paths[name], split, Path(scratch)), split)
-            for name in names
+            (name, split): config_of(judged_by_validation(path, split, Path(scratch)), split)
+            for name, path in paths.items()
             for split in SPLITS
         }
-        wanted = [
-            trials.Trial((name, choice, str(split)), configs[name, split].replace(**changes))
-            for name in names
-            for choice, changes in CHOICES.items()
-            for split in SPLITS
-        ]
-        reports = trials.run(wanted)
-    today = datetime.date.today().isoformat()
-    path = arguments.out / f"table-choices_{today}.json"
-    tables = json.loads(path.read_text())["tables"] if path.exists() else {}
-    for name in names:
-        rmse = {
-            choice: [r["metrics"]["test"]["rmse"] for r in reports if tuple(r["names"][:2]) == (name, choice)]
-            for choice in CHOICES
-        }
-        tables[name] = tables.get(name, {}) | {choice: float(np.mean(found)) for choice, found in rmse.items()}
-    document = {"date": today, "machine": trials.machine(), "versions": versions(), "recipe": RECIPE,
-                "splits": SPLITS, "tables": dict(sorted(tables.items()))}  # fmt: skip
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    print(path)
+        found = means(configs, CHOICES, "rmse")
+    known = sorted(path.stem for path in arguments.data.glob("*.csv"))
+    print(add(arguments.out, "table-choices", "tables", found, order=known, recipe=RECIPE, splits=SPLITS))
 
 
 if __name__ == "__main__":
