@@ -131,10 +131,11 @@ def test_an_mpirun_whose_shell_rightly_ended_goes_on(tmp_path: Path) -> None:
     with started(["/bin/sh", "-c", f"nohup {command} > {out} 2>&1 &"], timeout_s=60) as job:
         assert job.process.wait(10) == 0
         deadline = time.monotonic() + 40
-        while job.processes():
-            assert time.monotonic() < deadline
+        # Not its processes alone: the shell's child, between fork and exec, may not be found yet.
+        while job.processes() or (said := out.read_text() if out.exists() else "").count("done") < 2:
+            assert time.monotonic() < deadline, out.read_text()
             time.sleep(0.1)
-    assert out.read_text().count("done") == 2, out.read_text()
+    assert said.count("done") == 2, said
 
 
 def assert_named(finished: Finished, rank: int) -> None:
