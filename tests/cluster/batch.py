@@ -108,8 +108,13 @@ def wait_for_slurm_state(lab: Lab, run: Run, *states: str, timeout_s: float = SL
 
 
 def begin_now(lab: Lab, run: Run) -> None:
-    """Slurm lets a job that was queued again wait for two minutes. An administrator can shorten that."""
+    """Slurm lets a job that was queued again wait for two minutes. An administrator can shorten that.
+
+    Not to nothing: slurmd takes a start in the second in which it revoked the first one's credential for that one,
+    and the job has FAILED ("Killing non-startable batch job: Job credential revoked").
+    """
     wait_for_slurm_state(lab, run, "PENDING")
+    time.sleep(2)
     deadline = time.monotonic() + 60
     while slurm_state(lab, run.id) == "PENDING":
         assert time.monotonic() < deadline, lab.on("head", "scontrol", "show", "job", run.id).stdout

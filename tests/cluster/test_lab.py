@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import psutil
+from batch import begin_now, script, slurm_state, wait_for_slurm_state
 from lab import Lab
 
 SITES = ("slurm", "gridengine")
@@ -22,6 +23,23 @@ def test_slurm_runs_a_job_of_mpirun(lab: Lab) -> None:
     options = ["--wait", "--nodes=2", "--ntasks-per-node=2", "--output=slurm.log", "--wrap", command]
     lab.on("head", "sbatch", *options, timeout_s=60)
     assert sorted((lab.home / "slurm.log").read_text().splitlines()) == EVERY_RANK
+
+
+def test_a_job_that_slurm_queued_again_can_begin_at_once(lab: Lab) -> None:
+    """Each is queued again as early in a second as it can be: begun within that second, it would fail."""
+    lines = """
+        [ "${SLURM_RESTART_COUNT:-0}" = 0 ] || exit 0
+        trap '' TERM
+        while nanoseconds=$(date +%N); [ "${nanoseconds#0}" -gt 80000000 ]; do :; done
+        scontrol requeue $SLURM_JOB_ID
+    """
+    for number in range(4):
+        run = script(lab, "slurm", "--requeue", lines=lines, name=f"again-{number}")
+        show = ("scontrol", "show", "job", run.id)
+        run.wait_for(lambda show=show: "Restarts=1" in lab.on("head", *show).stdout, "the requeue")
+        begin_now(lab, run)
+        wait_for_slurm_state(lab, run, "COMPLETED", "FAILED")
+        assert slurm_state(lab, run.id) == "COMPLETED"
 
 
 def test_grid_engine_runs_a_job_of_mpirun(lab: Lab) -> None:
