@@ -28,6 +28,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     },
     "`--clip-norm 1`": {"optimizer": {"clip_norm": 1.0}},
     "`--averaging none`": {"training": {"averaging": "none"}},
+    "`--early-stopping-patience 0`": {"training": {"early_stopping_patience": 0}},
 }
 SPLITS = (0, 1, 2)
 TENTH = 10

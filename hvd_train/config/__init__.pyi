@@ -38,6 +38,7 @@ from .table import FORMATS_SHOWN as FORMATS_SHOWN
 from .table import TableConfig as TableConfig
 from .table import is_format as is_format
 from .text_options import NAMED_DELIMITERS as NAMED_DELIMITERS
+from .training import PATIENCES as PATIENCES
 from .training import TRAIN_LOSS as TRAIN_LOSS
 from .training import TrainingConfig as TrainingConfig
 

@@ -158,7 +158,7 @@ TABLE = DEFAULT.replace(
     training={
         "num_epochs": 50,
         "min_steps": 4500,
-        "early_stopping_patience": 100,
+        "early_stopping_patience": 0.2,
         "averaging": "ema",
         "ema_momentum": 0.99,
     },

@@ -12,6 +12,7 @@ from hvd_train.config.section import Section, require
 
 TRAIN_LOSS = "train_loss"
 """The one --monitor that is no metric of the validation split."""
+PATIENCES = ("early_stopping_patience", "plateau_patience")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +31,10 @@ class TrainingConfig(Section):
     """Seed of the weights, the order of the rows and dropout."""
     monitor: str = "val_loss"
     """The validation metric that chooses the best epoch and by which patience counts. It is a column of metrics.csv, such as val_rmse, val_mae or val_accuracy, also of a metric of your own. val_balanced_mae, val_balanced_accuracy, val_balanced_loss and for classes val_macro_f1 and val_auc let rare labels count as much as common ones. train_loss is the loss of training, where too few rows are left for validation."""
-    early_stopping_patience: int = 5
-    """Training stops after this many epochs without a better --monitor, which is the validation loss by default. 0 means never."""
-    plateau_patience: int = 0
-    """The learning rate is multiplied by plateau_factor after this many epochs without a better --monitor. 0 means never."""
+    early_stopping_patience: float = 5
+    """Training stops after this many epochs without a better --monitor, which is the validation loss by default. Below 1 it is a share of all epochs: 0.2 is a fifth of them. 0 means never."""
+    plateau_patience: float = 0
+    """The learning rate is multiplied by plateau_factor after this many epochs without a better --monitor, or after this share of all epochs. 0 means never."""
     plateau_factor: float = 0.5
     """Factor of the learning rate on a plateau."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
@@ -81,12 +82,11 @@ class TrainingConfig(Section):
         require(0 < self.plateau_factor < 1, "plateau_factor", self.plateau_factor, "it is between 0 and 1")
         require(0 < self.ema_momentum < 1, "ema_momentum", self.ema_momentum, "it is between 0 and 1")
         require(0 <= self.swa_from < 1, "swa_from", self.swa_from, "it is at least 0 and below 1")
-        for key in (
-            "early_stopping_patience",
-            "plateau_patience",
-            "checkpoint_every_steps",
-            "watchdog_s",
-            "stall_s",
-            "min_steps",
-        ):
+        for key in (*PATIENCES, "checkpoint_every_steps", "watchdog_s", "stall_s", "min_steps"):
             require(getattr(self, key) >= 0, key, getattr(self, key), "it is not negative; 0 turns it off")
+        for key in PATIENCES:
+            value = getattr(self, key)
+            rule = "it is a whole number of epochs, or below 1, a share of them"
+            require(value < 1 or value == int(value), key, value, rule)
+            if value == int(value):
+                object.__setattr__(self, key, int(value))

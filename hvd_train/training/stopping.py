@@ -18,7 +18,7 @@ MIN_IMPROVEMENT = 1e-5
 class EarlyStopping:
     """Training ends after `patience` epochs without a better monitored metric; 0: never."""
 
-    patience: int
+    patience: float
 
     def after(self, state: TrainingState) -> TrainingState:
         stop = bool(self.patience) and state.epochs_since_best >= self.patience
@@ -29,7 +29,7 @@ class EarlyStopping:
 class ReduceOnPlateau:
     """The learning rate is multiplied by `factor` after `patience` epochs without a better monitored metric; 0: never."""
 
-    patience: int
+    patience: float
     factor: float
 
     def after(self, state: TrainingState) -> TrainingState:

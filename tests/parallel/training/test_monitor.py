@@ -26,7 +26,7 @@ RARE = recipes.DEBUG.replace(
         "num_epochs": 6,
         "global_batch_size": 60,
         "monitor": "balanced_mae",
-        "early_stopping_patience": 2,
+        "early_stopping_patience": 0.3,
         "steps_per_execution": 1,
     },
 )
@@ -65,7 +65,9 @@ def test_the_epoch_with_the_best_figure_is_kept_and_reported(
     assert set(report.baselines["test"]) == set(report.metrics["test"])
     assert checkpoint.load(run_dir.best).state.best_epoch == report.best_epoch
     assert report.config["training"]["monitor"] == "val_balanced_mae"
-    assert 'monitor = "val_balanced_mae"' in run_dir.config.read_text()
+    text = run_dir.config.read_text()
+    assert 'monitor = "val_balanced_mae"' in text
+    assert "early_stopping_patience = 2\n" in text, "0.3 of six epochs, as the number of epochs that it is"
     if world.is_root:
         assert seen.facts["monitor"] == "val_balanced_mae; the epoch in which it is lowest is kept"
         ends = f"No better val_balanced_mae for 2 epochs: training ends; the best epoch was {report.best_epoch}."

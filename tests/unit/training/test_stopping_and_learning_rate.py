@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hvd_train.config import OptimizerConfig, TrainingConfig
+from hvd_train.errors import ConfigError
 from hvd_train.optimizers.learning_rate import RateCurve, fall_steps, num_warmup_steps, scaled_learning_rate
 from hvd_train.runs.training_state import TrainingState
+from hvd_train.training.automatic_defaults import patience_for
 from hvd_train.training.stopping import Monitor, after_epoch
 
 
@@ -28,6 +30,15 @@ def test_the_best_epoch_is_remembered_and_patience_ends_the_run() -> None:
     assert after([3.0, 2.0, 2.5, 2.1, 2.2], early_stopping_patience=3).stopped_early
     assert not after([3.0, 2.0, 2.5, 2.1, 1.9, 2.0, 2.0], early_stopping_patience=3).stopped_early
     assert not after([1.0] * 50, early_stopping_patience=0).stopped_early
+
+
+def test_a_patience_below_one_is_a_share_of_all_epochs() -> None:
+    assert [patience_for(patience, 50) for patience in (0, 0.001, 0.2, 0.21, 1, 16)] == [0, 1, 10, 11, 1, 16]
+    given = TrainingConfig(early_stopping_patience=16.0, plateau_patience=0.5)
+    assert (repr(given.early_stopping_patience), given.plateau_patience) == ("16", 0.5)
+    for patience in (-1, -0.5, 1.5):
+        with pytest.raises(ConfigError, match=f"early_stopping_patience = {patience} is not possible: it is"):
+            TrainingConfig(early_stopping_patience=patience)
 
 
 def test_a_rounding_is_no_improvement() -> None:
