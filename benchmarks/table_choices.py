@@ -27,8 +27,8 @@ CHOICES: dict[str, dict[str, Any]] = {
         "optimizer": {"base_learning_rate": 6e-3},
     },
     "`--clip-norm 1`": {"optimizer": {"clip_norm": 1.0}},
+    "`--piecewise-values 0`": {"model": {"piecewise_values": 0}},
     "`--averaging none`": {"training": {"averaging": "none"}},
-    "`--early-stopping-patience 0`": {"training": {"early_stopping_patience": 0}},
 }
 SPLITS = (0, 1, 2)
 TENTH = 10

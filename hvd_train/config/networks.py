@@ -160,6 +160,8 @@ class InputConfig(Section):
     """For --arrangement projection: POSITIONSxCHANNELS of the output of the dense layer."""
     piecewise_bins: int = 48
     """For --arrangement piecewise: the most intervals of a column. They hold equally many train rows."""
+    piecewise_values: int = 0
+    """For --arrangement piecewise: a column of more values than bins, and at most this many, has an interval for each. They must come 8 times on average in train. 0 means never."""
     piecewise_channels: int = 16
     """For --arrangement piecewise: the channels of each column."""
 
@@ -182,6 +184,8 @@ class InputConfig(Section):
         parse_layout(self.projection, key="projection")
         for key in ("piecewise_bins", "piecewise_channels"):
             require(getattr(self, key) >= 1, key, getattr(self, key), "it is a positive number")
+        rule = "it is not negative; 0 turns it off"
+        require(self.piecewise_values >= 0, "piecewise_values", self.piecewise_values, rule)
 
 
 def require_share(section: Section, key: str) -> None:

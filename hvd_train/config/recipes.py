@@ -132,7 +132,8 @@ FEW_SONGS = DEFAULT.replace(
 # Columns without an order, from hundreds of rows on: eight networks in one, on piecewise-linear functions of the columns. Chosen without
 # test rows, by validation rows of five tables: benchmarks/table_choices.py has the ablation. Eight networks with weights of their own are
 # about as good there as the 32 of TabM, which share theirs, and a step is that of eight. A gradient of length 0.05 at most is better than one
-# of length 1, and averaged weights make the choice of the epoch by a few dozen rows a safe one. The batch follows the
+# of length 1, and averaged weights make the choice of the epoch by a few dozen rows a safe one. A column of many values that repeat
+# may tell what a row belongs to, such as a day: an interval for each value lets the networks know them apart, as trees do. The batch follows the
 # number of rows as by default, and the epochs do by `min_steps`: docs/how-to/choose-a-network.md has the table.
 TABLE = DEFAULT.replace(
     table={"missing_in_features": "common"},
@@ -144,6 +145,7 @@ TABLE = DEFAULT.replace(
         "dense_dropout": 0.0,
         "transform": "quantile",
         "arrangement": "piecewise",
+        "piecewise_values": 1000,
         "missing_values": "indicator",
     },
     optimizer={

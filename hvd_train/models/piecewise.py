@@ -7,19 +7,51 @@ alone. Shape letters: N rows, F features, B intervals, C channels.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from hvd_train.config import InputConfig
 from hvd_train.models.seeds import Seeds
-from hvd_train.models.transforms import Fit
+
+if TYPE_CHECKING:
+    from hvd_train.models.transforms import Fit
 
 # Edges that are closer, in standard deviations of the column, are one: float32 could not say where between them a value is.
 LEAST_WIDTH = 1e-4
 # What no value reaches: JSON has no infinity.
 FAR = 1e9
+# How often the values of a column have to come on average for an interval each: a weight needs rows to learn from.
+LEAST_REPEATS = 8
+# The transforms that take each column alone.
+ALONE = ("standard", "signed-log", "quantile")
+
+
+def edges_of(rows_NF: np.ndarray, x_NF: np.ndarray, config: InputConfig) -> np.ndarray:
+    """(F, B + 1) ascending edges of the intervals of each prepared column, from train rows. Pure.
+
+    A column of more values than bins has them for edges where they repeat (`piecewise_values`). Any other one has
+    quantiles. The last edge is repeated where a column has fewer than another. `rows_NF` are those of the table. What
+    repeats is counted there: CPUs may round prepared values differently, and a run that goes on has the same shapes.
+    """
+    levels = np.linspace(0, 1, config.piecewise_bins + 1)
+    most = min(config.piecewise_values, len(x_NF) // LEAST_REPEATS)
+    alone = config.transform in ALONE and not config.whiten
+    edges = []
+    for number, column in enumerate(x_NF.T):
+        # Indicators of missing values come after the columns of the table.
+        places = _places_of_values(rows_NF[:, number]) if alone and number < rows_NF.shape[1] else ()
+        by_value = config.piecewise_bins < len(places) <= most
+        edges.append(np.sort(column[list(places)]) if by_value else np.quantile(column, levels))
+    longest = max(len(levels), *map(len, edges))
+    return np.stack([np.append(each, np.full(longest - len(each), each[-1])) for each in edges])
+
+
+def _places_of_values(column: np.ndarray) -> np.ndarray:
+    """The first row of each value of a column."""
+    _, first = np.unique(column, return_index=True, equal_nan=True)
+    return np.asarray(first)
 
 
 def piecewise_linear(x_NF: Any, config: InputConfig, fit: Fit, seeds: Seeds) -> Any:

@@ -19,6 +19,7 @@ from hvd_train.config import InputConfig
 from hvd_train.data import NUM_SONG_TIMBRES as NUM_TIMBRES
 from hvd_train.data import Standard
 from hvd_train.errors import ConfigError
+from hvd_train.models.piecewise import edges_of
 
 NUM_SONG_COLUMNS = NUM_TIMBRES + NUM_TIMBRES * (NUM_TIMBRES + 1) // 2
 """Of YearPredictionMSD: 12 averages, then their covariances in the order of np.diag(covariance, k) for k = 0..11."""
@@ -79,7 +80,7 @@ class Fit:
         fit = replace(fit, indicators=indicators)
         if config.arrangement == "piecewise":
             x_NF = _in_parts(lambda part: prepared(part, config, mean, std, fit), rows_NF)
-            fit = replace(fit, edges=np.quantile(x_NF, np.linspace(0, 1, config.piecewise_bins + 1), axis=0).T)
+            fit = replace(fit, edges=edges_of(rows_NF, x_NF, config))
         return fit
 
 
