@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from peer_rows import rows_of
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import ExtraTreesRegressor, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
@@ -21,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 from sklearn.svm import SVC, SVR
 
+from hvd_train.config import SPLITS
 from hvd_train.data import Dataset
 
 SCORING = {"rmse": "neg_root_mean_squared_error", "mae": "neg_mean_absolute_error", "accuracy": "accuracy"}
@@ -90,15 +92,9 @@ CLASSIFIERS = [
 
 def scores(dataset: Dataset, peers: list[Peer], metrics: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """By peer: the test figure of each metric, tuned for that metric, with what was chosen and the seconds it took."""
-    kind, values = dataset.schema.label_kind, np.array(dataset.schema.label_values)
-    numeric = kind != "classes"
-    train, val, test = (dataset.features_and_labels(split) for split in ("train", "val", "test"))
-    x = np.concatenate([train[0], val[0]])
-    y, y_test = np.concatenate([train[1], val[1]]), test[1]
-    if kind != "values":
-        y, y_test = values[y], values[y_test]
-    if numeric:
-        y, y_test = y.astype(float), y_test.astype(float)
+    numeric = dataset.schema.label_kind != "classes"
+    train, val, test = (rows_of(dataset, split) for split in SPLITS)
+    x, y = (np.concatenate(parts) for parts in zip(train, val, strict=True))
     folds: Any = KFold if numeric else StratifiedKFold
     found: dict[str, dict[str, Any]] = {}
     for peer in peers:
@@ -109,7 +105,7 @@ def scores(dataset: Dataset, peers: list[Peer], metrics: tuple[str, ...]) -> dic
                 peer.model(), peer.grid, scoring=SCORING[metric], cv=folds(NUM_FOLDS, shuffle=True, random_state=0)
             ).fit(x, y)
             found[peer.name][metric] = {
-                "test": abs(float(search.score(test[0], y_test))),
+                "test": abs(float(search.score(*test))),
                 "chosen": search.best_params_,
                 "seconds": time.monotonic() - started,
             }

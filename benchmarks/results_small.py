@@ -57,23 +57,24 @@ def peers_of(config: RunConfig, table: str) -> dict[str, dict[str, Any]]:
     return peers_sklearn.scores(dataset, peers_sklearn.REGRESSORS, ("rmse", "mae"))
 
 
-def boosted(configs: list[RunConfig], pool: ProcessPoolExecutor) -> dict[str, Any]:
-    """By peer the RMSE and the MAE of gradient boosting on the split of each config, tuned for each by its validation rows."""
-    found: dict[str, dict[str, Any]] = {}
-    for metric in ("rmse", "mae"):
-        by_split = list(pool.map(boosted_of, configs, [metric] * len(configs)))
-        for name in by_split[0]:
-            of = [split[name] for split in by_split]
-            figures = row([{metric: each["test"]} for each in of])[metric]
-            seconds = {"seconds": float(np.mean([each["seconds"] for each in of]))}
-            found.setdefault(name, {})[metric] = figures | {"chosen": [str(each["chosen"]) for each in of]} | seconds
-    return found
-
-
-def boosted_of(config: RunConfig, metric: str) -> dict[str, dict[str, Any]]:
+def boosted_of(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """Gradient boosting on the split of this config, on one core, tuned by its validation rows."""
     import peers_boosted
 
-    return peers_boosted.scores(Dataset.open(prepare(config.table, config.split)), metric)
+    return peers_boosted.scores(Dataset.open(prepare(config.table, config.split)), ("rmse", "mae"))
+
+
+def over_splits(peers: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """By peer and metric: mean and deviation over the splits, what was chosen in each, and the mean of the seconds."""
+    return {
+        name: {
+            metric: row([{metric: peer[name][metric]["test"]} for peer in peers])[metric]
+            | {"chosen": [str(peer[name][metric]["chosen"]) for peer in peers]}
+            | {"seconds": float(np.mean([peer[name][metric]["seconds"] for peer in peers]))}
+            for metric in peers[0][name]
+        }
+        for name in peers[0]
+    }
 
 
 def row(figures: list[dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -102,8 +103,8 @@ def main() -> None:
         first, _ = next(iter(rows.values()))
         os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            found = {"peers": boosted([first.replace(split={"seed": seed}) for seed in SPLIT_SEEDS], pool)}
-        write(arguments.out, "songs-boosted", found)
+            peers = list(pool.map(boosted_of, [first.replace(split={"seed": seed}) for seed in SPLIT_SEEDS]))
+        write(arguments.out, "songs-boosted", {"peers": over_splits(peers)})
         return
     plan = [
         trials.Trial((name, str(seed)), config.replace(split={"seed": seed}), members)
@@ -126,16 +127,7 @@ def main() -> None:
             "members": rows[name][1],
             "binary_accuracy": row([{"share": report["binary_accuracy"]} for report in of])["share"],
         }
-    theirs = {
-        name: {
-            metric: row([{metric: peer[name][metric]["test"]} for peer in peers])[metric]
-            | {"chosen": [str(peer[name][metric]["chosen"]) for peer in peers]}
-            | {"seconds": float(np.mean([peer[name][metric]["seconds"] for peer in peers]))}
-            for metric in peers[0][name]
-        }
-        for name in peers[0]
-    }
-    write(arguments.out, arguments.table, {"ours": ours, "peers": theirs})
+    write(arguments.out, arguments.table, {"ours": ours, "peers": over_splits(peers)})
 
 
 def write(folder: Path, table: str, found: dict[str, Any]) -> None:

@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 import trials
+from peer_rows import rows_of
 from records import check, run
 
-from hvd_train.config import SplitConfig, TableConfig
+from hvd_train.config import SPLITS, SplitConfig, TableConfig
 from hvd_train.data import Dataset, prepare
 from hvd_train.runs.provenance import versions
 
@@ -140,8 +141,7 @@ def gradient_boosting() -> dict[str, Any]:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     dataset = Dataset.open(prepare(TableConfig(num_songs=NUM_SONGS), SplitConfig()))
-    values = np.array(dataset.schema.label_values, float)
-    train, val, test = ((x, values[y]) for x, y in map(dataset.features_and_labels, ("train", "val", "test")))
+    train, val, test = (rows_of(dataset, split) for split in SPLITS)
     boosted = peers_boosted.untuned_scores(train, val, test, len(os.sched_getaffinity(0)))
     found: dict[str, Any] = {name: {"rmse": figures} for name, figures in boosted.items()}
     x, y = (np.concatenate(parts) for parts in zip(train, val, strict=True))

@@ -50,8 +50,8 @@ def peers_of(config: RunConfig) -> dict[str, dict[str, Any]]:
 
     dataset = Dataset.open(prepare(config.table, config.split))
     peers = [peer for peer in peers_sklearn.REGRESSORS if peer.name in SKLEARN_PEERS]
-    tuned = peers_sklearn.scores(dataset, peers, ("rmse",))
-    return peers_boosted.scores(dataset) | {name: of["rmse"] for name, of in tuned.items()}
+    tuned = peers_boosted.scores(dataset, ("rmse",)) | peers_sklearn.scores(dataset, peers, ("rmse",))
+    return {name: of["rmse"] for name, of in tuned.items()}
 
 
 def before() -> dict[str, dict[str, Any]]:
