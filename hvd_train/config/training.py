@@ -13,6 +13,7 @@ from hvd_train.config.section import Section, require
 TRAIN_LOSS = "train_loss"
 """The one --monitor that is no metric of the validation split."""
 PATIENCES = ("early_stopping_patience", "plateau_patience")
+"""Numbers of epochs, or below 1 shares of them, which become numbers where the epochs are known."""
 
 
 @dataclass(frozen=True, kw_only=True)

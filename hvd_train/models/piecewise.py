@@ -36,22 +36,16 @@ def edges_of(rows_NF: np.ndarray, x_NF: np.ndarray, config: InputConfig) -> np.n
     repeats is counted there: CPUs may round prepared values differently, and a run that goes on has the same shapes.
     """
     levels = np.linspace(0, 1, config.piecewise_bins + 1)
-    most = min(config.piecewise_values, len(x_NF) // LEAST_REPEATS)
-    alone = config.transform in ALONE and not config.whiten
-    edges = []
-    for number, column in enumerate(x_NF.T):
+    edges = list(np.quantile(x_NF, levels, axis=0).T)
+    if config.piecewise_values and config.transform in ALONE and not config.whiten:
+        most = min(config.piecewise_values, len(x_NF) // LEAST_REPEATS)
         # Indicators of missing values come after the columns of the table.
-        places = _places_of_values(rows_NF[:, number]) if alone and number < rows_NF.shape[1] else ()
-        by_value = config.piecewise_bins < len(places) <= most
-        edges.append(np.sort(column[list(places)]) if by_value else np.quantile(column, levels))
-    longest = max(len(levels), *map(len, edges))
+        for number, column in enumerate(rows_NF.T):
+            _, first = np.unique(column, return_index=True)
+            if config.piecewise_bins < len(first) <= most:
+                edges[number] = np.sort(x_NF[first, number])
+    longest = max(map(len, edges))
     return np.stack([np.append(each, np.full(longest - len(each), each[-1])) for each in edges])
-
-
-def _places_of_values(column: np.ndarray) -> np.ndarray:
-    """The first row of each value of a column."""
-    _, first = np.unique(column, return_index=True, equal_nan=True)
-    return np.asarray(first)
 
 
 def piecewise_linear(x_NF: Any, config: InputConfig, fit: Fit, seeds: Seeds) -> Any:
